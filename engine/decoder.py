@@ -1,0 +1,120 @@
+"""Greedy transducer decoding of one chunk for a batch of slots.
+
+Label-looping: every row has its own frame pointer; a blank moves it on, a token stays and updates the prediction
+network of the rows that emitted (Bataev et al., arXiv:2406.06220). At most `max_symbols` tokens a frame.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.config import ModelConfig
+from engine.encoder import Affine
+from engine.state import SlotState
+from engine.weights import WeightReader
+
+
+@dataclass(frozen=True, slots=True)
+class Emissions:
+    """Tokens of one step in order of emission. All of length E: row of the batch, token, frame of the chunk,
+    probability."""
+
+    rows: Tensor
+    tokens: Tensor
+    frames: Tensor
+    probabilities: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LstmLayer:
+    inputs: Affine
+    recurrent: Tensor
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """One step; x, hidden, cell: (B, d). Returns the new hidden and cell."""
+        enter, forget, update, leave = (self.inputs(x) + hidden @ self.recurrent).chunk(4, dim=-1)
+        cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(update)
+        return torch.sigmoid(leave) * torch.tanh(cell), cell
+
+
+class Decoder:
+    """Prediction network, joint network and the greedy search."""
+
+    def __init__(self, config: ModelConfig, weights: WeightReader) -> None:
+        d, joint, blank = config.decoder.hidden, config.decoder.joint_hidden, config.decoder.vocabulary
+        self._blank = blank
+        self._max_symbols = config.decoder.max_symbols
+        prediction = weights.under("decoder.prediction")
+        self._embedding = prediction.take("embed.weight", blank + 1, d)
+        lstm = prediction.under("dec_rnn.lstm")
+        self._lstm = [
+            LstmLayer(
+                Affine(
+                    lstm.take(f"weight_ih_l{i}", 4 * d, d),
+                    lstm.take(f"bias_ih_l{i}", 4 * d) + lstm.take(f"bias_hh_l{i}", 4 * d),
+                ),
+                lstm.take(f"weight_hh_l{i}", 4 * d, d).T.contiguous(),
+            )
+            for i in range(config.decoder.layers)
+        ]
+        network = weights.under("joint")
+        self._encoded = Affine(
+            network.take("enc.weight", joint, config.encoder.d_model), network.take("enc.bias", joint)
+        )
+        self._predicted = Affine(network.take("pred.weight", joint, d), network.take("pred.bias", joint))
+        # NeMo leaves the dropout module out of the sequence where its rate is 0.
+        index = 2 if "joint_net.2.weight" in network else 1
+        head = network.under(f"joint_net.{index}")
+        self._head = Affine(head.take("weight", blank + 1, joint), head.take("bias", blank + 1))
+        zero = torch.zeros(1, config.decoder.layers, d, device=self._embedding.device, dtype=self._embedding.dtype)
+        self._start = self._predict(torch.zeros_like(zero[:, 0]), zero, zero)
+
+    def clear(self, state: SlotState, slot: int) -> None:
+        """Put `slot` at the start of a transcript: the prediction network has seen the padding token only."""
+        hidden, cell, predicted = self._start
+        state.hidden[slot], state.cell[slot], state.predicted[slot] = hidden[0], cell[0], predicted[0]
+
+    def step(self, encoded: Tensor, state: SlotState, slots: Tensor) -> Emissions:
+        """Decode one chunk of every row and bring the rows' state forward.
+
+        encoded: (B, c, d_model); slots: int64 (B,).
+        """
+        frames = self._encoded(encoded)  # (B, c, J)
+        rows = torch.arange(len(slots), device=slots.device)
+        at = torch.zeros_like(rows)
+        symbols = torch.zeros_like(rows)
+        found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        while len(rows):
+            selected = slots[rows]
+            logits = self._head(F.relu(frames[rows, at] + state.predicted[selected])).float()  # (A, V + 1)
+            best = logits.argmax(-1)
+            emits = best != self._blank
+            if bool(emits.any()):
+                tokens, speaking = best[emits], selected[emits]
+                probability = torch.softmax(logits[emits], -1).gather(-1, tokens[:, None])[:, 0]
+                found.append((rows[emits], tokens, at[emits], probability))
+                hidden, cell, predicted = self._predict(
+                    self._embedding[tokens], state.hidden[speaking], state.cell[speaking]
+                )
+                state.hidden[speaking], state.cell[speaking], state.predicted[speaking] = hidden, cell, predicted
+            symbols = symbols + emits
+            moves = ~emits | (symbols == self._max_symbols)
+            at = at + moves
+            symbols = symbols * ~moves
+            going = at < frames.shape[1]
+            rows, at, symbols = rows[going], at[going], symbols[going]
+        if not found:
+            nothing = slots[:0]
+            return Emissions(nothing, nothing, nothing, encoded.new_zeros(0, dtype=torch.float32))
+        return Emissions(*(torch.cat(column) for column in zip(*found, strict=True)))
+
+    def _predict(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x: (B, d); hidden, cell: (B, layers, d). Returns the new two and the projected output (B, J)."""
+        hiddens, cells = [], []
+        for index, layer in enumerate(self._lstm):
+            x, memory = layer(x, hidden[:, index], cell[:, index])
+            hiddens.append(x)
+            cells.append(memory)
+        return torch.stack(hiddens, 1), torch.stack(cells, 1), self._predicted(x)

@@ -1,0 +1,119 @@
+"""What a user of the engine sees: options, handles, words and events.
+
+The same types are the messages of an engine in another process: all are plain immutable values.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+AUTO = "auto"
+"""The language option under which the model itself decides, sentence by sentence."""
+
+SAMPLE_RATE_HZ = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """`chunk_ms`: latency class, 80, 160, 320, 560 or 1120. `language`: a locale of the checkpoint, or `auto`."""
+
+    chunk_ms: int = 160
+    language: str = AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Handle of an open session. `generation` tells it from earlier sessions in the same `slot`."""
+
+    id: int
+    slot: int
+    generation: int
+    chunk_ms: int
+
+
+class LanguageSource(StrEnum):
+    DETECTED = "detected"
+    CARRIED = "carried"
+    CONFIGURED = "configured"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word as the model wrote it, cased and punctuated, never a tag.
+
+    `start`, `end`: seconds of the session's media time, on the encoder's 80 ms grid. `confidence`: the lowest
+    probability among its pieces. `language` is None until one is known. `spaced`: a space stands before it
+    (false inside Chinese, Japanese or Thai text).
+    """
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+    language: str | None
+    language_source: LanguageSource | None
+    spaced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """`words` replace all words of the session from index `first` on.
+
+    That is an append, a last word that grew, or a language set when its tag came. `is_final` marks the answer to
+    `finalize` and `close`: everything pushed before it is in.
+    """
+
+    session: Session
+    first: int
+    words: tuple[Word, ...]
+    is_final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepEvents:
+    """What one engine step brought, for all its rows at once.
+
+    `closed`: sessions that are flushed and gone; their last hypothesis is in this batch or an earlier one.
+    `progress`: seconds of media consumed so far by every session that took part.
+    """
+
+    hypotheses: tuple[Hypothesis, ...]
+    closed: tuple[Session, ...]
+    progress: Mapping[Session, float]
+
+
+class Recognizer(Protocol):
+    """Streaming recognition of many sessions. All methods are thread-safe and return at once."""
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """Locales a session may be opened with, `auto` among them where the checkpoint detects."""
+        ...
+
+    def open(self, options: SessionOptions) -> Session:
+        """Take a slot. Raises `EngineFull` (retryable), `UnknownLocale`, `UnknownChunk`."""
+        ...
+
+    def push(self, session: Session, pcm: NDArray[np.float32]) -> None:
+        """Append audio; `pcm`: float32 (T,), 16 kHz, [-1, 1]. Raises `SessionClosed`."""
+        ...
+
+    def finalize(self, session: Session) -> None:
+        """Ask for a final of all audio so far; the session itself goes on undisturbed."""
+        ...
+
+    def set_language(self, session: Session, language: str) -> None:
+        """Change the prompt from the next step on; no state is lost. Raises `UnknownLocale`."""
+        ...
+
+    def close(self, session: Session) -> None:
+        """Flush and free the slot; `StepEvents.closed` reports it after the last word."""
+        ...
+
+    def subscribe(self, callback: Callable[[StepEvents], None]) -> None:
+        """Call back once per step, on the engine's thread."""
+        ...

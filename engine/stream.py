@@ -1,0 +1,145 @@
+"""The host's side of one session: its audio, its position, its words."""
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.chunking import FRAME, FRAME_MS, chunk_begin, chunk_end, flushed_chunks
+from engine.session import SAMPLE_RATE_HZ, Session
+from engine.transcript import Transcript
+
+
+class AudioBuffer:
+    """Samples that are still needed, addressed by their index in the stream. Not bounded: its owner discards."""
+
+    def __init__(self) -> None:
+        self._data = np.zeros(SAMPLE_RATE_HZ // 2, np.float32)
+        self._start = 0
+        self._stop = 0
+        self._first = 0
+
+    @property
+    def end(self) -> int:
+        """Index after the last sample."""
+        return self._first + self._stop - self._start
+
+    def append(self, pcm: NDArray[np.float32]) -> None:
+        needed = self._stop - self._start + len(pcm)
+        if self._stop + len(pcm) > len(self._data):
+            data = self._data if needed <= len(self._data) // 2 else np.zeros(2 * needed, np.float32)
+            data[: self._stop - self._start] = self._data[self._start : self._stop]
+            self._data, self._start, self._stop = data, 0, self._stop - self._start
+        self._data[self._stop : self._stop + len(pcm)] = pcm
+        self._stop += len(pcm)
+
+    def read(self, begin: int, out: NDArray[np.float32]) -> None:
+        """Fill `out` from index `begin` on; zeros before the stream's start and after its end."""
+        low, high = max(begin, self._first), min(begin + len(out), self.end)
+        if high <= low:
+            out[:] = 0
+            return
+        out[: low - begin] = 0
+        offset = self._start - self._first
+        out[low - begin : high - begin] = self._data[low + offset : high + offset]
+        out[high - begin :] = 0
+
+    def discard(self, before: int) -> None:
+        """Forget samples before index `before`."""
+        count = min(max(0, before - self._first), self._stop - self._start)
+        self._start += count
+        self._first += count
+
+    def fork(self) -> "AudioBuffer":
+        twin = AudioBuffer()
+        twin._first = self._first
+        twin.append(self._data[self._start : self._stop])
+        return twin
+
+
+class Stream:
+    """One session, or the fork of one that is being flushed for `finalize`.
+
+    `chunks` counts steps taken. `skipped_frames`: encoder frames of audio thrown away unheard because the engine was
+    too slow; later frames keep their true time. `marks`: sample counts at which finals were asked for.
+    """
+
+    def __init__(self, session: Session, slot: int, prompt: int, transcript: Transcript) -> None:
+        self.session = session
+        self.slot = slot
+        self.prompt = prompt
+        self.transcript = transcript
+        self.audio = AudioBuffer()
+        self.chunks = 0
+        self.skipped_frames = 0
+        self.closing = False
+        self.marks: deque[int] = deque()
+        self.parent: Stream | None = None
+        self.forked = False
+        self.foretold: list[int] = []
+        self._frames = session.chunk_ms // FRAME_MS
+
+    def fork(self, slot: int) -> "Stream":
+        """A twin that will be flushed for the oldest mark; it has heard what this stream has, and no more to come."""
+        twin = Stream(self.session, slot, self.prompt, self.transcript.fork())
+        twin.audio, twin.chunks, twin.skipped_frames = self.audio.fork(), self.chunks, self.skipped_frames
+        twin.closing, twin.parent = True, self
+        self.forked = True
+        return twin
+
+    @property
+    def _skipped(self) -> int:
+        return self.skipped_frames * FRAME
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of media that the steps so far have consumed."""
+        if not self.chunks:
+            return 0.0
+        return min(chunk_end(self.chunks - 1, self._frames) + self._skipped, self.audio.end) / SAMPLE_RATE_HZ
+
+    @property
+    def _next_end(self) -> int:
+        return chunk_end(self.chunks, self._frames) + self._skipped
+
+    @property
+    def backlog(self) -> int:
+        """Samples beyond the next chunk that wait."""
+        return self.audio.end - self._next_end
+
+    @property
+    def at_mark(self) -> bool:
+        """The next chunk would go past the oldest mark: time to fork."""
+        return bool(self.marks) and not self.forked and self._next_end > self.marks[0]
+
+    @property
+    def ready(self) -> bool:
+        """There is a chunk to step."""
+        if self.forked or self.at_mark:
+            return False
+        return self._next_end <= self.audio.end or (self.closing and not self.done)
+
+    @property
+    def done(self) -> bool:
+        """Closing, and flushed to the last word."""
+        if not self.closing or self.marks or self.forked:
+            return False
+        return self.chunks >= flushed_chunks(self.audio.end - self._skipped, self._frames)
+
+    def read(self, out: NDArray[np.float32]) -> None:
+        """Copy the next chunk's samples into `out` and count the chunk as stepped."""
+        self.audio.read(chunk_begin(self.chunks, self._frames) + self._skipped, out)
+        self.chunks += 1
+        self.audio.discard(chunk_begin(self.chunks, self._frames) + self._skipped)
+
+    def skip_chunk(self) -> None:
+        """Throw the next chunk's audio away unheard."""
+        self.skipped_frames += self._frames
+        self.audio.discard(chunk_begin(self.chunks, self._frames) + self._skipped)
+
+    def emit(self, token: int, frame: int, probability: float) -> None:
+        """Take a token of the chunk stepped last, `frame` counted from its start."""
+        if self.parent is not None:
+            self.foretold.append(token)
+        at = (self.chunks - 1) * self._frames + frame + self.skipped_frames
+        self.transcript.add(token, at, probability)
