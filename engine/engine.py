@@ -222,6 +222,9 @@ class Engine:
     def subscribe(self, callback: Callable[[StepEvents], None]) -> None:
         self._callbacks.append(callback)
 
+    def unsubscribe(self, callback: Callable[[StepEvents], None]) -> None:
+        self._callbacks.remove(callback)
+
     def step(self, now: float | None = None) -> bool:
         """Step one batch, if one is due at `now` (seconds; None: step whatever is ready). Returns whether it did."""
         with self._lock:

@@ -16,11 +16,11 @@ from engine.config import ModelConfig
 class SlotState:
     """Preallocated state of all slots of one latency class. S: slots, N: encoder layers, c: frames a chunk.
 
-    keys, values: (N, S, heads, ring, d_head), a ring of whole chunks: the left context and the chunk being written;
-    convolution: (N, S, kernel - 1, d_model), input of the depthwise convolution; mel: (S, 1, 1, mels),
-    middle: (S, channels, 1, mels / 2 + 1) and deep: (S, channels, 1, mels / 4 + 1), the last frame before each of
-    the three subsampling convolutions; hidden, cell: (S, layers, d) of the prediction network; predicted: (S, d_joint), its
-    projected output for the token emitted last.
+    keys, values: (N, S, heads, ring, d_head), a ring of whole chunks: the left context and the chunk being written.
+    convolution: (N, S, kernel - 1, d_model), the last input of the depthwise convolutions.
+    mel: (S, 1, 1, mels), middle: (S, channels, 1, mels / 2 + 1), deep: (S, channels, 1, mels / 4 + 1): the frame
+    before the chunk, at each of the three subsampling convolutions.
+    hidden, cell: (S, layers, d) of the prediction network; predicted: (S, d_joint), its projected output.
     """
 
     keys: Tensor

@@ -6,11 +6,11 @@ that sees a record twice can drop the second. The JSON Schema of the wire form i
 
 import hashlib
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-SCHEMA = "trunkline/1"
+SCHEMA: Final = "trunkline/1"
 
 
 class SpeakerRole(StrEnum):
@@ -139,7 +139,7 @@ class DtmfRecord(Record, tag="dtmf", frozen=True, kw_only=True):
 AnyRecord = TranscriptRecord | CallRecord | TurnRecord | DtmfRecord
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(AnyRecord)
+_decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 
 
 def event_id(call_id: str, leg: str, kind: str, index: str | int, revision: int = 0) -> str:

@@ -1,0 +1,140 @@
+"""What every WebSocket media dialect tells the driver, and the seam between the two.
+
+A dialect is a class without I/O: messages and the time go in, events come out. The driver owns the socket and the
+clock and turns events into calls and legs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Track(StrEnum):
+    """Direction as the carrier sees it: `inbound` comes from the party that is connected to the carrier's call leg."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class MediaEncoding(StrEnum):
+    """Name of a payload format as the media type registry has it, in lower case."""
+
+    PCMU = "pcmu"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFormat:
+    encoding: MediaEncoding
+    sample_rate_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStarted:
+    """Always the first event of a stream, and only once. `parameters`: what the user put into the call's markup."""
+
+    call_sid: str
+    stream_sid: str
+    account_sid: str
+    tracks: tuple[Track, ...]
+    parameters: Mapping[str, str]
+    media_format: MediaFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Contiguous audio of one track: `pts` is the previous event's `pts + len(codes)`, 0 for the first one.
+
+    `pts`: samples since the stream began. `codes`: uint8 (T,), G.711 codes, read-only. `filled`: silence in the place
+    of audio that never came. `arrival`: the `now` at which its message came in, in seconds.
+    """
+
+    track: Track
+    pts: int
+    codes: NDArray[np.uint8]
+    arrival: float
+    filled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dtmf:
+    """A key press; `at_s` is media time of the track."""
+
+    track: Track
+    digit: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The peer has played everything that was sent to it before the mark of this name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """The first thing of this stream that was counted and ignored; later ones only raise the counters."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The peer ended the stream in order; the last event."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolError:
+    """The peer broke the protocol; the last event. The socket is to be closed with this code and reason."""
+
+    close_code: int
+    reason: str
+
+
+Event = StreamStarted | Audio | Dtmf | Mark | Anomaly | Stopped | ProtocolError
+
+
+@dataclass(slots=True)
+class TrackStats:
+    """`packets` were delivered. `lost` never came in time and are silence now; a `late` one among them came after that.
+    `duplicates` were dropped. `filled_samples` are silence put in, for lost packets and where the peer sent nothing."""
+
+    packets: int = 0
+    lost: int = 0
+    late: int = 0
+    duplicates: int = 0
+    reordered: int = 0
+    filled_samples: int = 0
+
+
+@dataclass(slots=True)
+class StreamStats:
+    """Counters of one stream. `implausible`: sequence numbers or timestamps too far off to be believed."""
+
+    messages: int = 0
+    unknown_events: int = 0
+    malformed: int = 0
+    implausible: int = 0
+    after_end: int = 0
+    tracks: dict[Track, TrackStats] = field(default_factory=dict)
+
+
+class Dialect(Protocol):
+    """A protocol core. `str` is a text message, `bytes` a binary one; `now` is a monotonic clock in seconds."""
+
+    @property
+    def stats(self) -> StreamStats: ...
+
+    def receive(self, data: str | bytes, now: float) -> list[Event]: ...
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` is due, or None."""
+
+    def handle_timer(self, now: float) -> list[Event]: ...
+
+    def connection_lost(self, now: float) -> list[Event]:
+        """The socket is gone: what was still held for reordering comes out. The stream is over."""

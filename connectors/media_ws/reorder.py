@@ -1,0 +1,111 @@
+"""Messages in the order of their sequence numbers, held back for a short, bounded time.
+
+Sits between the parser and the timeline of the tracks. A message that is in order passes at once. Behind a gap messages
+wait until the gap closes, or until one of the bounds is reached: the time since the first of them came, the media time
+they span on one track, or their number. Then the missing ones count as given up and what waits is released.
+
+Overflow policy: the oldest gap is given up; a held message is never dropped.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+MAX_HELD = 64
+"""Messages that wait behind a gap at most."""
+
+MAX_DROPOUT = 3000
+"""A larger step forward is believed only when the next message confirms it (RFC 3550, appendix A.1)."""
+
+_REMEMBERED_GAPS = 64
+
+
+class Verdict(StrEnum):
+    ACCEPTED = "accepted"
+    REORDERED = "reordered"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    IMPLAUSIBLE = "implausible"
+
+
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[T]):
+    item: T
+    arrival: float
+    lane: str | None
+    media_ms: int
+
+
+class SequenceWindow(Generic[T]):
+    """`first`: the sequence number that comes next; `window_s`: how long a gap is waited for, in time and in media.
+
+    `missing` counts the sequence numbers given up so far.
+    """
+
+    def __init__(self, first: int, window_s: float) -> None:
+        self.missing = 0
+        self._next = first
+        self._highest = first - 1
+        self._window_s = window_s
+        self._held: dict[int, _Held[T]] = {}
+        self._given_up: deque[range] = deque(maxlen=_REMEMBERED_GAPS)
+        self._unconfirmed: int | None = None
+
+    def push(self, seq: int, item: T, now: float, lane: str | None = None, media_ms: int = 0) -> Verdict:
+        """Take a message in. `lane`: the track whose media clock `media_ms` is, None for a message without one.
+
+        On DUPLICATE, LATE and IMPLAUSIBLE the message was not taken.
+        """
+        if seq < self._next:
+            return Verdict.LATE if any(seq in gap for gap in self._given_up) else Verdict.DUPLICATE
+        if seq in self._held:
+            return Verdict.DUPLICATE
+        if seq - self._highest > MAX_DROPOUT and seq != self._unconfirmed:
+            self._unconfirmed = seq + 1
+            return Verdict.IMPLAUSIBLE
+        self._unconfirmed = None
+        self._held[seq] = _Held(item, now, lane, media_ms)
+        if seq < self._highest:
+            return Verdict.REORDERED
+        self._highest = seq
+        return Verdict.ACCEPTED
+
+    def pop(self, now: float, *, flush: bool = False) -> tuple[T, float] | None:
+        """The next message and its arrival, or None while there is nothing, or only messages behind a fresh gap.
+
+        `flush`: do not wait for gaps any more.
+        """
+        held = self._held.pop(self._next, None)
+        if held is None:
+            if not self._held or not (flush or self._expired(now)):
+                return None
+            first = min(self._held)
+            self._given_up.append(range(self._next, first))
+            self.missing += first - self._next
+            self._next = first
+            held = self._held.pop(first)
+        self._next += 1
+        return held.item, held.arrival
+
+    def deadline(self) -> float | None:
+        """When waiting ends if nothing more comes; None when nothing waits."""
+        if not self._held:
+            return None
+        return min(held.arrival for held in self._held.values()) + self._window_s
+
+    def _expired(self, now: float) -> bool:
+        if len(self._held) > MAX_HELD:
+            return True
+        deadline = self.deadline()
+        if deadline is not None and now >= deadline:
+            return True
+        oldest: dict[str, int] = {}
+        newest: dict[str, int] = {}
+        for held in self._held.values():
+            if held.lane is not None:
+                oldest[held.lane] = min(held.media_ms, oldest.get(held.lane, held.media_ms))
+                newest[held.lane] = max(held.media_ms, newest.get(held.lane, held.media_ms))
+        return any(newest[lane] - oldest[lane] >= self._window_s * 1000 for lane in newest)

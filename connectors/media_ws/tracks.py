@@ -1,0 +1,83 @@
+"""The tracks of one stream: packets in order of their sequence in, contiguous audio out, with silence for what is
+missing.
+
+Sits between the reordering window and the events. All tracks of a stream share its clock.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectors.media_ws.events import Audio, Track, TrackStats
+from connectors.media_ws.timeline import TrackTimeline
+
+FOLLOW_MS = 1000
+"""A track on which nothing is sent is filled with silence this far behind the clock of the other one, so that its last
+segment can close: some carriers leave out the packets of a silent party."""
+
+FOLLOW_STEP_MS = 200
+
+
+class Tracks:
+    """`silence`: the G.711 code of a zero sample. `stats` is filled in. `now` of the stream's start: `started_at`."""
+
+    def __init__(
+        self,
+        names: Iterable[Track],
+        sample_rate_hz: int,
+        silence: int,
+        stats: dict[Track, TrackStats],
+        started_at: float,
+    ) -> None:
+        self._stats = stats
+        self._rate = sample_rate_hz
+        self._started_at = started_at
+        self._silence = np.full(sample_rate_hz, silence, np.uint8)
+        self._silence.setflags(write=False)
+        self._timelines: dict[Track, TrackTimeline] = {}
+        self._missing: dict[Track, int] = {}
+        for track in names:
+            stats[track] = TrackStats()
+            self._timelines[track] = TrackTimeline(sample_rate_hz)
+            self._missing[track] = 0
+
+    def __contains__(self, track: Track) -> bool:
+        return track in self._timelines
+
+    def position_s(self, track: Track) -> float:
+        """Media time of the track that has been handed out."""
+        return self._timelines[track].position / self._rate
+
+    def place(
+        self, track: Track, timestamp_ms: int, codes: NDArray[np.uint8], arrival: float, missing: int
+    ) -> tuple[list[Audio], bool]:
+        """The audio of a packet, after the silence that makes up for what is missing before it.
+
+        `missing`: sequence numbers of the stream given up so far, on whichever track they were; they are `lost` on the
+        track that has the gap. The second value is False when the timestamp was not believed.
+        """
+        stats, timeline = self._stats[track], self._timelines[track]
+        given_up = missing - self._missing[track]
+        self._missing[track] = missing
+        end = timeline.position
+        elapsed_s = arrival - self._started_at
+        placement = timeline.place(timestamp_ms, codes.size, broken=given_up > 0, elapsed_s=elapsed_s)
+        if given_up and placement.gap:
+            stats.lost += min(given_up, max(1, round(placement.gap / max(codes.size, 1))))
+        audio = self._fill(track, end, placement.fill, arrival)
+        stats.packets += 1
+        if codes.size:
+            audio.append(Audio(track, placement.pts, codes, arrival))
+        for other, follower in self._timelines.items():
+            if other is not track and timeline.clock_ms - follower.clock_ms > FOLLOW_MS + FOLLOW_STEP_MS:
+                audio += self._fill(other, *follower.fill_to(timeline.clock_ms - FOLLOW_MS), arrival)
+        return audio, placement.plausible
+
+    def _fill(self, track: Track, pts: int, samples: int, arrival: float) -> list[Audio]:
+        self._stats[track].filled_samples += samples
+        step = self._silence.size
+        return [
+            Audio(track, pts + done, self._silence[: samples - done], arrival, filled=True)
+            for done in range(0, samples, step)
+        ]

@@ -1,0 +1,69 @@
+// How times, languages, roles and calls are named on the page.
+
+import { el } from "./dom.js";
+
+/** Milliseconds the server's clock is ahead of this one. */
+let clockSkewMs = 0;
+
+export function setServerTime(now) {
+  clockSkewMs = Date.parse(now) - Date.now();
+}
+
+export function clock(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const pad = (n) => String(n).padStart(2, "0");
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return h ? `${h}:${pad(m)}:${pad(s)}` : `${m}:${pad(s)}`;
+}
+
+export function callSeconds(call) {
+  const end = call.ended_at ? Date.parse(call.ended_at) : Date.now() + clockSkewMs;
+  return (end - Date.parse(call.started_at)) / 1000;
+}
+
+const localFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+export const localTime = (at) => localFormat.format(new Date(at));
+
+const languageNames = new Intl.DisplayNames(["en"], { type: "language" });
+const primary = (tag) => tag.split(/[-_]/)[0].toLowerCase();
+const hues = new Map();
+
+function languageName(tag) {
+  try {
+    return languageNames.of(primary(tag));
+  } catch {
+    return tag;
+  }
+}
+
+/** A colour number per language, in the order in which this page meets them. */
+function hue(tag) {
+  const language = primary(tag);
+  if (!hues.has(language)) hues.set(language, String(hues.size % 6));
+  return hues.get(language);
+}
+
+const SOURCES = {
+  detected: "detected",
+  carried: "carried from the sentence before",
+  configured: "configured for this leg",
+};
+
+export function badge(tag, source) {
+  const node = el("abbr", "lang", primary(tag).toUpperCase());
+  node.dataset.hue = hue(tag);
+  node.dataset.source = source ?? "";
+  node.title = `${languageName(tag)} (${source ? `${tag}, ${SOURCES[source] ?? source}` : tag})`;
+  return node;
+}
+
+const ROLES = { agent: "Agent", customer: "Customer" };
+
+export const roleName = (role, channel) => ROLES[role] ?? (channel === undefined ? "Speaker" : `Speaker ${channel + 1}`);
+
+export const callName = (call) => call.from || call.metadata?.caller || call.call_id;
+
+export const STATUS = { active: "Live", held: "On hold", ended: "Ended" };
+
+export const callHref = (callId) => `#call=${encodeURIComponent(callId)}`;

@@ -1,0 +1,321 @@
+"""Calls: what connectors hold. A connector starts a call, adds its legs, pushes frames and ends it.
+
+Order of a call's records: START first; every transcript of a leg before END; END last, with statistics. A call's
+trouble stays its own: refusals are errors raised to its connector, a leg that cannot be flushed is counted.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import msgspec
+
+from engine.session import Recognizer, SessionOptions
+from pipeline.clock import Clock
+from pipeline.dispatch import Dispatch, Publish
+from pipeline.errors import CallEnded, CallError, CallsFull, Draining, DuplicateCall, DuplicateLeg
+from pipeline.ingest import Ingest, IntakeStats
+from pipeline.latency import LatencyHistogram
+from pipeline.leg import Leg, LegStats
+from pipeline.records import CallInfo, LegOptions, Numbering, RecordMaker
+from pipeline.segments import Segmenter
+from sinks.record import CallAction, CallStatistics, LegInfo
+
+__all__ = ["Call", "CallInfo", "Calls", "Leg", "LegOptions", "LegStats", "PipelineConfig", "PipelineStats"]
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED_CALLS = 4_096
+
+
+class PipelineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`chunk_ms`: latency class of every leg. `language`: where a connector names none. `silence_ms`: pause that ends
+    a sentence. `queue_ms`: audio a leg may have waiting for a tick. `max_gap_ms`: longest silence made up for missing
+    audio. `flush_timeout_s`: wait for the last words at the end of a leg."""
+
+    chunk_ms: Literal[80, 160, 320, 560, 1120] = 160
+    language: str = "auto"
+    silence_ms: Annotated[int, msgspec.Meta(ge=80, le=10_000)] = 400
+    max_segment_s: Annotated[float, msgspec.Meta(ge=1, le=120)] = 15.0
+    tick_ms: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
+    queue_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 10_000
+    max_gap_ms: Annotated[int, msgspec.Meta(ge=0, le=30_000)] = 2_000
+    flush_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 10.0
+    max_call_s: Annotated[float, msgspec.Meta(gt=0)] = 14_400.0
+    max_calls: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+
+
+@dataclass(slots=True)
+class PipelineStats:
+    """Counters since the start. `skipped_ticks`: left out because the loop was busy. `unflushed_legs`: the recogniser
+    did not flush them in time. `audio`: summed over the legs of ended calls."""
+
+    calls_started: int = 0
+    calls_refused: int = 0
+    calls_ended: int = 0
+    unflushed_legs: int = 0
+    skipped_ticks: int = 0
+    audio: IntakeStats = field(default_factory=IntakeStats)
+
+
+class Call:
+    """A running call. Created by `Calls.start`; all methods on the event loop's thread."""
+
+    def __init__(self, calls: "Calls", info: CallInfo, records: RecordMaker) -> None:
+        self.info = info
+        self.legs: dict[str, Leg] = {}
+        self._calls = calls
+        self._records = records
+        self._latencies = LatencyHistogram()
+        self.all_legs: list[Leg] = []
+        self._ending: asyncio.Task[None] | None = None
+        self._started = calls.clock.monotonic()
+        self._over = asyncio.Event()
+        self._limit = asyncio.get_running_loop().call_later(
+            calls.config.max_call_s, self._begin_end, "longest duration reached"
+        )
+        self._announce(CallAction.START)
+
+    @property
+    def ended(self) -> bool:
+        """True from the first `end` on."""
+        return self._ending is not None
+
+    async def wait_ended(self) -> None:
+        """Resolves after END was published, whoever ended the call: the connector, a limit or a drain."""
+        await self._over.wait()
+
+    def add_leg(self, options: LegOptions) -> Leg:
+        """Open a leg; an UPDATE tells of it. A name is free again once its leg was closed.
+
+        Raises `DuplicateLeg`, `CallEnded`, and the engine's `EngineFull` (retryable) and `UnknownLocale`.
+        """
+        self._check_running()
+        calls, name = self._calls, options.leg
+        if name in self.legs and not self.legs[name].ended:
+            raise DuplicateLeg(f"call {self.info.call_id} has a leg {name!r}")
+        config = calls.config
+        session = calls.recognizer.open(
+            SessionOptions(chunk_ms=config.chunk_ms, language=options.language or config.language)
+        )
+        leg = Leg(
+            options,
+            session,
+            call_id=self.info.call_id,
+            recognizer=calls.recognizer,
+            ingest=calls.ingest,
+            segmenter=Segmenter(
+                name,
+                silence_s=config.silence_ms / 1000,
+                max_segment_s=config.max_segment_s,
+                first_number=self._records.numbering.segments[name],
+            ),
+            records=self._records,
+            latencies=self._latencies,
+            clock=calls.clock,
+            flush_timeout_s=config.flush_timeout_s,
+            abandon=calls.dispatch.abandon,
+        )
+        calls.dispatch.add(leg)
+        calls.wake()
+        self.legs[name] = leg
+        self.all_legs.append(leg)
+        self._records.legs = [known for known in self._records.legs if known.leg != name]
+        self._records.legs.append(LegInfo(leg=name, speaker_role=options.role, channel_index=options.channel_index))
+        self._announce(CallAction.UPDATE)
+        return leg
+
+    def update(self, metadata: Mapping[str, str]) -> None:
+        """Add to the call's metadata. Raises `CallEnded`."""
+        self._check_running()
+        self._records.metadata.update(metadata)
+        self._announce(CallAction.UPDATE)
+
+    def hold(self) -> None:
+        """The call is on hold: what was said so far becomes final. Raises `CallEnded`."""
+        self._check_running()
+        for leg in self.legs.values():
+            leg.finalize()
+        self._announce(CallAction.HOLD)
+
+    def resume(self) -> None:
+        """The hold is over. Raises `CallEnded`."""
+        self._check_running()
+        self._announce(CallAction.RESUME)
+
+    def dtmf(self, leg: str | Leg, digit: str, start: float, duration: float) -> None:
+        """A key press on a leg; `start`, `duration`: seconds of its media time. Raises `CallEnded`."""
+        self._check_running()
+        name = leg if isinstance(leg, str) else leg.options.leg
+        self._calls.publish([self._records.dtmf(name, digit, start, duration, self._calls.clock.stamp())])
+
+    async def end(self, reason: str) -> None:
+        """Close all legs, publish their last finals, then END. Idempotent: the first reason counts, and every caller
+        waits for END. Goes on even where the waiting task is cancelled."""
+        self._begin_end(reason)
+        if self._ending is not None:
+            await asyncio.shield(self._ending)
+
+    def _begin_end(self, reason: str) -> None:
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._finish(reason))
+
+    async def _finish(self, reason: str) -> None:
+        self._limit.cancel()
+        outcomes = await asyncio.gather(*(leg.close() for leg in self.all_legs), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):  # a fault of ours: END is published all the same
+                logger.error("call %s: a leg failed to close", self.info.call_id, exc_info=outcome)
+        statistics = self._statistics()
+        self._announce(CallAction.END, reason=reason, statistics=statistics)
+        self._calls.forget(self, self._records.numbering)
+        self._over.set()
+        logger.info(
+            "call %s ended after %.1f s (%s): %d packets, %d lost, %d late, %d words, latency p50 %s p95 %s ms",
+            self.info.call_id,
+            self._calls.clock.monotonic() - self._started,
+            reason,
+            statistics.packets,
+            statistics.lost,
+            statistics.late,
+            statistics.words,
+            statistics.p50_latency_ms,
+            statistics.p95_latency_ms,
+            extra={"call_id": self.info.call_id},
+        )
+
+    def _statistics(self) -> CallStatistics:
+        legs = self.all_legs
+        return CallStatistics(
+            packets=sum(leg.stats.packets for leg in legs),
+            lost=sum(leg.stats.lost for leg in legs),
+            late=sum(leg.stats.late for leg in legs),
+            words=sum(leg.words for leg in legs),
+            p50_latency_ms=self._latencies.percentile(50),
+            p95_latency_ms=self._latencies.percentile(95),
+        )
+
+    def _announce(
+        self, action: CallAction, *, reason: str | None = None, statistics: CallStatistics | None = None
+    ) -> None:
+        at = self._calls.clock.stamp()
+        self._calls.publish([self._records.call(action, at, reason=reason, statistics=statistics)])
+
+    def _check_running(self) -> None:
+        if self._ending is not None:
+            raise CallEnded(f"call {self.info.call_id} has ended")
+
+
+class Calls:
+    """All running calls of the process, and the tick that feeds their audio to the recogniser."""
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        publish: Publish,
+        config: PipelineConfig | None = None,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config = config or PipelineConfig()
+        self.recognizer = recognizer
+        self.publish = publish
+        self.clock = clock or Clock()
+        self.ingest = Ingest(recognizer, queue_s=self.config.queue_ms / 1000, max_gap_s=self.config.max_gap_ms / 1000)
+        self.dispatch = Dispatch(recognizer, publish, self.clock)
+        self._stats = PipelineStats()
+        self._calls: dict[str, Call] = {}
+        self._remembered: OrderedDict[str, Numbering] = OrderedDict()
+        self._draining = False
+        self._awake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def active(self) -> int:
+        """Calls started whose END is not published yet."""
+        return len(self._calls)
+
+    @property
+    def stats(self) -> PipelineStats:
+        """Counters for the metrics."""
+        self._stats.unflushed_legs = self.dispatch.abandoned
+        return self._stats
+
+    def get(self, call_id: str) -> Call | None:
+        """The running call of this id."""
+        return self._calls.get(call_id)
+
+    def start(self, info: CallInfo) -> Call:
+        """Begin a call and publish its START.
+
+        Raises `DuplicateCall`, `CallsFull` (retryable), `Draining` (retryable).
+        """
+        try:
+            if self._draining:
+                raise Draining("the server is shutting down and takes no new calls")
+            if info.call_id in self._calls:
+                raise DuplicateCall(f"call {info.call_id} is running")
+            if len(self._calls) >= self.config.max_calls:
+                raise CallsFull(f"{self.config.max_calls} calls are running, the most that max_calls allows")
+        except CallError:
+            self._stats.calls_refused += 1
+            raise
+        numbering = self._remembered.pop(info.call_id, None) or Numbering()
+        logger.info(
+            "call %s started by %s",
+            info.call_id,
+            info.connector,
+            extra={"call_id": info.call_id, "pii.from": info.from_, "pii.to": info.to},
+        )
+        call = self._calls[info.call_id] = Call(self, info, RecordMaker(info, numbering))
+        self._idle.clear()
+        self._stats.calls_started += 1
+        return call
+
+    async def run(self) -> None:
+        """Tick until cancelled. Ticks keep to a grid of `tick_ms`: one that takes long makes the next come at the
+        next point of the grid, and those in between are left out and counted. Sleeps while there are no legs."""
+        loop = asyncio.get_running_loop()
+        tick_s = self.config.tick_ms / 1000
+        due = loop.time()
+        while True:
+            if not self.ingest.legs:
+                self._awake.clear()
+                await self._awake.wait()
+                due = loop.time()
+            due += tick_s
+            behind = int((loop.time() - due) / tick_s)
+            if behind > 0:
+                self._stats.skipped_ticks += behind
+                due += behind * tick_s
+            await asyncio.sleep(max(due - loop.time(), 0.0))
+            self.ingest.tick()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Refuse new calls, wait for the running ones, end those left after `timeout_s`. `run` must go on meanwhile."""
+        self._draining = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            await asyncio.gather(*(call.end("server shutting down") for call in list(self._calls.values())))
+
+    def wake(self) -> None:
+        """There is a leg: tick."""
+        self._awake.set()
+
+    def forget(self, call: Call, numbering: Numbering) -> None:
+        """A call is over; its counters are kept for a while, should it start again."""
+        call_id = call.info.call_id
+        del self._calls[call_id]
+        self._remembered[call_id] = numbering
+        if len(self._remembered) > REMEMBERED_CALLS:
+            self._remembered.popitem(last=False)
+        self._stats.calls_ended += 1
+        for leg in call.all_legs:
+            self._stats.audio.add(leg.intake.stats)
+        if not self._calls:
+            self._idle.set()

@@ -1,0 +1,70 @@
+"""From the engine's thread to the legs: one wake-up of the event loop and one `publish` for each engine step."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from engine.session import Hypothesis, Recognizer, Session, StepEvents
+from pipeline.clock import Clock
+from pipeline.leg import Leg
+from sinks.record import AnyRecord
+
+logger = logging.getLogger(__name__)
+
+Publish = Callable[[Sequence[AnyRecord]], None]
+
+
+class Dispatch:
+    """Knows the leg of every session. `abandoned` counts the legs whose flush never came."""
+
+    def __init__(self, recognizer: Recognizer, publish: Publish, clock: Clock) -> None:
+        self.abandoned = 0
+        self._legs: dict[Session, Leg] = {}
+        self._publish = publish
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        recognizer.subscribe(self._on_step)
+
+    def add(self, leg: Leg) -> None:
+        """Deliver the session's events to this leg, on the running loop, until it is flushed or abandoned."""
+        self._loop = asyncio.get_running_loop()
+        self._legs[leg.session] = leg
+
+    def abandon(self, leg: Leg) -> None:
+        """The recogniser does not flush this leg: publish its last finals from what is known. No-op once flushed."""
+        if self._legs.pop(leg.session, None) is not None:
+            self.abandoned += 1
+            logger.warning("call %s: leg %s was not flushed: its end may be missing", leg.call_id, leg.options.leg)
+            records = leg.finish(self._clock.monotonic(), self._clock.stamp())
+            if records:
+                self._publish(records)
+            leg.flushed.set_result(None)
+
+    def _on_step(self, events: StepEvents) -> None:
+        """On the engine's thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._deliver, events)
+
+    def _deliver(self, events: StepEvents) -> None:
+        """All records of the step, leg by leg in the order of their words, in one `publish`."""
+        now, at = self._clock.monotonic(), self._clock.stamp()
+        legs = self._legs
+        records: list[AnyRecord] = []
+        hypotheses: dict[Session, list[Hypothesis]] = {}
+        for hypothesis in events.hypotheses:
+            hypotheses.setdefault(hypothesis.session, []).append(hypothesis)
+        for session, progress_s in events.progress.items():
+            leg = legs.get(session)
+            if leg is not None:
+                records += leg.news(hypotheses.pop(session, ()), progress_s, now, at)
+        for session, answers in hypotheses.items():
+            leg = legs.get(session)
+            if leg is not None:
+                records += leg.news(answers, None, now, at)
+        flushed = [leg for leg in (legs.pop(session, None) for session in events.closed) if leg is not None]
+        for leg in flushed:
+            records += leg.finish(now, at)
+        if records:
+            self._publish(records)
+        for leg in flushed:
+            leg.flushed.set_result(None)

@@ -1,0 +1,55 @@
+"""Errors of the pipeline.
+
+PipelineError
+├── CallError                the call or leg cannot be had; the connector answers its peer
+│   ├── DuplicateCall        a call of this id is running
+│   ├── DuplicateLeg         the call has a leg of this name
+│   ├── CallEnded            the call is over or ending
+│   ├── CallsFull            the configured number of calls is running (retryable)
+│   └── Draining             the server takes no new calls (retryable)
+└── AudioFileError           a file the user named cannot be read as audio
+    ├── AudioFileNotFound    no such file
+    └── NotAudio             not a format that can be decoded, or damaged
+"""
+
+
+class PipelineError(Exception):
+    """Base of all errors of the pipeline. The message is one line that says what to do."""
+
+    retryable: bool = False
+
+
+class CallError(PipelineError):
+    pass
+
+
+class DuplicateCall(CallError):
+    pass
+
+
+class DuplicateLeg(CallError):
+    pass
+
+
+class CallEnded(CallError):
+    pass
+
+
+class CallsFull(CallError):
+    retryable = True
+
+
+class Draining(CallError):
+    retryable = True
+
+
+class AudioFileError(PipelineError):
+    pass
+
+
+class AudioFileNotFound(AudioFileError):
+    pass
+
+
+class NotAudio(AudioFileError):
+    pass

@@ -1,0 +1,306 @@
+"""The tick: every leg's waiting audio decoded, resampled and handed to the recogniser in one go.
+
+A packet costs one append when it arrives. The work is done here, for all legs together: a table look-up, one matrix
+product, one `push` a leg. 16 kHz audio passes through; rates other than 8 and 16 kHz go through soxr, leg by leg.
+"""
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import EngineError
+from engine.session import Recognizer, Session
+from pipeline.frames import AudioFrame, Encoding
+from pipeline.g711 import ALAW_OFFSET, FLOAT_TABLE, MULAW_OFFSET, SILENCE
+from pipeline.resample import BLOCK, DELAY_16K, HISTORY, OUTPUT_RATE_HZ, TAPS_A_SIDE, StreamResampler, half_band
+from pipeline.timeline import Timeline
+
+logger = logging.getLogger(__name__)
+
+NARROWBAND_HZ = 8_000
+_INT16_SCALE = np.float32(1 / 32768)
+
+
+@dataclass(slots=True)
+class IntakeStats:
+    """What happened to a leg's audio. Samples are counted at the rate they came in.
+
+    `dropped_frames`: thrown out of a full queue. `gaps`, `gap_samples`: places where audio was missing, and how much.
+    `overlaps`, `overlap_samples`: audio that was there already. `resyncs`: gaps too long to fill, time stamps that
+    fell back, changes of rate.
+    """
+
+    frames: int = 0
+    dropped_frames: int = 0
+    gaps: int = 0
+    gap_samples: int = 0
+    overlaps: int = 0
+    overlap_samples: int = 0
+    resyncs: int = 0
+
+    def add(self, other: "IntakeStats") -> None:
+        """Sum into this one."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Intake:
+    """One leg's audio between its connector and its session.
+
+    The queue holds frames in their codec, `queue_s` seconds at most: the oldest are dropped and counted, and the gap
+    they leave is filled with silence so that media time stays true. Create it with `Ingest.open`.
+    """
+
+    def __init__(self, ingest: "Ingest", session: Session, call_id: str, row: int, queue_s: float) -> None:
+        self.session = session
+        self.call_id = call_id
+        self.stats = IntakeStats()
+        self.timeline = Timeline()
+        self.closed = False
+        self._ingest = ingest
+        self._row = row
+        self._queue: deque[AudioFrame] = deque()
+        self._queue_s = queue_s
+        self._queued_s = 0.0
+        self._rate = 0
+        self._base_s = 0.0  # session time at which the present rate began
+        self._taken = 0  # samples at the present rate
+        self._next_pts = 0
+        self._skip = 0
+        self._soxr: StreamResampler | None = None
+
+    def push(self, frame: AudioFrame) -> None:
+        """Queue a frame for the next tick; never blocks. Frames after `Ingest.close` are ignored."""
+        if self.closed:
+            return
+        queue = self._queue
+        if not queue:
+            self._ingest._ready.append(self)
+        queue.append(frame)
+        self._queued_s += frame.samples.size / frame.sample_rate_hz
+        while self._queued_s > self._queue_s and len(queue) > 1:
+            dropped = queue.popleft()
+            self._queued_s -= dropped.samples.size / dropped.sample_rate_hz
+            self.stats.dropped_frames += 1
+
+    @property
+    def media_s(self) -> float:
+        """Session time of the audio taken from the queue so far, that in a filter included."""
+        return self._base_s + self._taken / self._rate if self._rate else 0.0
+
+
+class Ingest:
+    """Owns the rows of the half-band filter and the batch of a tick. All methods belong to the event loop's thread.
+
+    `max_gap_s`: the longest run of silence made up for missing audio; beyond it, leg time jumps. `batch_rows`: blocks
+    of 20 ms filtered in one product; a tick with more is done in several.
+    """
+
+    def __init__(
+        self, recognizer: Recognizer, *, queue_s: float = 10.0, max_gap_s: float = 2.0, batch_rows: int = 256
+    ) -> None:
+        self._recognizer = recognizer
+        self._queue_s = queue_s
+        self._max_gap_s = max_gap_s
+        self._ready: list[Intake] = []
+        self._free: list[int] = []
+        self._history = np.zeros((16, HISTORY), np.float32)
+        self._opened = 0
+        self._rows = 0
+        self._owners: list[Intake] = []
+        self._lengths: list[int] = []
+        self._codes = np.empty((batch_rows, BLOCK), np.int16)
+        self._linear: list[tuple[int, NDArray[np.float32]]] = []
+
+    @property
+    def legs(self) -> int:
+        """Open legs."""
+        return self._opened - len(self._free)
+
+    def open(self, session: Session, call_id: str) -> Intake:
+        """An intake with a row of its own; `call_id` is for the log."""
+        if not self._free:
+            self._free.append(self._opened)
+            self._opened += 1
+            if self._opened > len(self._history):
+                self._history = np.concatenate([self._history, np.zeros_like(self._history)])
+        return Intake(self, session, call_id, self._free.pop(), self._queue_s)
+
+    def tick(self) -> None:
+        """Decode, resample and push everything that waits."""
+        if not self._ready:
+            return
+        ready, self._ready = self._ready, []
+        for intake in ready:
+            self._take(intake)
+        self._step()
+
+    def flush(self, intake: Intake) -> None:
+        """Hand on what waits for this leg now, without the tick."""
+        self._take(intake)
+        self._step()
+
+    def close(self, intake: Intake) -> None:
+        """Hand on all this leg has, the filter's tail included, and recycle its row. The output is then exactly
+        16,000 samples per second of input. Idempotent."""
+        if intake.closed:
+            return
+        self._take(intake)
+        self._end_rate(intake)
+        self._step()
+        self._release(intake)
+
+    def _take(self, intake: Intake) -> None:
+        """Move a leg's frames from its queue into the batch, on its time line."""
+        queue, stats = intake._queue, intake.stats
+        while queue:
+            frame = queue.popleft()
+            samples, pts = frame.samples, frame.pts
+            stats.frames += 1
+            if frame.sample_rate_hz != intake._rate:
+                self._begin_rate(intake, frame)
+            if pts != intake._next_pts:
+                samples = samples[self._mend(intake, frame) :]
+            self._put(intake, samples, frame.encoding)
+            intake._next_pts += samples.size
+            intake.timeline.add(intake.media_s, frame.arrival)
+        intake._queued_s = 0.0
+
+    def _mend(self, intake: Intake, frame: AudioFrame) -> int:
+        """Bring the leg to the frame's pts; returns how many of its first samples are known already."""
+        stats, missing = intake.stats, frame.pts - intake._next_pts
+        limit = int(self._max_gap_s * frame.sample_rate_hz)
+        if missing < -limit:
+            stats.resyncs += 1
+            intake._next_pts = frame.pts
+            return 0
+        if missing < 0:
+            known = min(-missing, frame.samples.size)
+            stats.overlaps += 1
+            stats.overlap_samples += known
+            return known
+        stats.gaps += 1
+        stats.gap_samples += missing
+        filled = min(missing, limit)
+        self._put(intake, np.zeros(filled, np.int16), Encoding.L16)
+        if missing > filled:
+            stats.resyncs += 1
+            intake.timeline.jump(intake.media_s, (missing - filled) / frame.sample_rate_hz)
+        intake._next_pts = frame.pts
+        return 0
+
+    def _begin_rate(self, intake: Intake, frame: AudioFrame) -> None:
+        """First frame, or a codec of another rate: a fresh filter, and pts go on at the new rate."""
+        rate = frame.sample_rate_hz
+        if intake._rate:
+            self._end_rate(intake)
+            self._step()
+            intake.stats.resyncs += 1
+            intake._next_pts = round(intake._next_pts / intake._rate * rate)
+        intake._base_s, intake._taken, intake._rate = intake.media_s, 0, rate
+        intake._soxr = None if rate in (NARROWBAND_HZ, OUTPUT_RATE_HZ) else StreamResampler(rate)
+        intake._skip = DELAY_16K
+        self._history[intake._row] = 0.0
+
+    def _end_rate(self, intake: Intake) -> None:
+        """Drain the filter of the present rate."""
+        if intake._rate == NARROWBAND_HZ:
+            self._put(intake, np.zeros(TAPS_A_SIDE, np.int16), Encoding.L16)
+            intake._taken -= TAPS_A_SIDE
+        elif intake._soxr is not None:
+            self._push(intake, intake._soxr.flush())
+
+    def _put(self, intake: Intake, samples: NDArray[np.generic], encoding: Encoding) -> None:
+        """Add consecutive samples of a leg: into the batch at 8 kHz, else straight on."""
+        intake._taken += samples.size
+        if intake._rate != NARROWBAND_HZ:
+            self._put_wide(intake, samples, encoding)
+            return
+        for at in range(0, samples.size, BLOCK):
+            if self._rows == len(self._codes):
+                self._step()
+            row, block = self._rows, samples[at : at + BLOCK]
+            size = block.size
+            if encoding is Encoding.PCMU or encoding is Encoding.PCMA:
+                self._codes[row, :size] = block
+                if encoding is Encoding.PCMA:
+                    self._codes[row, :size] += ALAW_OFFSET
+                if size < BLOCK:
+                    self._codes[row, size:] = SILENCE
+            else:
+                self._codes[row] = SILENCE
+                self._linear.append((row, _to_float(block, encoding)))
+            self._owners.append(intake)
+            self._lengths.append(size)
+            self._rows += 1
+
+    def _put_wide(self, intake: Intake, samples: NDArray[np.generic], encoding: Encoding) -> None:
+        pcm = _to_float(samples, encoding)
+        self._push(intake, pcm if intake._soxr is None else intake._soxr.process(pcm))
+
+    def _step(self) -> None:
+        """Decode and resample the batch, remember each leg's last 47 samples, push."""
+        rows, owners, lengths = self._rows, self._owners, self._lengths
+        if not rows:
+            return
+        x = np.empty((rows, HISTORY + BLOCK), np.float32)
+        x[:, HISTORY:] = FLOAT_TABLE[self._codes[:rows]]
+        for row, pcm in self._linear:
+            x[row, HISTORY : HISTORY + pcm.size] = pcm
+        slots = [owner._row for owner in owners]
+        x[:, :HISTORY] = self._history[slots]
+        runs: list[tuple[int, int]] = []  # rows [first, end) are consecutive blocks of one leg
+        first = 0
+        for row in range(1, rows + 1):
+            if row < rows and owners[row] is owners[first]:
+                x[row, :HISTORY] = x[row - 1, lengths[row - 1] : lengths[row - 1] + HISTORY]
+                continue
+            runs.append((first, row))
+            first = row
+        last = [end - 1 for _, end in runs]
+        self._history[[slots[row] for row in last]] = x[last, BLOCK:]
+        y = half_band(x)
+        for first, end in runs:
+            owner, size = owners[first], lengths[end - 1]
+            if size != BLOCK:
+                self._history[owner._row] = x[end - 1, size : size + HISTORY]
+            if end - first == 1:
+                pcm = y[first, : 2 * size]
+            else:
+                pcm = np.concatenate([y[row, : 2 * lengths[row]] for row in range(first, end)])
+            if owner._skip:
+                skipped = min(owner._skip, pcm.size)
+                owner._skip -= skipped
+                pcm = pcm[skipped:]
+            self._push(owner, pcm)
+        self._rows = 0
+        self._owners, self._lengths, self._linear = [], [], []
+
+    def _push(self, intake: Intake, pcm: NDArray[np.float32]) -> None:
+        """A session that takes no more audio ends that leg's intake, and nobody else's."""
+        if intake.closed or not pcm.size:
+            return
+        try:
+            self._recognizer.push(intake.session, pcm)
+        except EngineError as error:
+            logger.warning("call %s: session takes no audio: %s", intake.call_id, error)
+            self._release(intake)
+
+    def _release(self, intake: Intake) -> None:
+        if not intake.closed:
+            intake.closed = True
+            self._free.append(intake._row)
+
+
+def _to_float(samples: NDArray[np.generic], encoding: Encoding) -> NDArray[np.float32]:
+    """Any encoding -> float32 of the same shape, [-1, 1]."""
+    if encoding is Encoding.FLOAT32:
+        return cast(NDArray[np.float32], samples)
+    if encoding is Encoding.L16:
+        return samples.astype(np.float32) * _INT16_SCALE
+    offset = ALAW_OFFSET if encoding is Encoding.PCMA else MULAW_OFFSET
+    return FLOAT_TABLE[samples.astype(np.int16) + offset]

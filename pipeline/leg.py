@@ -1,0 +1,140 @@
+"""One leg of a call: from its connector's frames to its transcript records.
+
+Chain: connector -> `Leg.push` -> intake (queue, tick, 16 kHz) -> recogniser session -> `news` -> segmenter -> records.
+Everything here runs on the event loop's thread.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from engine.errors import EngineError
+from engine.session import Hypothesis, Recognizer, Session
+from pipeline.clock import Clock
+from pipeline.frames import AudioFrame
+from pipeline.ingest import Ingest
+from pipeline.latency import LatencyHistogram
+from pipeline.records import LegOptions, RecordMaker
+from pipeline.segments import Segment, Segmenter
+from sinks.record import AnyRecord
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class LegStats:
+    """Media packets of a leg, as its connector counts them."""
+
+    packets: int = 0
+    lost: int = 0
+    late: int = 0
+
+
+class Leg:
+    """Created by `Call.add_leg`. `stats` belongs to the connector, which fills it in."""
+
+    def __init__(
+        self,
+        options: LegOptions,
+        session: Session,
+        *,
+        call_id: str,
+        recognizer: Recognizer,
+        ingest: Ingest,
+        segmenter: Segmenter,
+        records: RecordMaker,
+        latencies: LatencyHistogram,
+        clock: Clock,
+        flush_timeout_s: float,
+        abandon: "Callable[[Leg], None]",
+    ) -> None:
+        self.options = options
+        self.session = session
+        self.stats = LegStats()
+        self.call_id = call_id
+        self.intake = ingest.open(session, call_id)
+        self.flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._recognizer = recognizer
+        self._ingest = ingest
+        self._segmenter = segmenter
+        self._records = records
+        self._latencies = latencies
+        self._clock = clock
+        self._flush_timeout_s = flush_timeout_s
+        self._abandon = abandon
+        self._progress_s = 0.0
+        self._asked_at = 0.0
+        self._closing = False
+
+    @property
+    def words(self) -> int:
+        """Words in finals so far."""
+        return self._segmenter.final_words
+
+    @property
+    def ended(self) -> bool:
+        """True once the last final was published."""
+        return self.flushed.done()
+
+    def push(self, frame: AudioFrame) -> None:
+        """Queue audio for the next tick; never blocks. A full queue drops its oldest frames and counts them."""
+        self.intake.push(frame)
+
+    def set_language(self, language: str) -> None:
+        """Change the prompt from here on. Raises `UnknownLocale`, `SessionClosed`."""
+        self._recognizer.set_language(self.session, language)
+
+    def finalize(self) -> None:
+        """Ask for finals of everything pushed so far; the leg goes on."""
+        if self._closing:
+            return
+        self._ingest.flush(self.intake)
+        self._asked_at = self._clock.monotonic()
+        try:
+            self._recognizer.finalize(self.session)
+        except EngineError as error:
+            logger.warning("call %s: leg %s cannot be finalised: %s", self.call_id, self.options.leg, error)
+
+    async def close(self) -> None:
+        """End of the audio. Resolves after the leg's last final was published: that of the recogniser's flush, or,
+        where it does not come in `flush_timeout_s`, one of the words known so far. Idempotent."""
+        if not self._closing:
+            self._closing = True
+            self._ingest.close(self.intake)
+            self._asked_at = self._clock.monotonic()
+            try:
+                self._recognizer.close(self.session)
+            except EngineError as error:
+                logger.warning("call %s: leg %s cannot be flushed: %s", self.call_id, self.options.leg, error)
+                self._abandon(self)
+        try:
+            await asyncio.wait_for(asyncio.shield(self.flushed), self._flush_timeout_s)
+        except TimeoutError:
+            self._abandon(self)
+
+    def news(self, hypotheses: Sequence[Hypothesis], progress_s: float | None, now: float, at: str) -> list[AnyRecord]:
+        """What one engine step brought: `progress_s` is session time, None where the session took no part in it."""
+        if progress_s is not None:
+            self._progress_s = progress_s
+        timeline = self.intake.timeline
+        arrival = timeline.arrival_of(self._progress_s)
+        segments = self._segmenter.update(timeline.place(hypotheses), timeline.leg_time(self._progress_s))
+        if not segments:
+            return []
+        if any(hypothesis.is_final for hypothesis in hypotheses):
+            arrival = max(arrival, self._asked_at)
+        return self._transcripts(segments, arrival, now, at)
+
+    def finish(self, now: float, at: str) -> list[AnyRecord]:
+        """The session is gone: the leg's last finals."""
+        segments = self._segmenter.close(had_audio=self.intake.stats.frames > 0)
+        arrival = max(self.intake.timeline.arrival_of(self._progress_s), self._asked_at)
+        self._records.numbering.segments[self.options.leg] = self._segmenter.next_number
+        return self._transcripts(segments, arrival, now, at)
+
+    def _transcripts(self, segments: Sequence[Segment], arrival: float, now: float, at: str) -> list[AnyRecord]:
+        latency_ms = max(now - arrival, 0.0) * 1000
+        for _ in segments:
+            self._latencies.add(latency_ms)
+        return [self._records.transcript(self.options, segment, at, latency_ms) for segment in segments]

@@ -1,0 +1,183 @@
+"""Records to all sinks at once. It stands between the pipeline and the sinks, so that no sink can hold up a call."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sinks.errors import SinkError
+from sinks.record import AnyRecord, is_partial
+from sinks.shedding import SheddingQueue
+from sinks.sink import Sink
+
+log = logging.getLogger(__name__)
+
+BATCH_RECORDS = 500
+RETRY_FIRST_S = 0.1
+RETRY_MAX_S = 5.0
+CLOSE_GRACE_S = 1.0
+
+
+@dataclass(slots=True)
+class SinkStats:
+    """Records handed to one sink. `errors` counts failed writes, also those that succeeded when repeated."""
+
+    written: int = 0
+    dropped_partials: int = 0
+    dropped_finals: int = 0
+    errors: int = 0
+
+
+class FanOut:
+    """One bounded queue and one task per sink: a slow or failing sink delays neither another nor the caller.
+
+    Overflow of a queue drops its oldest partials first; when it holds none, the new record is dropped. Both are
+    counted, everything that is not a partial as `dropped_finals`. Besides its queue, a sink holds at most one batch.
+    A write that fails with a retryable error is repeated until it succeeds or the fan-out closes; any other failure
+    drops the batch and counts it.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], *, queue_records: int = 10_000) -> None:
+        names = [sink.name for sink in sinks]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two sinks share a name: {', '.join(sorted(names))}")
+        self._lanes = [_Lane(sink, queue_records) for sink in sinks]
+
+    @property
+    def stats(self) -> Mapping[str, SinkStats]:
+        """By name of the sink; the values go on counting."""
+        return {lane.sink.name: lane.stats for lane in self._lanes}
+
+    async def start(self) -> None:
+        """Start every sink. Raises what the first failing `start` raised, after closing those already started."""
+        started: list[_Lane] = []
+        try:
+            for lane in self._lanes:
+                await lane.sink.start()
+                started.append(lane)
+        except BaseException:
+            for lane in started:
+                await lane.close_sink(CLOSE_GRACE_S)
+            raise
+        for lane in self._lanes:
+            lane.task = asyncio.create_task(lane.run(), name=f"sink {lane.sink.name}")
+
+    def publish(self, records: Sequence[AnyRecord]) -> None:
+        """Queue the records for every sink, in order. Never blocks; to be called on the event loop's thread."""
+        for lane in self._lanes:
+            lane.offer(records)
+
+    async def close(self, timeout_s: float) -> None:
+        """Write what is queued and close the sinks, all at once. What is not written in time is dropped and counted.
+
+        Records published from now on are dropped and counted. `Sink.close` gets the time that is left, at least 1 s.
+        """
+        await asyncio.gather(*(lane.close(timeout_s) for lane in self._lanes))
+
+
+class _Lane:
+    """One sink with its queue and its task."""
+
+    def __init__(self, sink: Sink, queue_records: int) -> None:
+        self.sink = sink
+        self.stats = SinkStats()
+        self.task: asyncio.Task[None] | None = None
+        self._queue: SheddingQueue[AnyRecord] = SheddingQueue(queue_records)
+        self._batch: list[AnyRecord] = []
+        self._wake = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._failing = False
+
+    def offer(self, records: Sequence[AnyRecord]) -> None:
+        if self._closing.is_set():
+            self._count_dropped(records)
+            return
+        for record in records:
+            if not self._queue.put(record, partial=is_partial(record)):
+                self._count_dropped((record,))
+        self.stats.dropped_partials += self._queue.shed_partials
+        self._queue.shed_partials = 0
+        self._wake.set()
+
+    async def run(self) -> None:
+        while True:
+            if self._queue:
+                self._batch = self._queue.take(BATCH_RECORDS)
+                await self._deliver()
+            elif self._closing.is_set():
+                return
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+
+    async def _deliver(self) -> None:
+        delay_s = RETRY_FIRST_S
+        while True:
+            try:
+                await self.sink.write(self._batch)
+            except SinkError as error:
+                self.stats.errors += 1
+                if not error.retryable:
+                    log.warning("sink %s refused %d records: %s", self.sink.name, len(self._batch), error)
+                    break
+                if not self._failing:
+                    log.warning("sink %s cannot write, trying again: %s", self.sink.name, error)
+                self._failing = True
+                await self._pause(delay_s)
+                delay_s = min(2 * delay_s, RETRY_MAX_S)
+            except Exception:
+                self.stats.errors += 1
+                log.exception("sink %s failed on %d records", self.sink.name, len(self._batch))
+                break
+            else:
+                self.stats.written += len(self._batch)
+                self._batch = []
+                if self._failing:
+                    log.info("sink %s writes again", self.sink.name)
+                self._failing = False
+                return
+        self._count_dropped(self._batch)
+        self._batch = []
+
+    async def _pause(self, delay_s: float) -> None:
+        """Wait before a repetition; the start of closing cuts the first such wait short."""
+        if self._closing.is_set():
+            await asyncio.sleep(delay_s)
+            return
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._closing.wait()
+        except TimeoutError:
+            pass
+
+    async def close(self, timeout_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        self._closing.set()
+        self._wake.set()
+        if self.task is not None:
+            await asyncio.wait({self.task}, timeout=timeout_s)
+            if not self.task.done():
+                self.task.cancel()
+                await asyncio.wait({self.task}, timeout=CLOSE_GRACE_S)
+        left = self._batch + self._queue.take(len(self._queue))
+        if left:
+            self._count_dropped(left)
+            log.error("sink %s: %d records were not written before the end", self.sink.name, len(left))
+        await self.close_sink(max(deadline - loop.time(), CLOSE_GRACE_S))
+
+    async def close_sink(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.sink.close()
+        except TimeoutError:
+            log.warning("sink %s did not close in time", self.sink.name)
+        except Exception:
+            log.exception("sink %s failed to close", self.sink.name)
+
+    def _count_dropped(self, records: Sequence[AnyRecord]) -> None:
+        for record in records:
+            if is_partial(record):
+                self.stats.dropped_partials += 1
+            else:
+                self.stats.dropped_finals += 1

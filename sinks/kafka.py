@@ -1,0 +1,274 @@
+"""Records to Kafka: finals, partials and events each to their topic, keyed by the call."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
+
+from sinks.errors import SinkMisconfigured
+from sinks.outbox import Entry, MemoryOutbox, Outbox
+from sinks.record import SCHEMA, AnyRecord, TranscriptRecord, encode, is_partial
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+METADATA_WAIT_MS = 3_000
+ENTRIES_PER_TURN = 500
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`bootstrap_servers`: host:port, separated by commas. An empty `partials_topic`: partials are not sent.
+
+    `create_topics`: create missing topics at the start, with `partitions` and `replication_factor` (null: what the
+    broker has as default); otherwise missing topics are waited for. `outbox_records`: records accepted and not yet
+    acknowledged. `delivery_timeout_s` has a floor of 120 s: an idempotent producer of this library whose records
+    expire while a broker hangs does not recover.
+    """
+
+    bootstrap_servers: str
+    transcripts_topic: str = "trunkline.transcripts"
+    partials_topic: str = "trunkline.partials"
+    events_topic: str = "trunkline.events"
+    create_topics: bool = False
+    partitions: Count | None = None
+    replication_factor: Count | None = None
+    client_id: str = "trunkline"
+    outbox_records: Count = 10_000
+    delivery_timeout_s: Annotated[float, msgspec.Meta(ge=120)] = 120.0
+    close_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = None
+    tls_ca_file: str | None = None
+
+
+@dataclass(slots=True)
+class KafkaStats:
+    """`undelivered`: records given up, because the broker refused them, delivery timed out, or the sink closed."""
+
+    acknowledged: int = 0
+    undelivered: int = 0
+
+
+class KafkaSink:
+    """Publishes with acks=all and idempotence; the key is the call id, so a call keeps its order within a topic.
+
+    `write` encodes and puts into a bounded outbox; when that is full it waits, and the queue before the sink sheds.
+    One thread connects, looks up the topics before the first record (the client blocks for that) and feeds the
+    client library; while the broker is away it waits and tries again, and the calls go on. `outbox` is where another
+    kind of outbox is put in place of the one in memory; it is made from the limit and the callback for room.
+    """
+
+    name = "kafka"
+
+    def __init__(
+        self, config: KafkaConfig, *, outbox: Callable[[int, Callable[[], None]], Outbox] = MemoryOutbox
+    ) -> None:
+        self._config = config
+        self._topics = [config.transcripts_topic, config.events_topic]
+        if config.partials_topic:
+            self._topics.append(config.partials_topic)
+        if not all(self._topics):
+            raise SinkMisconfigured("kafka: transcripts_topic and events_topic must not be empty")
+        self._client = _client_settings(config)
+        self._outbox = outbox(config.outbox_records, self._room_from_thread)
+        self._room = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
+        self._deadline = float("inf")  # time.monotonic(), set when closing
+        self._lock = threading.Lock()
+        self._reported = False
+        self._connected = threading.Event()
+        self.stats = KafkaStats()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker answered and has all topics."""
+        return self._connected.is_set()
+
+    async def start(self) -> None:
+        """Returns at once; the connection is made in the background."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._drain, name="sink kafka", daemon=True)
+        self._thread.start()
+
+    async def write(self, records: Sequence[AnyRecord]) -> None:
+        """Returns when the outbox has taken all; waits while it is full."""
+        entries = [entry for record in records if (entry := self._entry(record)) is not None]
+        while True:
+            self._room.clear()
+            entries = entries[self._outbox.offer(entries) :]
+            if not entries:
+                return
+            await self._room.wait()
+
+    async def close(self) -> None:
+        """Wait for the acknowledgement of everything accepted, at most `close_timeout_s`; give up the rest."""
+        if self._thread is None:
+            return
+        self._deadline = time.monotonic() + self._config.close_timeout_s
+        self._closing.set()
+        self._outbox.stop()
+        await asyncio.to_thread(self._thread.join, self._config.close_timeout_s + 2 * RETRY_S)
+
+    def _entry(self, record: AnyRecord) -> Entry | None:
+        partial = is_partial(record)
+        if partial:
+            topic = self._config.partials_topic
+        elif isinstance(record, TranscriptRecord):
+            topic = self._config.transcripts_topic
+        else:
+            topic = self._config.events_topic
+        if not topic:
+            return None
+        kind = str(record.__struct_config__.tag)
+        headers = (("schema", SCHEMA.encode()), ("event_id", record.event_id.encode()), ("type", kind.encode()))
+        return Entry(topic, record.call_id.encode(), encode(record), headers, partial)
+
+    def _room_from_thread(self) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits for room
+                self._loop.call_soon_threadsafe(self._room.set)
+
+    # The rest runs on the sink's thread, `_settle` on the client library's.
+
+    def _drain(self) -> None:
+        producer = self._connect()
+        while producer is not None and (entries := self._outbox.take(ENTRIES_PER_TURN)):
+            for entry in entries:
+                self._send(producer, entry)
+        self._finish(producer)
+
+    def _connect(self) -> "KafkaProducer | None":
+        """A producer that knows all topics. None: closed before there was one."""
+        producer: KafkaProducer | None = None
+        while not self._closing.is_set():
+            try:
+                if self._config.create_topics:
+                    self._create_topics()
+                if producer is None:
+                    producer = KafkaProducer(
+                        **self._client,
+                        acks="all",
+                        enable_idempotence=True,
+                        delivery_timeout_ms=round(1000 * self._config.delivery_timeout_s),
+                        max_block_ms=METADATA_WAIT_MS,
+                        allow_auto_create_topics=False,
+                    )
+                for topic in self._topics:
+                    if not self._closing.is_set():
+                        producer.partitions_for(topic)
+            except KafkaTimeoutError as error:
+                self._report(f"a topic is missing of {', '.join(self._topics)}" if producer else error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the calls go on and the operator reads it
+                self._report(error)
+            else:
+                if self._reported:
+                    log.info("kafka: connected")
+                self._reported = False
+                self._connected.set()
+                return producer
+            self._closing.wait(RETRY_S)
+        return producer
+
+    def _create_topics(self) -> None:
+        settings = {
+            "num_partitions": self._config.partitions or -1,
+            "replication_factor": self._config.replication_factor or -1,
+        }
+        admin = KafkaAdminClient(**self._client)
+        try:
+            for topic in self._topics:
+                try:
+                    admin.create_topics({topic: settings}, wait_for_metadata=True)
+                    log.info("kafka: created topic %s", topic)
+                except TopicAlreadyExistsError:
+                    pass
+        finally:
+            admin.close()
+
+    def _send(self, producer: "KafkaProducer", entry: Entry) -> None:
+        """Give one entry to the client. Blocks only if its topic has vanished, until that is back or time is up."""
+        while True:
+            if time.monotonic() >= self._deadline:
+                self._settle(entry, TimeoutError("closed before it could be sent"))
+                return
+            try:
+                future = producer.send(entry.topic, key=entry.key, value=entry.value, headers=list(entry.headers))
+            except KafkaTimeoutError as error:
+                self._report(error)
+            except Exception as error:  # noqa: BLE001 - too large, say: this record never goes, the next one may
+                self._settle(entry, error)
+                return
+            else:
+                future.add_callback(lambda _: self._settle(entry, None))
+                future.add_errback(lambda error: self._settle(entry, error))
+                return
+
+    def _settle(self, entry: Entry, error: BaseException | None) -> None:
+        with self._lock:
+            if error is None:
+                self.stats.acknowledged += 1
+                self._reported = False
+            else:
+                self.stats.undelivered += 1
+        if error is not None:
+            self._report(error)
+        self._outbox.settle(entry, error)
+
+    def _finish(self, producer: "KafkaProducer | None") -> None:
+        """Wait for acknowledgements until the deadline, then give up what is left."""
+        self._connected.clear()
+        if producer is not None:
+            if self._outbox.wait_settled(max(self._deadline - time.monotonic(), 0.0)):
+                # The public close() raises while records are unacknowledged, and leaves the sender running.
+                producer._sender.force_close()
+                producer._sender.join(RETRY_S)
+            try:
+                producer.close(timeout=RETRY_S)
+            except KafkaError as error:
+                self._report(error)
+        for entry in self._outbox.take(self._config.outbox_records):
+            self._settle(entry, ConnectionError("closed before the broker was there"))
+        if self.stats.undelivered:
+            log.error("kafka: %d records were not delivered", self.stats.undelivered)
+
+    def _report(self, problem: object) -> None:
+        """Log a problem once, until there is success again."""
+        if not self._reported:
+            log.warning("kafka: %s; trying on", problem)
+        self._reported = True
+
+
+def _client_settings(config: KafkaConfig) -> dict[str, Any]:
+    servers = [server.strip() for server in config.bootstrap_servers.split(",") if server.strip()]
+    if not servers:
+        raise SinkMisconfigured("kafka: bootstrap_servers is empty; give host:port")
+    settings: dict[str, Any] = {
+        "bootstrap_servers": servers,
+        "client_id": config.client_id,
+        "bootstrap_timeout_ms": METADATA_WAIT_MS,
+        "security_protocol": config.security_protocol,
+    }
+    optional = {
+        "sasl_mechanism": config.sasl_mechanism,
+        "sasl_plain_username": config.sasl_username,
+        "sasl_plain_password": config.sasl_password,
+        "ssl_cafile": config.tls_ca_file,
+    }
+    return settings | {name: value for name, value in optional.items() if value is not None}
+
+
+__all__ = ["KafkaConfig", "KafkaSink", "KafkaStats"]

@@ -1,0 +1,159 @@
+"""The configuration: `trunkline.toml` and `TRUNKLINE_*` environment variables over it, validated once.
+
+`[engine] chunk_ms` in the file is `TRUNKLINE_ENGINE_CHUNK_MS` in the environment. Every class receives its own
+section, never the tree.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+
+from connectors.media_ws.config import TwilioConfig
+from liveview.api import LiveViewConfig
+from pipeline.call import PipelineConfig
+from sinks.jsonl import JsonlConfig
+from sinks.kafka import KafkaConfig
+from sinks.live import LiveConfig
+from sinks.redis_view import RedisConfig
+from trunkline.errors import ConfigError
+
+DEFAULT_FILE = Path("trunkline.toml")
+_PREFIX = "TRUNKLINE_"
+_FOR_TESTS = "TRUNKLINE_TEST_"
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`drain_s`: how long running calls may go on after the server was told to stop."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
+    drain_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_pii: bool = False
+
+    @property
+    def is_loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`checkpoint`: a `.nemo` file, a checkpoint folder or a hub id; without it the small demo model runs.
+    `threads`: CPU threads of a step."""
+
+    checkpoint: str | None = None
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    max_sessions: Annotated[int, msgspec.Meta(ge=1)] = 64
+    threads: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole tree. Kafka and Redis are used when they have a section; a JSON lines file is always written unless
+    its path is empty."""
+
+    server: ServerConfig = ServerConfig()
+    engine: EngineConfig = EngineConfig()
+    pipeline: PipelineConfig = PipelineConfig()
+    twilio: TwilioConfig = TwilioConfig()
+    liveview: LiveViewConfig = LiveViewConfig()
+    live: LiveConfig = LiveConfig()
+    jsonl: JsonlConfig = JsonlConfig()
+    kafka: KafkaConfig | None = None
+    redis: RedisConfig | None = None
+
+
+def load_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    """Read the file (None: `trunkline.toml` here, if there is one) and the environment. Raises `ConfigError`."""
+    sections = _read(path)
+    for name, value in (environ or {}).items():
+        if name.startswith(_PREFIX) and not name.startswith(_FOR_TESTS):
+            _override(sections, name, value)
+    origin = path or DEFAULT_FILE
+    values = {}
+    for name, data in sections.items():
+        kind = _SECTIONS.get(name)
+        if kind is None:
+            raise ConfigError(f"{origin}: unknown section [{name}]: there are {', '.join(_SECTIONS)}")
+        try:
+            values[name] = msgspec.convert(data, kind)
+        except msgspec.ValidationError as error:
+            known = ", ".join(field.name for field in msgspec.structs.fields(kind))
+            hint = f" (known: {known})" if "unknown field" in str(error) else ""
+            raise ConfigError(f"{origin}: [{name}] {str(error).replace('`', chr(39))}{hint}") from error
+    config = Config(**values)
+    if not config.server.is_loopback and config.liveview.token is None:
+        raise ConfigError(
+            f"[server] host = {config.server.host!r} can be reached from outside, but [liveview] token is not set: "
+            "set one (TRUNKLINE_LIVEVIEW_TOKEN), or bind to 127.0.0.1"
+        )
+    return config
+
+
+def with_options(
+    config: Config, *, port: int | None = None, chunk_ms: int | None = None, records: str | None = None
+) -> Config:
+    """The configuration with what the command line said put over it."""
+    changes: dict[str, dict[str, Any]] = {
+        "server": {} if port is None else {"port": port},
+        "pipeline": {} if chunk_ms is None else {"chunk_ms": chunk_ms},
+        "jsonl": {} if records is None else {"path": records},
+    }
+    sections = {
+        name: msgspec.convert(msgspec.to_builtins(getattr(config, name)) | change, _SECTIONS[name])
+        for name, change in changes.items()
+    }
+    return msgspec.structs.replace(config, **sections)
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    file = path or DEFAULT_FILE
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        if path is None:
+            return {}
+        raise ConfigError(f"{file}: no such configuration file") from None
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from error
+
+
+def _struct(kind: Any) -> Any:
+    """The struct in `Struct` or `Struct | None`; None for anything else."""
+    for option in (kind, *get_args(kind)):
+        if isinstance(option, type) and issubclass(option, msgspec.Struct):
+            return option
+    return None
+
+
+_SECTIONS: dict[str, Any] = {field.name: _struct(field.type) for field in msgspec.structs.fields(Config)}
+
+
+def _override(sections: dict[str, Any], variable: str, value: str) -> None:
+    """Put one environment variable's value where the file would have it."""
+    target, kind, rest = sections, Config, variable.removeprefix(_PREFIX).lower()
+    while True:
+        for field in msgspec.structs.fields(kind):
+            nested = _struct(field.type)
+            if nested is None and rest == field.name:
+                try:
+                    target[field.name] = msgspec.convert(value, field.type, strict=False)
+                except msgspec.ValidationError as error:
+                    raise ConfigError(f"{variable}={value!r}: {error}") from error
+                return
+            if nested is not None and rest.startswith(field.name + "_"):
+                target, kind = target.setdefault(field.name, {}), nested
+                rest = rest.removeprefix(field.name + "_")
+                break
+        else:
+            raise ConfigError(f"{variable} is no setting: {_PREFIX}<SECTION>_<KEY>, sections {', '.join(_SECTIONS)}")

@@ -1,0 +1,20 @@
+"""Errors of the program itself.
+
+TrunklineError
+├── ConfigError     the configuration file or environment says something that cannot be
+└── AddressInUse    another program has the port
+"""
+
+
+class TrunklineError(Exception):
+    """Base. The message is one line that says what to do."""
+
+    retryable: bool = False
+
+
+class ConfigError(TrunklineError):
+    pass
+
+
+class AddressInUse(TrunklineError):
+    pass

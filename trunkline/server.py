@@ -1,0 +1,145 @@
+"""The server: every part made from its section of the configuration, on one port.
+
+One aiohttp application has the media WebSockets, the live page with its API, health and metrics.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import AsyncIterator, Sequence
+
+import torch
+from aiohttp import web
+
+from connectors.media_ws import MediaWebSocket, twilio
+from engine import AUTO, Engine
+from engine.errors import UnknownChunk, UnknownLocale
+from liveview.api import LivePage
+from pipeline.call import Calls
+from sinks.fanout import FanOut
+from sinks.jsonl import JsonlSink
+from sinks.kafka import KafkaSink
+from sinks.live import LiveView, View
+from sinks.redis_view import RedisSink, RedisView
+from sinks.sink import Sink
+from trunkline.config import Config, EngineConfig
+from trunkline.errors import AddressInUse, ConfigError
+from trunkline.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+
+def load_engine(config: EngineConfig) -> Engine:
+    """The engine of the configured checkpoint, not started yet. Raises `CheckpointError`, `ConfigError`."""
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"[engine] device = {config.device!r}, but there is no CUDA device here: use 'cpu'")
+    return Engine.load(
+        config.checkpoint,
+        device=config.device,
+        dtype=getattr(torch, config.dtype),
+        max_sessions=config.max_sessions,
+        threads=config.threads,
+    )
+
+
+class Server:
+    """All running parts. `extra_sinks` get the records beside the configured ones."""
+
+    def __init__(self, config: Config, engine: Engine, extra_sinks: Sequence[Sink] = ()) -> None:
+        if config.pipeline.chunk_ms not in engine.chunks_ms:
+            known = ", ".join(map(str, engine.chunks_ms))
+            raise UnknownChunk(f"[pipeline] chunk_ms = {config.pipeline.chunk_ms}: this checkpoint has {known}")
+        if config.pipeline.language not in engine.languages:
+            known = ", ".join(sorted(engine.languages - {AUTO}))
+            raise UnknownLocale(f"[pipeline] language = {config.pipeline.language!r}: use 'auto' or one of {known}")
+        self.engine = engine
+        self.view: View
+        self._config = config
+        sinks: list[Sink] = []
+        if config.jsonl.path:
+            sinks.append(JsonlSink(config.jsonl))
+        if config.kafka is not None:
+            sinks.append(KafkaSink(config.kafka))
+        self._redis_view: RedisView | None = None
+        if config.redis is not None:
+            sinks.append(RedisSink(config.redis))
+            self.view = self._redis_view = RedisView(config.redis)
+        else:
+            self.view = live = LiveView(config.live)
+            sinks.append(live)
+        self.fanout = FanOut([*sinks, *extra_sinks])
+        self.calls = Calls(engine, self.fanout.publish, config.pipeline)
+        self._sockets: dict[str, MediaWebSocket] = {"twilio": twilio(self.calls, config.twilio)}
+        connectors = {name: connector.stats for name, connector in self._sockets.items()}
+        self._metrics = Metrics(engine, self.calls, self.fanout, connectors)
+        self._ready = False
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Serve while entered; yields the base URL. On leaving, running calls get `drain_s` to end, their last words
+        go out, then everything stops. Raises `AddressInUse`, `SinkMisconfigured`."""
+        config = self._config.server
+        listener = _listen(config.host, config.port)
+        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=2.0)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(listener.close)
+            await self.fanout.start()
+            stack.push_async_callback(self._close_sinks)
+            stack.enter_context(self.engine)
+            ticking = asyncio.create_task(self.calls.run(), name="ticks")
+            stack.callback(ticking.cancel)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.SockSite(runner, listener).start()
+            stack.push_async_callback(self._drain)
+            self._ready = True
+            yield f"http://{config.host}:{listener.getsockname()[1]}"
+
+    async def _drain(self) -> None:
+        self._ready = False
+        if self.calls.active:
+            logger.info("%d calls are running: waiting up to %g s", self.calls.active, self._config.server.drain_s)
+        await self.calls.drain(self._config.server.drain_s)
+        for connector in self._sockets.values():
+            await connector.close()
+
+    async def _close_sinks(self) -> None:
+        await self.fanout.close(timeout_s=10.0)
+        if self._redis_view is not None:
+            await self._redis_view.close()
+
+    def _application(self) -> web.Application:
+        application = web.Application()
+        for connector in self._sockets.values():
+            application.add_routes(connector.routes())
+        application.add_routes(
+            [
+                web.get("/healthz", self._health),
+                web.get("/readyz", self._readiness),
+                web.get("/metrics", self._metrics_page),
+            ]
+        )
+        LivePage(self.view, self._config.liveview).install(application)
+        return application
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readiness(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ready\n") if self._ready else web.Response(status=503, text="draining\n")
+
+    async def _metrics_page(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server(
+            (host, port), backlog=512, family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUse(f"port {port} on {host} is taken: stop what uses it, or choose another port") from error
+        raise AddressInUse(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
