@@ -1,0 +1,126 @@
+"""The command as a user runs it: its own process, exit codes, one-line errors."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from engine.checkpoint import DEMO_MODEL
+from trunkline.demo.script import load_script
+from trunkline.version import __version__
+from trunkline.wer import word_errors
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
+CALL = Path(__file__).parents[2] / "trunkline" / "demo" / "call.wav"
+
+
+def trunkline(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "import sys; from trunkline.cli import main; sys.exit(main())", *map(str, arguments)],
+        cwd=cwd,
+        env=ENVIRONMENT | {"HF_HUB_OFFLINE": "1"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_version(tmp_path: Path) -> None:
+    assert trunkline("--version", cwd=tmp_path).stdout == f"trunkline {__version__}\n"
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    path = tmp_path / "damaged.nemo"
+    path.write_bytes(DEMO_MODEL.read_bytes()[:100_000])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (["transcribe", "nowhere.wav"], {}, "nowhere.wav does not exist"),
+        (["transcribe", "text.wav"], {}, "text.wav cannot be read as audio"),
+        (["transcribe", "call.wav", "--language", "xx-XX"], {}, "unknown language 'xx-XX': this checkpoint has auto"),
+        (["transcribe", "call.wav"], {"TRUNKLINE_ENGINE_CHECKPOINT": "gone.nemo"}, "no checkpoint at gone.nemo"),
+        (["transcribe", "call.wav"], {"TRUNKLINE_ENGINE_CHECKPOINT": "damaged.nemo"}, "damaged.nemo"),
+        (
+            ["transcribe", "call.wav"],
+            {"TRUNKLINE_ENGINE_CHECKPOINT": "nobody/model"},
+            "nobody/model is not in the cache",
+        ),
+        (["transcribe", "call.wav"], {"TRUNKLINE_ENGINE_DEVICE": "cuda:7"}, "no CUDA device"),
+        (["serve", "--config", "gone.toml"], {}, "gone.toml: no such configuration file"),
+        (["serve"], {"TRUNKLINE_PIPELINE_LANGUAGE": "xx"}, "language = 'xx'"),
+        (["serve"], {"TRUNKLINE_ENGINE_NONE": "1"}, "TRUNKLINE_ENGINE_NONE is no setting"),
+        (["twiml", "http://example.com"], {}, "wss://"),
+        (["twiml", "wss://example.com/twilio", "--parameter", "queue"], {}, "NAME=VALUE"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(
+    tmp_path: Path, damaged: Path, arguments: list[str], environment: dict[str, str], message: str
+) -> None:
+    (tmp_path / "text.wav").write_text("not audio")
+    soundfile.write(tmp_path / "call.wav", np.zeros(800, np.float32), 8000)
+    done = trunkline(*arguments, cwd=tmp_path, **environment)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_taken_port_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = trunkline("serve", "--port", port, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"port {port} on 127.0.0.1 is taken" in done.stderr.splitlines()[-1]
+
+
+def test_transcribe_prints_channels_as_legs_with_their_languages(tmp_path: Path) -> None:
+    done = trunkline("transcribe", CALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("  ", 3) for line in done.stdout.splitlines()]
+    for leg, channel in (("inbound", "channel-0"), ("outbound", "channel-1")):
+        spoken = " ".join(line.text for line in load_script() if line.leg == leg)
+        heard = " ".join(row[3] for row in rows if row[1] == channel)
+        assert word_errors(spoken, heard).rate <= 0.15
+    assert {row[2] for row in rows if row[1] == "channel-0"} == {"es-US", "en-US"}
+
+
+def test_transcribe_reads_other_rates_and_prints_json_records(tmp_path: Path) -> None:
+    samples, rate = soundfile.read(CALL, frames=160_000)
+    path = tmp_path / "call.flac"
+    soundfile.write(path, np.repeat(samples[:, 1], 6), 6 * rate)
+    done = trunkline("transcribe", "--json", "--chunk-ms", "160", path, CALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {record["call_id"] for record in records} == {str(path), str(CALL)}
+    assert all(record["type"] == "transcript" and record["is_final"] for record in records)
+
+
+def test_twiml_is_printed(tmp_path: Path) -> None:
+    done = trunkline("twiml", "wss://calls.example.com/twilio", "--parameter", "queue=sales & support", cwd=tmp_path)
+    assert done.returncode == 0
+    assert '<Stream url="wss://calls.example.com/twilio" track="both_tracks">' in done.stdout
+    assert 'value="sales &amp; support"' in done.stdout
+
+
+def test_demo_once_shows_the_call_and_exits_0(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    done = trunkline("demo", "--once", "--port", port, "--chunk-ms", "80", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "knows only its small synthetic world" in " ".join(done.stdout.split())
+    assert f"http://127.0.0.1:{port}/#call=CA" in done.stdout
+    assert "es-US" in done.stdout
+    assert "word error rate" in done.stdout
+    types = [json.loads(line)["type"] for line in (tmp_path / "trunkline-demo.jsonl").read_text("utf-8").splitlines()]
+    assert types[0] == types[-1] == "call"
