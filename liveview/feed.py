@@ -135,6 +135,7 @@ class CallFeed:
                     await self._reread()
                     pause_s = self._interval_s
                     await until_first(self._follow(records), self._tick())
+                    log.info("the subscription to all calls ended, next in %.1f s", pause_s)
             except Exception as error:  # whatever a view does, the pages outlive it
                 unexpected = not is_passing(error)
                 log.warning("no list of calls, next try in %.1f s: %s", pause_s, error, exc_info=unexpected)

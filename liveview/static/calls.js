@@ -1,6 +1,6 @@
 // The list of calls.
 
-import { $, el, setData, setText } from "./dom.js";
+import { $, el, setData, setHidden, setText } from "./dom.js";
 import { STATUS, callHref, callName, callSeconds, clock, roleName } from "./names.js";
 
 /** Rows keyed by call; only the nodes whose text changed are touched. */
@@ -86,7 +86,7 @@ export class CallList {
   }
 
   setWords(row, words) {
-    setText(row.speaker, roleName(words.speaker_role));
+    setText(row.speaker, `${roleName(words.speaker_role)}: `);
     setText(row.text, words.text);
     setData(row.item, "final", String(words.is_final));
   }
@@ -113,7 +113,7 @@ export class CallList {
         .join("\n")
         .toLowerCase()
         .includes(this.query);
-    if (row.item.hidden === hit) row.item.hidden = !hit;
+    setHidden(row.item, !hit);
   }
 
   tickRow(row) {
@@ -134,14 +134,14 @@ export class CallList {
     for (const name of ["active", "ended"]) {
       const rows = [...$(name).children];
       const visible = rows.filter((item) => !item.hidden).length;
-      $(`${name}-group`).hidden = visible === 0;
+      setHidden($(`${name}-group`), visible === 0);
       setText($(`${name}-count`), String(visible));
       shown += visible;
     }
     const active = $("active").children.length;
     setText($("count"), active === 1 ? "1 active call" : `${active} active calls`);
-    $("no-calls").hidden = this.rows.size > 0;
-    $("no-match").hidden = this.rows.size === 0 || shown > 0;
+    setHidden($("no-calls"), this.rows.size > 0);
+    setHidden($("no-match"), this.rows.size === 0 || shown > 0);
     return active;
   }
 

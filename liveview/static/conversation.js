@@ -1,6 +1,6 @@
 // One call as a conversation.
 
-import { $, el, setData, setText } from "./dom.js";
+import { $, el, setData, setHidden, setText } from "./dom.js";
 import { STATUS, badge, callName, callSeconds, clock, localTime, roleName } from "./names.js";
 
 /** A leg whose audio began less than this after the call counts as there from its beginning. */
@@ -25,7 +25,7 @@ export class Conversation {
     this.legsText = "";
     $("log").replaceChildren();
     this.setUnread(0);
-    $("jump").hidden = true;
+    setHidden($("jump"), true);
   }
 
   /** Merges a snapshot into what is shown: records are told apart by segment and revision, so none shows twice. */
@@ -43,7 +43,7 @@ export class Conversation {
     if (!this.call) this.waiting.push(record);
     else if (record.type === "transcript") this.applySegment(record, live);
     else if (record.type === "call" || record.type === "dtmf") this.applyEvent(record);
-    $("silence").hidden = this.items.length > 0;
+    setHidden($("silence"), this.items.length > 0);
   }
 
   applySegment(record, live) {
@@ -60,8 +60,7 @@ export class Conversation {
     setData(segment.node, "final", String(record.is_final));
     setText(segment.text, record.transcript);
     // A partial without any text yet, or a final that took all of it back, leaves no bubble.
-    const hidden = record.transcript === "";
-    if (segment.node.hidden !== hidden) segment.node.hidden = hidden;
+    setHidden(segment.node, record.transcript === "");
     segment.bubble.title = record.is_final
       ? `Confidence ${Math.round(record.confidence * 100)} %, shown ${Math.round(record.latency_ms)} ms after it was heard`
       : "Provisional: words may still change";
@@ -125,14 +124,14 @@ export class Conversation {
     this.addLine("dtmf", `${name} pressed ${digit}`, seconds).keysOf = leg;
   }
 
-  /** A line between the segments. */
-  addLine(kind, text, seconds) {
+  /** A line between the segments: at its time, or where `order` puts it. */
+  addLine(kind, text, seconds, order = seconds) {
     const node = el("li", "event");
     node.dataset.kind = kind;
     const [line, label] = [el("p"), el("span", "", text)];
-    line.append(label, " ", el("time", "", clock(Math.min(seconds, callSeconds(this.call)))));
+    line.append(label, " ", el("time", "", clock(seconds)));
     node.append(line);
-    const item = { node, label, text, leg: null, seconds };
+    const item = { node, label, text, leg: null, seconds: order };
     this.insert(item);
     return item;
   }
@@ -182,7 +181,7 @@ export class Conversation {
     setData($("conversation"), "status", call.status);
     if (call.ended_at && !this.ended) {
       this.ended = true;
-      this.addLine("END", call.reason ? `Call ended: ${call.reason}` : "Call ended", Infinity);
+      this.addLine("END", call.reason ? `Call ended: ${call.reason}` : "Call ended", callSeconds(call), Infinity);
     }
     this.showFacts();
     if (changed) this.showLegs();
@@ -238,7 +237,7 @@ export class Conversation {
   setUnread(count) {
     this.unread = count;
     setText($("unread"), count ? `(${count} new)` : "");
-    if (count) $("jump").hidden = false;
+    if (count) setHidden($("jump"), false);
   }
 
   tick() {

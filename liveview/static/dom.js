@@ -17,3 +17,7 @@ export function setText(node, text) {
 export function setData(node, key, value) {
   if (node.dataset[key] !== value) node.dataset[key] = value;
 }
+
+export function setHidden(node, hidden) {
+  if (node.hidden !== hidden) node.hidden = hidden;
+}

@@ -2,7 +2,7 @@
 
 import { CallList } from "./calls.js";
 import { Conversation } from "./conversation.js";
-import { $, setData, setText } from "./dom.js";
+import { $, setData, setHidden, setText } from "./dom.js";
 import { Stream } from "./stream.js";
 
 const list = new CallList();
@@ -77,7 +77,7 @@ function route() {
   conversation = callId ? new Conversation(callId) : null;
   missing = false;
   document.documentElement.dataset.pane = callId ? "call" : "list";
-  $("conversation").hidden = true;
+  setHidden($("conversation"), true);
   list.select(callId);
   stream.open(callId);
   if (!callId) document.title = "Trunkline live";
@@ -86,7 +86,7 @@ function route() {
 
 function showEmpty() {
   const shown = Boolean(conversation?.call);
-  $("conversation").hidden = !shown;
+  setHidden($("conversation"), !shown);
   let [title, text, steps] = ["", "", false];
   if (linkState === "refused") {
     [title, text] = ["This page needs a token", "Open it once with ?token= and the token behind its address. Whoever runs Trunkline has it."];
@@ -98,12 +98,12 @@ function showEmpty() {
   } else if (listKnown && !conversation) {
     [title, text] = ["Choose a call", "Select one on the left. A call that starts now opens by itself."];
   }
-  $("empty").hidden = shown || !title;
+  setHidden($("empty"), shown || !title);
   // A narrow window has room for one pane: what there is to do goes before an empty list.
   document.documentElement.toggleAttribute("data-notice", steps || linkState === "refused");
   setText($("empty-title"), title);
   setText($("empty-text"), text);
-  $("empty-steps").hidden = !steps;
+  setHidden($("empty-steps"), !steps);
 }
 
 const LINK = { connecting: "Connecting", live: "Connected", lost: "Reconnecting", refused: "Token needed" };
@@ -112,10 +112,11 @@ function setLink(state) {
   linkState = state;
   setData($("link"), "state", state);
   setText($("link"), LINK[state]);
+  setData(document.documentElement, "link", state);
   if (state === "lost") {
     showBanner("Connection lost. Trying again; what you see may be out of date.", "Try now", () => stream.reopen());
   } else if ($("banner").dataset.kind !== "Reload") {
-    $("banner").hidden = true;
+    setHidden($("banner"), true);
   }
   showEmpty();
 }
@@ -127,7 +128,7 @@ function showBanner(text, action, run) {
   setText($("banner-action"), action);
   $("banner").dataset.kind = action;
   bannerAction = run;
-  $("banner").hidden = false;
+  setHidden($("banner"), false);
 }
 
 // Following the newest words until the reader scrolls up: whenever the text grows or the window changes.
@@ -141,7 +142,7 @@ function jumpToLive() {
   if (!conversation) return;
   conversation.pinned = true;
   conversation.setUnread(0);
-  $("jump").hidden = true;
+  setHidden($("jump"), true);
   followLive();
 }
 
@@ -156,7 +157,7 @@ scroller.addEventListener("scroll", () => {
     jumpToLive();
   } else if (up) {
     conversation.pinned = false;
-    $("jump").hidden = false;
+    setHidden($("jump"), false);
   }
 }, { passive: true });
 

@@ -1,0 +1,123 @@
+"""The list of calls that all pages share, with views that fail."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from liveview.api import LiveViewConfig
+from liveview.feed import CallFeed, Mailbox
+from sinks.live import CallSnapshot, LiveView
+from tests.liveview.calls import ScriptedCall
+from tests.liveview.server import events, live_page, next_of
+
+
+class ServerAway(Exception):
+    retryable = True
+
+
+class FailingView:
+    """A view that can be away for a while, as Redis can."""
+
+    def __init__(self) -> None:
+        self.live = LiveView()
+        self.error: Exception | None = None
+
+    async def calls(self) -> list[dict[str, Any]]:
+        self._fail()
+        return await self.live.calls()
+
+    async def snapshot(self, call_id: str) -> CallSnapshot | None:
+        self._fail()
+        return await self.live.snapshot(call_id)
+
+    @asynccontextmanager
+    async def subscribe(self, call_id: str | None = None) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        self._fail()
+        async with self.live.subscribe(call_id) as records:
+            yield records
+
+    def _fail(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+async def test_a_view_that_is_away_is_503_and_is_found_again() -> None:
+    view = FailingView()
+    view.error = ServerAway("connection refused")
+    async with live_page(LiveViewConfig(list_interval_ms=20), view=view) as page:
+        for path in ("/api/calls", "/api/calls/CA1", "/api/events?call_id=CA1"):
+            answer = await page.client.get(path)
+            assert answer.status == 503
+            assert await answer.json() == {"error": "the live view cannot be read right now"}
+        async with page.client.get("/api/events") as stream:
+            incoming = events(stream)
+            assert (await next_of("calls", incoming)).data["calls"] == []
+            view.error = None
+            await view.live.write([ScriptedCall("CA1").start()])
+            found = await next_of("calls", incoming)
+    assert [call["call_id"] for call in found.data["calls"]] == ["CA1"]
+
+
+async def test_a_defect_of_a_view_is_500_and_the_page_goes_on() -> None:
+    view = FailingView()
+    view.error = KeyError("secret")
+    async with live_page(LiveViewConfig(list_interval_ms=20), view=view) as page:
+        answer = await page.client.get("/api/calls")
+        assert answer.status == 500
+        assert await answer.json() == {"error": "internal error"}
+        view.error = None
+        assert (await page.client.get("/api/calls")).status == 200
+
+
+async def test_a_page_that_reads_slowly_gets_the_whole_list_instead_of_every_change() -> None:
+    view = LiveView()
+    feed = CallFeed(view, interval_s=0.01, mailbox_limit=3)
+    running = asyncio.create_task(feed.run())
+    with feed.join() as fast, feed.join() as slow:
+        for n in range(8):
+            await view.write([ScriptedCall(f"CA{n}").start()])
+            while f"CA{n}" not in _ids(await _next(fast)):
+                pass
+        first, *rest = [await _next(slow) for _ in range(3)]
+    feed.close()
+    running.cancel()
+    await asyncio.wait([running])
+    listed = _ids(first)
+    assert first["complete"]
+    assert not any(one["complete"] for one in rest)
+    for change in rest:
+        listed |= _ids(change)
+    assert listed >= {f"CA{n}" for n in range(7)}
+
+
+async def test_calls_that_the_view_forgot_leave_the_list() -> None:
+    view = LiveView()
+    feed = CallFeed(view, interval_s=0.01, mailbox_limit=8)
+    call = ScriptedCall("CA1")
+    running = asyncio.create_task(feed.run())
+    with feed.join() as mailbox:
+        await _next(mailbox)
+        await view.write([call.start(), call.final("inbound-1", 1.0, "Hello.", "en-US")])
+        assert _ids(await _next(mailbox)) == {"CA1"}
+        view._book.forget("CA1")
+        await view.write([ScriptedCall("CA2").start()])
+        change = await _next(mailbox)
+        while not change.get("removed"):
+            change = await _next(mailbox)
+    running.cancel()
+    await asyncio.wait([running])
+    assert change["removed"] == ["CA1"]
+    assert feed.last_words("CA1") is None
+
+
+async def _next(mailbox: Mailbox) -> dict[str, Any]:
+    message = await mailbox.get()
+    assert message is not None
+    data: dict[str, Any] = json.loads(message.split(b"data: ")[1])
+    return data
+
+
+def _ids(change: dict[str, Any]) -> set[str]:
+    return {call["call_id"] for call in change.get("calls", [])}
