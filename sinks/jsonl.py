@@ -48,6 +48,8 @@ class JsonlSink:
         try:
             await self._in_thread(self._open)
         except OSError as error:
+            if self._fd >= 0:
+                self._close()
             self._jobs.put(None)
             raise SinkMisconfigured(f"cannot append to {self._path}: {error.strerror}") from error
 

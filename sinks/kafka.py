@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,8 +21,11 @@ from sinks.record import SCHEMA, AnyRecord, TranscriptRecord, encode, is_partial
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 1.0
+RETRY_FIRST_S = 0.5
+RETRY_MAX_S = 10.0
+CLOSE_MARGIN_S = 1.0
 METADATA_WAIT_MS = 3_000
+RECONNECT_MAX_MS = 5_000
 ENTRIES_PER_TURN = 500
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -121,7 +126,7 @@ class KafkaSink:
         self._deadline = time.monotonic() + self._config.close_timeout_s
         self._closing.set()
         self._outbox.stop()
-        await asyncio.to_thread(self._thread.join, self._config.close_timeout_s + 2 * RETRY_S)
+        await asyncio.to_thread(self._thread.join, self._config.close_timeout_s + 2 * CLOSE_MARGIN_S)
 
     def _entry(self, record: AnyRecord) -> Entry | None:
         partial = is_partial(record)
@@ -153,51 +158,57 @@ class KafkaSink:
 
     def _connect(self) -> "KafkaProducer | None":
         """A producer that knows all topics. None: closed before there was one."""
-        producer: KafkaProducer | None = None
+        delay_s = RETRY_FIRST_S
         while not self._closing.is_set():
+            producer: KafkaProducer | None = None
             try:
-                if self._config.create_topics:
-                    self._create_topics()
-                if producer is None:
-                    producer = KafkaProducer(
-                        **self._client,
-                        acks="all",
-                        enable_idempotence=True,
-                        delivery_timeout_ms=round(1000 * self._config.delivery_timeout_s),
-                        max_block_ms=METADATA_WAIT_MS,
-                        allow_auto_create_topics=False,
-                    )
+                _reach(self._client["bootstrap_servers"])
+                self._look_up_topics()
+                producer = KafkaProducer(
+                    **self._client,
+                    acks="all",
+                    enable_idempotence=True,
+                    delivery_timeout_ms=round(1000 * self._config.delivery_timeout_s),
+                    max_block_ms=METADATA_WAIT_MS,
+                )
                 for topic in self._topics:
-                    if not self._closing.is_set():
-                        producer.partitions_for(topic)
-            except KafkaTimeoutError as error:
-                self._report(f"a topic is missing of {', '.join(self._topics)}" if producer else error)
+                    producer.partitions_for(topic)
             except Exception as error:  # noqa: BLE001 - whatever it is, the calls go on and the operator reads it
                 self._report(error)
+                if producer is not None:
+                    producer.close(timeout=0)
             else:
                 if self._reported:
                     log.info("kafka: connected")
                 self._reported = False
                 self._connected.set()
                 return producer
-            self._closing.wait(RETRY_S)
-        return producer
+            self._closing.wait(delay_s)
+            delay_s = min(2 * delay_s, RETRY_MAX_S)
+        return None
 
-    def _create_topics(self) -> None:
+    def _look_up_topics(self) -> None:
+        """Create what is missing, if so configured. Raises `LookupError` for topics that are not there.
+
+        By the admin client, because a producer that asks for a missing topic makes the broker create it where the
+        broker is set to: the client library does not pass on its setting against that.
+        """
         settings = {
             "num_partitions": self._config.partitions or -1,
             "replication_factor": self._config.replication_factor or -1,
         }
         admin = KafkaAdminClient(**self._client)
         try:
-            for topic in self._topics:
-                try:
-                    admin.create_topics({topic: settings}, wait_for_metadata=True)
-                    log.info("kafka: created topic %s", topic)
-                except TopicAlreadyExistsError:
-                    pass
+            missing = _missing(admin, self._topics)
+            if missing and self._config.create_topics:
+                with suppress(TopicAlreadyExistsError):  # another server was faster
+                    admin.create_topics(dict.fromkeys(missing, settings), wait_for_metadata=True)
+                log.info("kafka: created %s", ", ".join(missing))
+                missing = _missing(admin, self._topics)
         finally:
             admin.close()
+        if missing:
+            raise LookupError(f"topics to be created first: {', '.join(missing)}")
 
     def _send(self, producer: "KafkaProducer", entry: Entry) -> None:
         """Give one entry to the client. Blocks only if its topic has vanished, until that is back or time is up."""
@@ -235,9 +246,9 @@ class KafkaSink:
             if self._outbox.wait_settled(max(self._deadline - time.monotonic(), 0.0)):
                 # The public close() raises while records are unacknowledged, and leaves the sender running.
                 producer._sender.force_close()
-                producer._sender.join(RETRY_S)
+                producer._sender.join(CLOSE_MARGIN_S)
             try:
-                producer.close(timeout=RETRY_S)
+                producer.close(timeout=CLOSE_MARGIN_S)
             except KafkaError as error:
                 self._report(error)
         for entry in self._outbox.take(self._config.outbox_records):
@@ -252,14 +263,38 @@ class KafkaSink:
         self._reported = True
 
 
+def _missing(admin: "KafkaAdminClient", topics: Sequence[str]) -> list[str]:
+    there = {topic["name"] for topic in admin.describe_topics(list(topics)) if not topic["error_code"]}
+    return [topic for topic in topics if topic not in there]
+
+
+def _reach(servers: Sequence[str]) -> None:
+    """Raises `OSError` if none of the servers takes a connection.
+
+    The client library leaves a socket open for every attempt that is refused, so it is not tried in vain.
+    """
+    problem: OSError | None = None
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=METADATA_WAIT_MS / 1000).close()
+        except OSError as error:
+            problem = OSError(f"{server}: {error.strerror or error}")
+        else:
+            return
+    if problem is not None:
+        raise problem
+
+
 def _client_settings(config: KafkaConfig) -> dict[str, Any]:
     servers = [server.strip() for server in config.bootstrap_servers.split(",") if server.strip()]
-    if not servers:
-        raise SinkMisconfigured("kafka: bootstrap_servers is empty; give host:port")
+    if not servers or not all(re.fullmatch(r".+:\d{1,5}", server) for server in servers):
+        raise SinkMisconfigured(f"kafka: bootstrap_servers must be host:port, not {config.bootstrap_servers!r}")
     settings: dict[str, Any] = {
         "bootstrap_servers": servers,
         "client_id": config.client_id,
         "bootstrap_timeout_ms": METADATA_WAIT_MS,
+        "reconnect_backoff_max_ms": RECONNECT_MAX_MS,
         "security_protocol": config.security_protocol,
     }
     optional = {

@@ -1,0 +1,47 @@
+"""Real services for the tests that ask for them; each is started once, with the first such test."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.services.missing import ServiceMissing, missing
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # kafka-python reads its schemas, on import, with functions that Python 3.11 and 3.12 call deprecated.
+    config.addinivalue_line("filterwarnings", r"ignore:(read|open)_text is deprecated\. Use files:DeprecationWarning")
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis server, shared: use a key prefix of your own. `TRUNKLINE_TEST_REDIS_URL` names a running one."""
+    if given := os.environ.get("TRUNKLINE_TEST_REDIS_URL"):
+        yield given
+        return
+    from tests.services.redis_server import RedisServer  # noqa: PLC0415 - tests without it load no client
+
+    try:
+        server = RedisServer()
+        server.start()
+    except ServiceMissing as error:
+        missing(str(error))
+    yield server.url
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap() -> Iterator[str]:
+    """A Kafka broker as host:port, shared: use topics of your own. `TRUNKLINE_TEST_KAFKA` names a running one."""
+    if given := os.environ.get("TRUNKLINE_TEST_KAFKA"):
+        yield given
+        return
+    from tests.services.kafka_broker import KafkaBroker  # noqa: PLC0415 - as above
+
+    try:
+        broker = KafkaBroker()
+        broker.start()
+    except ServiceMissing as error:
+        missing(str(error))
+    yield broker.bootstrap
+    broker.remove()

@@ -1,0 +1,179 @@
+"""Fan-out: no sink holds up another, and nothing is lost without being counted."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from sinks import fanout
+from sinks.errors import SinkError, SinkMisconfigured, SinkRejected, SinkUnavailable
+from sinks.fanout import FanOut, SinkStats
+from sinks.record import AnyRecord
+from tests.sinks.records import end, start, transcript
+from tests.sinks.waiting import until
+
+
+class Recorder:
+    """Keeps what it is given; `gate` holds writes up while it is clear, `failures` are raised first."""
+
+    def __init__(self, name: str = "recorder", failures: Sequence[Exception] = ()) -> None:
+        self.name = name
+        self.records: list[AnyRecord] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failures = list(failures)
+        self.writing = asyncio.Event()
+        self.started = self.closed = 0
+
+    async def start(self) -> None:
+        self.started += 1
+
+    async def write(self, records: Sequence[AnyRecord]) -> None:
+        self.writing.set()
+        await self.gate.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        self.records += records
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+class Refuser(Recorder):
+    async def start(self) -> None:
+        raise SinkMisconfigured("no such folder")
+
+
+@pytest.fixture(autouse=True)
+def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanout, "RETRY_FIRST_S", 0.001)
+    monkeypatch.setattr(fanout, "RETRY_MAX_S", 0.002)
+    monkeypatch.setattr(fanout, "CLOSE_GRACE_S", 0.01)
+
+
+async def test_every_sink_gets_every_record_in_order() -> None:
+    sinks = [Recorder("a"), Recorder("b")]
+    fan = FanOut(sinks)
+    await fan.start()
+    records: list[AnyRecord] = [start(), *(transcript(revision=i) for i in range(2_000)), end()]
+    for record in records:
+        fan.publish([record])
+    await fan.close(10)
+    for sink in sinks:
+        assert sink.records == records
+        assert (sink.started, sink.closed) == (1, 1)
+        assert fan.stats[sink.name] == SinkStats(written=len(records))
+
+
+async def test_blocked_sink_does_not_delay_another() -> None:
+    blocked, free = Recorder("blocked"), Recorder("free")
+    blocked.gate.clear()
+    fan = FanOut([blocked, free])
+    await fan.start()
+    fan.publish([start()])
+    await blocked.writing.wait()
+    for i in range(100):
+        fan.publish([transcript(revision=i)])
+        await until(lambda i=i: len(free.records) == i + 2)
+    assert blocked.records == []
+    blocked.gate.set()
+    await fan.close(10)
+    assert blocked.records == free.records
+
+
+async def test_overflow_drops_partials_first_and_counts() -> None:
+    sink = Recorder()
+    sink.gate.clear()
+    fan = FanOut([sink], queue_records=4)
+    await fan.start()
+    fan.publish([start()])
+    await sink.writing.wait()  # the START is in hand, the queue is empty
+    finals = [transcript(segment=i, final=True) for i in range(5)]
+    partials = [transcript(segment=i) for i in range(3)]
+    fan.publish([*partials, *finals[:4]])  # one partial too many, then one more for each final
+    fan.publish([finals[4], transcript(segment=9)])  # nothing left that may go
+    sink.gate.set()
+    await fan.close(10)
+    assert sink.records == [start(), *finals[:4]]
+    assert fan.stats["recorder"] == SinkStats(written=5, dropped_partials=4, dropped_finals=1)
+
+
+async def test_retryable_failure_repeats_the_batch_in_order(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "sinks.fanout")
+    sink = Recorder(failures=[SinkUnavailable("away")] * 3)
+    fan = FanOut([sink])
+    await fan.start()
+    fan.publish([start()])
+    await until(lambda: not sink.failures)
+    fan.publish([end()])
+    await fan.close(10)
+    assert sink.records == [start(), end()]
+    assert fan.stats["recorder"] == SinkStats(written=2, errors=3)
+    assert [record.getMessage() for record in caplog.records] == [
+        "sink recorder cannot write, trying again: away",
+        "sink recorder writes again",
+    ]
+
+
+@pytest.mark.parametrize("failure", [SinkRejected("too large"), KeyError("a bug")])
+async def test_other_failure_drops_the_batch_and_goes_on(failure: Exception) -> None:
+    sink = Recorder(failures=[failure])
+    fan = FanOut([sink])
+    await fan.start()
+    fan.publish([start(), transcript()])
+    await until(lambda: not sink.failures)
+    fan.publish([end()])
+    await fan.close(10)
+    assert sink.records == [end()]
+    assert fan.stats["recorder"] == SinkStats(written=1, dropped_partials=1, dropped_finals=1, errors=1)
+
+
+async def test_close_gives_up_on_a_sink_that_hangs_and_counts_what_it_held() -> None:
+    hung, free = Recorder("hung"), Recorder("free")
+    hung.gate.clear()
+    fan = FanOut([hung, free])
+    await fan.start()
+    fan.publish([start()])
+    await hung.writing.wait()
+    fan.publish([transcript(), end()])
+    await fan.close(0.05)
+    assert (hung.records, hung.closed) == ([], 1)
+    assert fan.stats["hung"] == SinkStats(dropped_partials=1, dropped_finals=2)
+    assert fan.stats["free"] == SinkStats(written=3)
+
+
+async def test_close_gives_up_on_a_sink_that_stays_away() -> None:
+    sink = Recorder(failures=[SinkUnavailable("away")] * 1_000_000)
+    fan = FanOut([sink])
+    await fan.start()
+    fan.publish([start()])
+    await fan.close(0.05)
+    assert fan.stats["recorder"].dropped_finals == 1
+    assert sink.closed == 1
+
+
+async def test_records_after_close_are_counted_as_dropped() -> None:
+    sink = Recorder()
+    fan = FanOut([sink])
+    await fan.start()
+    await fan.close(10)
+    fan.publish([transcript(), end()])
+    assert sink.records == []
+    assert fan.stats["recorder"] == SinkStats(dropped_partials=1, dropped_finals=1)
+
+
+async def test_start_closes_what_it_started_when_a_sink_cannot_start() -> None:
+    first = Recorder("first")
+    with pytest.raises(SinkMisconfigured, match="no such folder"):
+        await FanOut([first, Refuser("second")]).start()
+    assert (first.started, first.closed) == (1, 1)
+
+
+async def test_sinks_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="share a name: same, same"):
+        FanOut([Recorder("same"), Recorder("same")])
+
+
+def test_every_error_says_whether_to_try_again() -> None:
+    assert [kind.retryable for kind in (SinkError, SinkUnavailable, SinkRejected)] == [False, True, False]

@@ -1,0 +1,16 @@
+"""Waiting for what happens elsewhere: until a condition holds, not for a length of time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+LIMIT_S = 30.0
+
+
+async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
+    """Returns once the condition holds; fails the test if that takes unreasonably long."""
+    async with asyncio.timeout(LIMIT_S):
+        while True:
+            held = condition()
+            if await held if isinstance(held, Awaitable) else held:
+                return
+            await asyncio.sleep(0.01)
