@@ -3,9 +3,6 @@
 import re
 from pathlib import Path
 
-import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
 from engine.errors import CheckpointNotFound, DamagedCheckpoint
 from engine.hf_folder import read_folder
 from engine.nemo_file import read_nemo
@@ -41,10 +38,13 @@ def load_checkpoint(source: str | Path | None = None) -> Checkpoint:
 
 def _fetch(name: str) -> Path:
     """Folder of the hub's `name`, from the cache or over the network."""
-    cache = huggingface_hub.constants.HF_HUB_CACHE
+    # Half a second to import, and only an id needs it.
+    from huggingface_hub import constants, errors, snapshot_download  # noqa: PLC0415
+
+    cache = constants.HF_HUB_CACHE
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_WANTED))
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        return Path(snapshot_download(name, allow_patterns=_WANTED))
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
         raise CheckpointNotFound(
             f"{name} is not in the cache ({cache}) and cannot be fetched ({type(error).__name__}): "
             f"check the network and the name, or put the checkpoint's folder there and give its path"

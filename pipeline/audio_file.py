@@ -83,4 +83,4 @@ def _by_channel(block: NDArray[np.float32]) -> NDArray[np.float32]:
 def _detail(error: Exception) -> str:
     """libsndfile's own words, on one line."""
     text = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
-    return " ".join(str(text).split()).rstrip(".")
+    return " ".join(str(text).split()).removeprefix("Error : ").rstrip(".")

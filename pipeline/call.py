@@ -61,6 +61,14 @@ class PipelineStats:
     audio: IntakeStats = field(default_factory=IntakeStats)
 
 
+def next_tick(last: float, now: float, tick_s: float) -> tuple[float, int]:
+    """When the tick after the one due at `last` is due, and how many before it are left out: the grid stays where it
+    is, and a tick that is late by less than one interval is made up at once."""
+    due = last + tick_s
+    skipped = max(int((now - due) / tick_s), 0)
+    return due + skipped * tick_s, skipped
+
+
 class Call:
     """A running call. Created by `Calls.start`; all methods on the event loop's thread."""
 
@@ -287,11 +295,8 @@ class Calls:
                 self._awake.clear()
                 await self._awake.wait()
                 due = loop.time()
-            due += tick_s
-            behind = int((loop.time() - due) / tick_s)
-            if behind > 0:
-                self._stats.skipped_ticks += behind
-                due += behind * tick_s
+            due, skipped = next_tick(due, loop.time(), tick_s)
+            self._stats.skipped_ticks += skipped
             await asyncio.sleep(max(due - loop.time(), 0.0))
             self.ingest.tick()
 

@@ -224,7 +224,9 @@ class Segmenter:
         if not words:
             return inf
         silent = words[-1].end + self._silence_s
-        return silent if ends_sentence(words[-1].text) else max(silent, words[0].start + self._max_segment_s - _EPSILON_S)
+        return (
+            silent if ends_sentence(words[-1].text) else max(silent, words[0].start + self._max_segment_s - _EPSILON_S)
+        )
 
     def _close(self, words: list[Word], end: int, speech_final: bool) -> Segment:
         """The open segment, which holds `words` and reaches up to index `end`, becomes final."""

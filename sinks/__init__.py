@@ -6,21 +6,20 @@ Nothing here knows calls, audio or the engine. The Kafka and Redis clients are i
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig
 from sinks.errors import SinkError, SinkMisconfigured, SinkRejected, SinkUnavailable, ViewUnavailable
 from sinks.fanout import FanOut, SinkStats
-from sinks.jsonl import JsonlConfig, JsonlSink
-from sinks.live import CallSnapshot, LiveConfig, LiveView, View
+from sinks.jsonl import JsonlSink
+from sinks.live import CallSnapshot, LiveView, View
 from sinks.schema import load_schema
 from sinks.sink import Sink
 
 if TYPE_CHECKING:
-    from sinks.kafka import KafkaConfig, KafkaSink
-    from sinks.redis_view import RedisConfig, RedisSink, RedisView
+    from sinks.kafka import KafkaSink
+    from sinks.redis_view import RedisSink, RedisView
 
 _LAZY = {
-    "KafkaConfig": "sinks.kafka",
     "KafkaSink": "sinks.kafka",
-    "RedisConfig": "sinks.redis_view",
     "RedisSink": "sinks.redis_view",
     "RedisView": "sinks.redis_view",
 }

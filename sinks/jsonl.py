@@ -8,18 +8,11 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
-
+from sinks.config import JsonlConfig
 from sinks.errors import SinkMisconfigured, SinkUnavailable
 from sinks.record import AnyRecord, encode
 
 CLOSE_TIMEOUT_S = 5.0
-
-
-class JsonlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`path`: file to append to; its folder must exist. A device or named pipe will do too."""
-
-    path: str = "trunkline.jsonl"
 
 
 class JsonlSink:

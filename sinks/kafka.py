@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import msgspec
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
 
+from sinks.config import KafkaConfig
 from sinks.errors import SinkMisconfigured
 from sinks.outbox import Entry, MemoryOutbox, Outbox
 from sinks.record import SCHEMA, AnyRecord, TranscriptRecord, encode, is_partial
@@ -27,35 +27,6 @@ CLOSE_MARGIN_S = 1.0
 METADATA_WAIT_MS = 3_000
 RECONNECT_MAX_MS = 5_000
 ENTRIES_PER_TURN = 500
-
-Count = Annotated[int, msgspec.Meta(ge=1)]
-
-
-class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`bootstrap_servers`: host:port, separated by commas. An empty `partials_topic`: partials are not sent.
-
-    `create_topics`: create missing topics at the start, with `partitions` and `replication_factor` (null: what the
-    broker has as default); otherwise missing topics are waited for. `outbox_records`: records accepted and not yet
-    acknowledged. `delivery_timeout_s` has a floor of 120 s: an idempotent producer of this library whose records
-    expire while a broker hangs does not recover.
-    """
-
-    bootstrap_servers: str
-    transcripts_topic: str = "trunkline.transcripts"
-    partials_topic: str = "trunkline.partials"
-    events_topic: str = "trunkline.events"
-    create_topics: bool = False
-    partitions: Count | None = None
-    replication_factor: Count | None = None
-    client_id: str = "trunkline"
-    outbox_records: Count = 10_000
-    delivery_timeout_s: Annotated[float, msgspec.Meta(ge=120)] = 120.0
-    close_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    sasl_username: str | None = None
-    sasl_password: str | None = None
-    tls_ca_file: str | None = None
 
 
 @dataclass(slots=True)

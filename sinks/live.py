@@ -6,9 +6,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-import msgspec
-
 from sinks.calls import CallBook
+from sinks.config import LiveConfig
 from sinks.record import AnyRecord, as_builtins
 from sinks.subscription import Fields, Subscription
 
@@ -47,14 +46,6 @@ class View(Protocol):
         A slow reader loses partials, oldest first. The iteration ends when it falls behind further or the view is
         lost: subscribe again and read a new snapshot.
         """
-
-
-class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`retain_s`: how long an ended call is shown. `queue_records`: records that may wait for one screen."""
-
-    retain_s: float = 600.0
-    max_calls: int = 2_000
-    queue_records: int = 1_000
 
 
 class LiveView:

@@ -18,7 +18,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -28,6 +28,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from sinks.calls import CallBook, CallState, CallStatus, epoch_ms
+from sinks.config import RedisConfig
 from sinks.errors import SinkMisconfigured, ViewUnavailable
 from sinks.live import CallSnapshot
 from sinks.record import AnyRecord, TranscriptRecord, encode
@@ -39,23 +40,6 @@ RETRY_S = 1.0
 CALLS_PER_TRIP = 100
 PUBSUB_POLL_S = 5.0
 _JSON_FIELDS = frozenset({"metadata", "legs", "statistics"})
-
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-
-
-class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`url`: redis://, rediss:// or unix://, with user and password where needed. `heartbeat_s`: how often the keys of
-    running calls are prolonged and looked after; `timeout_s`: for connecting and for each answer."""
-
-    url: str = "redis://127.0.0.1:6379/0"
-    key_prefix: str = "trunkline:"
-    retain_s: Positive = 600.0
-    lease_s: Positive = 60.0
-    heartbeat_s: Positive = 5.0
-    timeout_s: Positive = 2.0
-    stream_entries: Annotated[int, msgspec.Meta(ge=1)] = 1_000
-    max_calls: Annotated[int, msgspec.Meta(ge=1)] = 10_000
-    queue_records: Annotated[int, msgspec.Meta(ge=1)] = 1_000
 
 
 class _Keys:

@@ -97,8 +97,6 @@ def _serve(options: argparse.Namespace) -> int:
     set_up_logging(config.server.log_level, show_pii=config.server.log_pii)
     logger = logging.getLogger("trunkline")
     engine = load_engine(config.engine)
-    if config.engine.checkpoint is None:
-        logger.warning("the demo model is running: it knows only its small synthetic world ([engine] checkpoint)")
 
     async def serve() -> None:
         stop = asyncio.Event()
@@ -106,6 +104,8 @@ def _serve(options: argparse.Namespace) -> int:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with Server(config, engine).running() as url:
             logger.info("ready: page at %s, Twilio streams at %s", url, config.twilio.path)
+            if config.engine.checkpoint is None:
+                logger.warning("this is the demo model, it knows only a small synthetic world: set [engine] checkpoint")
             await stop.wait()
             logger.info("stopping")
 

@@ -15,10 +15,7 @@ import msgspec
 from connectors.media_ws.config import TwilioConfig
 from liveview.api import LiveViewConfig
 from pipeline.call import PipelineConfig
-from sinks.jsonl import JsonlConfig
-from sinks.kafka import KafkaConfig
-from sinks.live import LiveConfig
-from sinks.redis_view import RedisConfig
+from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig
 from trunkline.errors import ConfigError
 
 DEFAULT_FILE = Path("trunkline.toml")

@@ -30,5 +30,5 @@ def set_up_logging(level: str, *, show_pii: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # The client library tells every reconnect at length; the sink reports what matters.
-    logging.getLogger("kafka").setLevel(max(logging.ERROR, root.level))
+    # The client library tells every reconnect at length and as an error; the sink reports what matters.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)

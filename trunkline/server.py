@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 import torch
 from aiohttp import web
 
+import sinks
 from connectors.media_ws import MediaWebSocket, twilio
 from engine import AUTO, Engine
 from engine.errors import UnknownChunk, UnknownLocale
@@ -20,9 +21,7 @@ from liveview.api import LivePage
 from pipeline.call import Calls
 from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
-from sinks.kafka import KafkaSink
 from sinks.live import LiveView, View
-from sinks.redis_view import RedisSink, RedisView
 from sinks.sink import Sink
 from trunkline.config import Config, EngineConfig
 from trunkline.errors import AddressInUse, ConfigError
@@ -57,19 +56,19 @@ class Server:
         self.engine = engine
         self.view: View
         self._config = config
-        sinks: list[Sink] = []
+        destinations: list[Sink] = []
         if config.jsonl.path:
-            sinks.append(JsonlSink(config.jsonl))
+            destinations.append(JsonlSink(config.jsonl))
         if config.kafka is not None:
-            sinks.append(KafkaSink(config.kafka))
-        self._redis_view: RedisView | None = None
+            destinations.append(sinks.KafkaSink(config.kafka))
+        self._redis_view: sinks.RedisView | None = None
         if config.redis is not None:
-            sinks.append(RedisSink(config.redis))
-            self.view = self._redis_view = RedisView(config.redis)
+            destinations.append(sinks.RedisSink(config.redis))
+            self.view = self._redis_view = sinks.RedisView(config.redis)
         else:
             self.view = live = LiveView(config.live)
-            sinks.append(live)
-        self.fanout = FanOut([*sinks, *extra_sinks])
+            destinations.append(live)
+        self.fanout = FanOut([*destinations, *extra_sinks])
         self.calls = Calls(engine, self.fanout.publish, config.pipeline)
         self._sockets: dict[str, MediaWebSocket] = {"twilio": twilio(self.calls, config.twilio)}
         connectors = {name: connector.stats for name, connector in self._sockets.items()}
@@ -106,7 +105,7 @@ class Server:
             await connector.close()
 
     async def _close_sinks(self) -> None:
-        await self.fanout.close(timeout_s=10.0)
+        await self.fanout.close(timeout_s=15.0)
         if self._redis_view is not None:
             await self._redis_view.close()
 

@@ -62,7 +62,7 @@ class MediaWebSocket:
             ending = asyncio.create_task(peer.end())
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
-        await ws.close(code=peer.code, message=peer.close_reason.encode()[:120])
+        await peer.close()
         await asyncio.shield(ending)
         return ws
 

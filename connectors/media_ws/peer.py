@@ -4,10 +4,12 @@ The clock is read here and nowhere else. A fault of the peer closes its socket a
 and no other call notices.
 """
 
+import asyncio
 import logging
+import math
 import time
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
 from connectors.errors import StreamRefused
 from connectors.media_ws.bindings import BoundStream, CallBindings
@@ -28,67 +30,107 @@ class Peer:
         self._call = "-"
         self._warned = False
         self._deadline = time.monotonic() + limits.start_timeout_s
+        self._armed_for = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._stats = bindings.stats
         self._stats.pending += 1
 
     async def run(self) -> None:
         """Until the stream is over or its socket is."""
+        self._arm()
         try:
             while not self.reason:
                 await self._next()
-        except StreamRefused as exc:
-            self._fault(exc.close_code, exc.reason, exc.reason)
-        except Exception:
-            logger.exception("call %s: media stream failed", self._call)
-            self._fault(WSCloseCode.INTERNAL_ERROR, "internal error", "internal error")
+                self._arm()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it ends this stream and no other
+            self._broken(exc)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
 
     async def _next(self) -> None:
-        """One message, or one timer."""
-        core, timer = self._core, self._core.next_timer()
-        due = self._deadline if timer is None else min(self._deadline, timer)
-        try:
-            message = await self._ws.receive(max(due - time.monotonic(), 0.001))
-        except TimeoutError:
-            now = time.monotonic()
-            await self._apply(core.handle_timer(now))
-            if now >= self._deadline and not self.reason:
-                await self._apply(core.connection_lost(now))
-                self._fault(WSCloseCode.POLICY_VIOLATION, "no message in time", "timeout")
-            return
+        """One message of the socket."""
+        message = await self._ws.receive()
         now = time.monotonic()
         if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
-            await self._apply(core.receive(message.data, now))
+            for event in self._core.receive(message.data, now):
+                if isinstance(event, StreamStarted):
+                    await self._start(event)
+                else:
+                    self._apply(event)
             if self._stream is not None:
                 self._deadline = now + self._limits.idle_timeout_s
                 if self._stream.bound.call.ended and not self.reason:
                     self._fault(WSCloseCode.GOING_AWAY, "the call was ended", "ended")
             return
-        await self._apply(core.connection_lost(now))
-        if message.type is WSMsgType.ERROR:  # the socket refused a frame and has closed itself
-            self._fault(self._ws.close_code or WSCloseCode.PROTOCOL_ERROR, str(message.data), "protocol error")
+        for event in self._core.connection_lost(now):
+            self._apply(event)
+        if message.type is WSMsgType.ERROR and isinstance(message.data, WebSocketError):
+            # The frame was refused below the dialect, for its size or its coding, and the socket has closed itself.
+            self._fault(message.data.code, str(message.data), "protocol error")
         elif not self.reason:
             self.reason = "shutdown" if message.type is WSMsgType.CLOSING else "disconnected"
 
-    async def _apply(self, events: list[Event]) -> None:
-        for event in events:
-            match event:
-                case StreamStarted():
-                    self._call = event.call_sid
-                    await self._bindings.settled(event.call_sid)
-                    self._stream = self._bindings.bind(event)
-                    self._stats.pending -= 1
-                    self._bindings.add_legs(self._stream)
-                    logger.info("call %s: stream %s started: %s", self._call, event.stream_sid, "+".join(event.tracks))
-                case Audio() if self._stream is not None:
-                    self._stream.push(event)
-                case Dtmf() if self._stream is not None:
-                    self._stream.dtmf(event)
-                case Anomaly():
-                    self._warn(event.detail)
-                case Stopped():
-                    self.reason = "completed"
-                case ProtocolError():
-                    self._fault(event.close_code, event.reason, "protocol error")
+    async def _start(self, started: StreamStarted) -> None:
+        self._call = started.call_sid
+        await self._bindings.settled(started.call_sid)
+        self._stream = self._bindings.bind(started)
+        self._stats.pending -= 1
+        self._bindings.add_legs(self._stream)
+        logger.debug("call %s: stream %s started: %s", self._call, started.stream_sid, "+".join(started.tracks))
+
+    def _apply(self, event: Event) -> None:
+        match event:
+            case Audio() if self._stream is not None:
+                self._stream.push(event)
+            case Dtmf() if self._stream is not None:
+                self._stream.dtmf(event)
+            case Anomaly():
+                self._warn(event.detail)
+            case Stopped():
+                self.reason = "completed"
+            case ProtocolError():
+                self._fault(event.close_code, event.reason, "protocol error")
+
+    def _arm(self) -> None:
+        """See that `_tick` comes in time. One timer serves the core and the deadline, which mostly moves on before it
+        is reached: a timer for each message would cost as much as the message."""
+        timer = self._core.next_timer()
+        due = self._deadline if timer is None else min(self._deadline, timer)
+        if due < self._armed_for and not self.reason:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed_for = due
+            self._timer = asyncio.get_running_loop().call_later(due - time.monotonic(), self._tick)
+
+    def _tick(self) -> None:
+        self._armed_for = math.inf
+        now = time.monotonic()
+        try:
+            for event in self._core.handle_timer(now):
+                self._apply(event)
+            if now >= self._deadline and not self.reason:
+                for event in self._core.connection_lost(now):
+                    self._apply(event)
+                self._fault(WSCloseCode.POLICY_VIOLATION, "no message in time", "timeout")
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it ends this stream and no other
+            self._broken(exc)
+        if self.reason:  # `run` waits for a message: closing the socket gives it one
+            self._closing = asyncio.get_running_loop().create_task(self.close())
+        self._arm()
+
+    async def close(self) -> None:
+        """Close the socket with what was decided."""
+        await self._ws.close(code=self.code, message=self.close_reason.encode()[:120])
+
+    def _broken(self, exc: Exception) -> None:
+        """A refusal, or a fault of ours, which ends this stream only."""
+        if isinstance(exc, StreamRefused):
+            self._fault(exc.close_code, exc.reason, exc.reason)
+        else:
+            logger.error("call %s: media stream failed", self._call, exc_info=exc)
+            self._fault(WSCloseCode.INTERNAL_ERROR, "internal error", "internal error")
 
     def _fault(self, code: int, close_reason: str, reason: str) -> None:
         self.code, self.close_reason, self.reason = int(code), close_reason, reason
@@ -117,4 +159,4 @@ class Peer:
         total.ended[self.reason] += 1
         self._stream.report(counted)
         await self._bindings.close(self._stream, self.reason)
-        logger.info("call %s: stream %s ended: %s", self._call, self._stream.started.stream_sid, self.reason)
+        logger.debug("call %s: stream %s ended: %s", self._call, self._stream.started.stream_sid, self.reason)

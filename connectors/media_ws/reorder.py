@@ -31,8 +31,10 @@ class Verdict(StrEnum):
     IMPLAUSIBLE = "implausible"
 
 
-@dataclass(frozen=True, slots=True)
-class _Held(Generic[T]):
+@dataclass(slots=True)
+class Held(Generic[T]):
+    """A message in the window. `lane`: the track whose media clock `media_ms` is, None for a message without one."""
+
     item: T
     arrival: float
     lane: str | None
@@ -50,15 +52,12 @@ class SequenceWindow(Generic[T]):
         self._next = first
         self._highest = first - 1
         self._window_s = window_s
-        self._held: dict[int, _Held[T]] = {}
+        self._held: dict[int, Held[T]] = {}
         self._given_up: deque[range] = deque(maxlen=_REMEMBERED_GAPS)
         self._unconfirmed: int | None = None
 
     def push(self, seq: int, item: T, now: float, lane: str | None = None, media_ms: int = 0) -> Verdict:
-        """Take a message in. `lane`: the track whose media clock `media_ms` is, None for a message without one.
-
-        On DUPLICATE, LATE and IMPLAUSIBLE the message was not taken.
-        """
+        """Take a message in, or not: on DUPLICATE, LATE and IMPLAUSIBLE it is dropped."""
         if seq < self._next:
             return Verdict.LATE if any(seq in gap for gap in self._given_up) else Verdict.DUPLICATE
         if seq in self._held:
@@ -67,20 +66,22 @@ class SequenceWindow(Generic[T]):
             self._unconfirmed = seq + 1
             return Verdict.IMPLAUSIBLE
         self._unconfirmed = None
-        self._held[seq] = _Held(item, now, lane, media_ms)
+        self._held[seq] = Held(item, now, lane, media_ms)
         if seq < self._highest:
             return Verdict.REORDERED
         self._highest = seq
         return Verdict.ACCEPTED
 
-    def pop(self, now: float, *, flush: bool = False) -> tuple[T, float] | None:
-        """The next message and its arrival, or None while there is nothing, or only messages behind a fresh gap.
+    def pop(self, now: float, *, flush: bool = False) -> Held[T] | None:
+        """The next message, or None while there is nothing, or only messages behind a fresh gap.
 
         `flush`: do not wait for gaps any more.
         """
+        if not self._held:
+            return None
         held = self._held.pop(self._next, None)
         if held is None:
-            if not self._held or not (flush or self._expired(now)):
+            if not (flush or self._expired(now)):
                 return None
             first = min(self._held)
             self._given_up.append(range(self._next, first))
@@ -88,7 +89,7 @@ class SequenceWindow(Generic[T]):
             self._next = first
             held = self._held.pop(first)
         self._next += 1
-        return held.item, held.arrival
+        return held
 
     def deadline(self) -> float | None:
         """When waiting ends if nothing more comes; None when nothing waits."""

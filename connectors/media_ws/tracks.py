@@ -65,7 +65,7 @@ class Tracks:
         placement = timeline.place(timestamp_ms, codes.size, broken=given_up > 0, elapsed_s=elapsed_s)
         if given_up and placement.gap:
             stats.lost += min(given_up, max(1, round(placement.gap / max(codes.size, 1))))
-        audio = self._fill(track, end, placement.fill, arrival)
+        audio = self._fill(track, end, placement.fill, arrival) if placement.fill else []
         stats.packets += 1
         if codes.size:
             audio.append(Audio(track, placement.pts, codes, arrival))

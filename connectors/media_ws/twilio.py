@@ -211,7 +211,7 @@ class TwilioStream:
         seq = wire.number(message.sequence_number)
         lane, media_ms = None, 0
         if isinstance(message, wire.Media):
-            lane, timestamp = Track(message.media.track), wire.number(message.media.timestamp)
+            lane, timestamp = message.media.track, wire.number(message.media.timestamp)
             if len(message.media.payload) > self._limits.max_payload_bytes:
                 raise RemoteProtocolError(1009, "too much audio in one message")
             if seq is None or timestamp is None or lane not in self._tracks:
@@ -240,13 +240,13 @@ class TwilioStream:
     # -- in order
 
     def _release(self, now: float, *, flush: bool = False) -> None:
-        while self.state is State.STREAMING and (item := self._window.pop(now, flush=flush)) is not None:
-            message, arrival = item
+        window = self._window
+        while self.state is State.STREAMING and (held := window.pop(now, flush=flush)) is not None:
+            message = held.item
             if isinstance(message, wire.Media):
-                track, media = Track(message.media.track), message.media
+                media = message.media
                 codes = np.frombuffer(media.payload, np.uint8)
-                timestamp_ms, missing = int(media.timestamp), self._window.missing
-                audio, plausible = self._tracks.place(track, timestamp_ms, codes, arrival, missing)
+                audio, plausible = self._tracks.place(media.track, held.media_ms, codes, held.arrival, window.missing)
                 if not plausible:
                     self._implausible("timestamp")
                 self._events += audio

@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from connectors.media_ws.events import Track
+
 ENCODING = "audio/x-mulaw"
 SAMPLE_RATE_HZ = 8000
 
@@ -51,7 +53,7 @@ class MediaBody(_Body, frozen=True):
     """`timestamp`: ms since the stream began. `chunk` is not used for order: captures of one-track streams number it
     per track, Twilio's example of a two-track stream numbers it across both."""
 
-    track: Literal["inbound", "outbound"]
+    track: Track
     chunk: str
     timestamp: str
     payload: bytes

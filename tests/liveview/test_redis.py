@@ -4,7 +4,8 @@ from contextlib import aclosing
 from uuid import uuid4
 
 from liveview.api import LiveViewConfig
-from sinks.redis_view import RedisConfig, RedisSink, RedisView
+from sinks.config import RedisConfig
+from sinks.redis_view import RedisSink, RedisView
 from tests.liveview.calls import ScriptedCall
 from tests.liveview.server import events, live_page, next_of
 

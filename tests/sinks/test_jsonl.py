@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from sinks import jsonl
+from sinks.config import JsonlConfig
 from sinks.errors import SinkMisconfigured, SinkUnavailable
 from sinks.fanout import FanOut
-from sinks.jsonl import JsonlConfig, JsonlSink
+from sinks.jsonl import JsonlSink
 from sinks.live import LiveView
 from sinks.record import decode, encode
 from tests.sinks.records import end, every_kind, start, transcript

@@ -10,9 +10,10 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
 
 from sinks import kafka
+from sinks.config import KafkaConfig
 from sinks.errors import SinkMisconfigured
 from sinks.fanout import FanOut, SinkStats
-from sinks.kafka import KafkaConfig, KafkaSink, KafkaStats
+from sinks.kafka import KafkaSink, KafkaStats
 from sinks.live import LiveView
 from sinks.record import AnyRecord, decode
 from tests.services.ports import free_ports

@@ -1,7 +1,8 @@
 """What is particular to the in-process view: its memory is bounded."""
 
 from sinks.calls import KEYS_KEPT
-from sinks.live import LiveConfig, LiveView
+from sinks.config import LiveConfig
+from sinks.live import LiveView
 from tests.sinks.records import dtmf, end, start, transcript
 
 

@@ -12,11 +12,12 @@ import pytest
 from redis.asyncio import Redis
 
 from sinks.calls import epoch_ms
+from sinks.config import RedisConfig
 from sinks.errors import SinkMisconfigured, ViewUnavailable
 from sinks.fanout import FanOut, SinkStats
 from sinks.live import LiveView
 from sinks.record import AnyRecord, CallAction, as_builtins, encode
-from sinks.redis_view import RedisConfig, RedisSink, RedisView
+from sinks.redis_view import RedisSink, RedisView
 from tests.services.missing import ServiceMissing, missing
 from tests.services.redis_server import RedisServer
 from tests.sinks.records import AT, call, dtmf, end, start, transcript

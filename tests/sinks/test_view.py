@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sinks.live import LiveConfig, LiveView, View
+from sinks.config import LiveConfig, RedisConfig
+from sinks.live import LiveView, View
 from sinks.record import AnyRecord, CallAction, TurnEvent, as_builtins
-from sinks.redis_view import RedisConfig, RedisSink, RedisView
+from sinks.redis_view import RedisSink, RedisView
 from sinks.sink import Sink
 from sinks.subscription import Subscription
 from tests.sinks.records import AT, STATISTICS, call, dtmf, end, start, transcript, turn

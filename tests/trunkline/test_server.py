@@ -16,10 +16,8 @@ import pytest
 
 from connectors.errors import StreamClosed
 from pipeline.call import PipelineConfig
-from sinks.jsonl import JsonlConfig
-from sinks.kafka import KafkaConfig
+from sinks.config import JsonlConfig, KafkaConfig, RedisConfig
 from sinks.record import TranscriptRecord, decode, encode
-from sinks.redis_view import RedisConfig
 from sinks.schema import load_schema
 from tests.trunkline.conftest import Serve
 from trunkline.config import Config, ServerConfig

@@ -12,7 +12,7 @@ from pipeline.g711 import encode_mulaw
 from sinks.record import TranscriptRecord
 from tests.services.missing import missing
 from tests.trunkline.conftest import Serve
-from trunkline.demo.report import faults
+from trunkline.demo.report import faults, finals
 
 SOUNDS = Path("/usr/share/asterisk/sounds")
 VOICES = {"asterisk-core-sounds-en-wav": "en_US_f_Allison", "asterisk-core-sounds-es-wav": "es_MX_f_Allison"}
@@ -51,8 +51,8 @@ async def test_prompts_end_with_finals_times_grow_and_durations_match(serve: Ser
         assert faults(records, {"inbound"}) == []
         seconds = len(codes) / 8_000
         end = 0.0
-        finals = [record for record in records if isinstance(record, TranscriptRecord) and record.is_final]
-        for final in finals:
+        transcripts = [record for record in records if isinstance(record, TranscriptRecord)]
+        for final in finals(transcripts, "inbound"):
             starts, ends = [word.start for word in final.words], [word.end for word in final.words]
             assert starts == sorted(starts)
             assert ends == sorted(ends)

@@ -1,0 +1,64 @@
+"""Sections of the configuration that the sinks receive. Apart from them, so that reading it loads no client library."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class JsonlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`path`: file to append to; its folder must exist. A device or named pipe will do too."""
+
+    path: str = "trunkline.jsonl"
+
+
+class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`bootstrap_servers`: host:port, separated by commas. An empty `partials_topic`: partials are not sent.
+
+    `create_topics`: create missing topics at the start, with `partitions` and `replication_factor` (null: what the
+    broker has as default); otherwise missing topics are waited for. `outbox_records`: records accepted and not yet
+    acknowledged. `delivery_timeout_s` has a floor of 120 s: an idempotent producer of this library whose records
+    expire while a broker hangs does not recover.
+    """
+
+    bootstrap_servers: str
+    transcripts_topic: str = "trunkline.transcripts"
+    partials_topic: str = "trunkline.partials"
+    events_topic: str = "trunkline.events"
+    create_topics: bool = False
+    partitions: Count | None = None
+    replication_factor: Count | None = None
+    client_id: str = "trunkline"
+    outbox_records: Count = 10_000
+    delivery_timeout_s: Annotated[float, msgspec.Meta(ge=120)] = 120.0
+    close_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = None
+    tls_ca_file: str | None = None
+
+
+class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`url`: redis://, rediss:// or unix://, with user and password where needed. `heartbeat_s`: how often the keys of
+    running calls are prolonged and looked after; `timeout_s`: for connecting and for each answer."""
+
+    url: str = "redis://127.0.0.1:6379/0"
+    key_prefix: str = "trunkline:"
+    retain_s: Positive = 600.0
+    lease_s: Positive = 60.0
+    heartbeat_s: Positive = 5.0
+    timeout_s: Positive = 2.0
+    stream_entries: Annotated[int, msgspec.Meta(ge=1)] = 1_000
+    max_calls: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+    queue_records: Annotated[int, msgspec.Meta(ge=1)] = 1_000
+
+
+class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`retain_s`: how long an ended call is shown. `queue_records`: records that may wait for one screen."""
+
+    retain_s: float = 600.0
+    max_calls: int = 2_000
+    queue_records: int = 1_000

@@ -1,0 +1,104 @@
+"""Any order of what callers may do: whatever happens around a session, it says what it says alone."""
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.checkpoint import load_checkpoint
+from engine.core import flush_samples
+from engine.engine import Engine
+from engine.errors import EngineFull
+from engine.session import Session, SessionOptions
+from engine.weights import Checkpoint
+from tests.engine import audio
+from tests.engine.conftest import MakeCheckpoint
+from tests.engine.listener import Listener, Spoken, assembled, settle, spoken
+from tests.engine.oracle import FRAME, NemoReference
+from tests.engine.shapes import NARROW
+
+CLASSES = (80, 160, 560)
+LANGUAGES = ("auto", "de-DE")
+SIGNAL = 5
+
+Wanted = Callable[[int, int, str, int], list[Spoken]]
+
+steps = st.one_of(
+    st.tuples(st.just("open"), st.sampled_from(CLASSES), st.sampled_from(LANGUAGES)),
+    st.tuples(st.just("push"), st.integers(0, 5), st.integers(1, 9_000)),
+    st.tuples(st.just("push"), st.integers(0, 5), st.integers(1, 9_000)),
+    st.tuples(st.just("finalize"), st.integers(0, 5), st.just(0)),
+    st.tuples(st.just("close"), st.integers(0, 5), st.just(0)),
+    st.tuples(st.just("step"), st.integers(1, 4), st.just(0)),
+)
+
+
+@pytest.fixture(scope="module")
+def narrow(made: MakeCheckpoint) -> Checkpoint:
+    return load_checkpoint(made(NARROW).nemo)
+
+
+@pytest.fixture(scope="module")
+def wanted(made: MakeCheckpoint, narrow: Checkpoint) -> Wanted:
+    """Words of the first `samples` of signal `number` by NeMo: (number, chunk_ms, language, samples)."""
+    reference = NemoReference(made(NARROW).model)
+
+    @cache
+    def say(number: int, chunk_ms: int, language: str, samples: int) -> list[Spoken]:
+        if samples == 0:
+            return []
+        frames = (samples + flush_samples(samples, chunk_ms) - 200) // FRAME + 1
+        signal = audio.babble(SIGNAL, 400 + number)[:samples]
+        return assembled(narrow.tokenizer, reference.tokens(signal, frames, chunk_ms // 80, language))
+
+    return say
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(script=st.lists(steps, min_size=8, max_size=40))
+def test_sessions_never_notice_one_another(
+    narrow: Checkpoint, wanted: Wanted, script: list[tuple[str, int, int | str]]
+) -> None:
+    engine = Engine(narrow, max_sessions=3)
+    listener = Listener(engine)
+    options: dict[Session, SessionOptions] = {}
+    numbers: dict[Session, int] = {}
+    sent: dict[Session, int] = {}
+    marks: dict[Session, list[int]] = {}
+    alive: list[Session] = []
+    for action, first, second in script:
+        if action == "open":
+            option = SessionOptions(first, str(second))
+            if len(options) - len(listener.closed) >= 3:
+                with pytest.raises(EngineFull):
+                    engine.open(option)
+                continue
+            session = engine.open(option)
+            options[session], numbers[session], sent[session], marks[session] = option, len(numbers) % 3, 0, []
+            alive.append(session)
+        elif action == "step":
+            for _ in range(first):
+                engine.step()
+        elif alive:
+            session = alive[first % len(alive)]
+            if action == "push":
+                end = min(sent[session] + int(second), SIGNAL * audio.RATE)
+                engine.push(session, audio.babble(SIGNAL, 400 + numbers[session])[sent[session] : end])
+                sent[session] = end
+            else:
+                marks[session].append(sent[session])
+                if action == "close":
+                    engine.close(session)
+                    alive.remove(session)
+                else:
+                    engine.finalize(session)
+    for session in alive:
+        marks[session].append(sent[session])
+        engine.close(session)
+    settle(engine)
+    assert sorted(listener.closed, key=lambda s: s.id) == list(options)
+    for session, option in options.items():
+        finals = [spoken(final) for final in listener.finals[session]]
+        assert finals == [wanted(numbers[session], option.chunk_ms, option.language, mark) for mark in marks[session]]

@@ -1,0 +1,602 @@
+"""Calls from frames to records, with a scripted recogniser in the engine's place."""
+
+import asyncio
+import itertools
+import json
+import logging
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from importlib import resources
+
+import jsonschema
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engine.errors import EngineFull, UnknownLocale
+from engine.session import LanguageSource
+from pipeline import (
+    AudioFrame,
+    CallEnded,
+    CallInfo,
+    Calls,
+    CallsFull,
+    Draining,
+    DuplicateCall,
+    DuplicateLeg,
+    Encoding,
+    Leg,
+    LegOptions,
+    PipelineConfig,
+)
+from pipeline.call import next_tick
+from pipeline.clock import Clock
+from pipeline.g711 import decode_mulaw
+from sinks.record import (
+    AnyRecord,
+    CallAction,
+    CallRecord,
+    DtmfRecord,
+    SpeakerRole,
+    TranscriptRecord,
+    as_builtins,
+    decode,
+    encode,
+)
+from tests.pipeline.scripted import Cue, ScriptedRecognizer, script, words
+
+CALLER = LegOptions("caller", SpeakerRole.CUSTOMER, 0)
+AGENT = LegOptions("agent", SpeakerRole.AGENT, 1)
+
+
+class ManualClock(Clock):
+    """Monotonic time that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Stage:
+    """Calls with a scripted recogniser, stepped by hand, and all they published."""
+
+    def __init__(self, recognizer: ScriptedRecognizer, config: PipelineConfig | None = None) -> None:
+        self.recognizer = recognizer
+        self.batches: list[list[AnyRecord]] = []
+        self.clock = ManualClock()
+        self.calls = Calls(recognizer, self._publish, config, clock=self.clock)
+        self.closing = False
+
+    def _publish(self, records: Sequence[AnyRecord]) -> None:
+        assert records
+        self.batches.append(list(records))
+
+    @property
+    def records(self) -> list[AnyRecord]:
+        return list(itertools.chain.from_iterable(self.batches))
+
+    def transcripts(self, leg: str | None = None) -> list[TranscriptRecord]:
+        return [one for one in self.records if isinstance(one, TranscriptRecord) and leg in (None, one.leg)]
+
+    def finals(self, leg: str | None = None) -> list[TranscriptRecord]:
+        return [one for one in self.transcripts(leg) if one.is_final]
+
+    def actions(self) -> list[CallAction]:
+        return [one.action for one in self.records if isinstance(one, CallRecord)]
+
+    async def hear(self, *legs: Leg, seconds: float = 1.0) -> None:
+        """So much silence on each leg, in frames of 20 ms, recognised as it comes."""
+        for _ in range(round(seconds * 50)):
+            for leg in legs:
+                leg.push(silence(leg.intake.stats.frames * 160, self.clock.now))
+                leg.stats.packets += 1
+            self.clock.now += 0.02
+            self.calls.ingest.tick()
+            self.recognizer.steps()
+            await asyncio.sleep(0)
+
+    @asynccontextmanager
+    async def flushing(self) -> AsyncIterator[None]:
+        """The recogniser works while something waits for it."""
+
+        async def work() -> None:
+            while True:
+                self.recognizer.steps()
+                await asyncio.sleep(0.001)
+
+        task = asyncio.create_task(work())
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def end(self, call_id: str = "CA1", reason: str = "hang-up") -> None:
+        call = self.calls.get(call_id)
+        assert call is not None
+        async with self.flushing():
+            await call.end(reason)
+
+
+def silence(pts: int, arrival: float, samples: int = 160) -> AudioFrame:
+    return AudioFrame(pts, np.full(samples, 0xFF, np.uint8), Encoding.PCMU, 8000, arrival)
+
+
+def info(call_id: str = "CA1") -> CallInfo:
+    return CallInfo(call_id, "twilio", "+15550001", "+15550002", {"queue": "billing"})
+
+
+async def test_a_call_from_start_to_end() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("I need help."))))
+    leg = stage.calls.start(info()).add_leg(CALLER)
+    await stage.hear(leg, seconds=2.0)
+    await stage.end()
+    first, *middle, last = stage.records
+    assert isinstance(first, CallRecord)
+    assert isinstance(last, CallRecord)
+    assert (first.action, first.connector, first.from_, first.to, first.metadata) == (
+        CallAction.START, "twilio", "+15550001", "+15550002", {"queue": "billing"},
+    )  # fmt: skip
+    assert last.action is CallAction.END
+    assert last.reason == "hang-up"
+    assert [one.leg for one in last.legs] == ["caller"]
+    assert last.statistics is not None
+    assert (last.statistics.packets, last.statistics.words) == (100, 3)
+    assert isinstance(middle[0], CallRecord)
+    assert middle[0].action is CallAction.UPDATE
+    texts = [(one.revision, one.is_final, one.transcript) for one in stage.transcripts()]
+    assert texts == [(0, False, "I"), (1, False, "I need"), (2, False, "I need help."), (3, True, "I need help.")]
+    final = stage.finals()[0]
+    assert (final.segment_id, final.speech_final, final.speaker_role) == ("caller-0000", True, SpeakerRole.CUSTOMER)
+    assert [(one.word, one.punctuated_word) for one in final.words] == [("i", "I"), ("need", "need"), ("help", "help.")]
+    assert (final.start, final.duration) == (0.0, 0.88)
+    assert (final.language, final.languages, final.language_source) == ("en-US", ("en-US",), "detected")
+    assert stage.calls.active == 0
+
+
+async def test_hang_up_mid_word_keeps_the_last_word() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("I would like to order"))))
+    leg = stage.calls.start(info()).add_leg(CALLER)
+    await stage.hear(leg, seconds=1.3)  # "order" would end at 1.52 s
+    stage.recognizer.running[0].cues = [Cue(1.2, 4, words("ord", start=1.28))]
+    await stage.end()
+    (final,) = stage.finals()
+    assert final.transcript == "I would like to ord"
+    assert final.is_final
+    assert final.speech_final
+    assert isinstance(stage.records[-1], CallRecord)
+
+
+async def test_audio_waiting_in_the_queue_is_not_lost_at_the_end() -> None:
+    stage = Stage(ScriptedRecognizer())
+    leg = stage.calls.start(info()).add_leg(CALLER)
+    for k in range(50):
+        leg.push(silence(k * 160, stage.clock.now))
+    await stage.end()
+    assert stage.recognizer.running[0].pushed == 16_000
+
+
+async def test_every_leg_with_audio_ends_with_a_final_before_end() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("Yes.")), []))
+    call = stage.calls.start(info())
+    caller, agent = call.add_leg(CALLER), call.add_leg(AGENT)
+    await stage.hear(caller, agent, seconds=0.3)
+    await stage.end()
+    assert [one.transcript for one in stage.finals("caller")] == ["Yes."]
+    assert [one.transcript for one in stage.finals("agent")] == [""]
+    assert stage.actions()[-1] is CallAction.END
+    assert isinstance(stage.records[-1], CallRecord)
+
+
+async def test_a_leg_that_never_had_audio_has_no_transcript() -> None:
+    stage = Stage(ScriptedRecognizer())
+    stage.calls.start(info()).add_leg(CALLER)
+    await stage.end()
+    assert stage.transcripts() == []
+    last = stage.records[-1]
+    assert isinstance(last, CallRecord)
+    assert last.statistics is not None
+    assert last.statistics.p95_latency_ms is None
+
+
+async def test_legs_and_calls_are_not_mixed() -> None:
+    texts = {("CA1", "caller"): "one two.", ("CA1", "agent"): "three four.", ("CA2", "caller"): "five six."}
+    stage = Stage(ScriptedRecognizer(*(script(words(text)) for text in texts.values())))
+    legs = []
+    for call_id, name in texts:
+        call = stage.calls.get(call_id) or stage.calls.start(info(call_id))
+        legs.append(call.add_leg(CALLER if name == "caller" else AGENT))
+    rng = np.random.default_rng(0)
+    sent: list[NDArray[np.uint8]] = [rng.integers(0, 256, 1600, dtype=np.uint8) for _ in legs]
+    for k in range(10):
+        for leg, samples in zip(legs, sent, strict=True):
+            leg.push(AudioFrame(k * 160, samples[k * 160 : k * 160 + 160], Encoding.PCMU, 8000, 0.0))
+        stage.calls.ingest.tick()
+    await stage.hear(*legs, seconds=2.0)
+    await stage.end("CA1")
+    await stage.end("CA2")
+    heard = {(one.call_id, one.leg): one.transcript for one in stage.finals()}
+    assert heard == texts
+    for running, samples in zip(stage.recognizer.running, sent, strict=True):
+        assert np.array_equal(running.audio()[:3200:2] * 32768, decode_mulaw(samples))
+
+
+async def test_all_records_of_a_step_are_published_at_once() -> None:
+    stage = Stage(ScriptedRecognizer(*(script(words("Hello there.")) for _ in range(6))))
+    legs = [stage.calls.start(info(f"CA{k}")).add_leg(CALLER) for k in range(6)]
+    before = len(stage.batches)
+    await stage.hear(*legs, seconds=0.34)
+    (batch,) = stage.batches[before:]
+    assert [one.call_id for one in batch] == [f"CA{k}" for k in range(6)]
+
+
+async def test_seq_grows_by_one_for_each_leg_and_event_ids_are_unique() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("One two. Three four.")), script(words("Five. Six."))))
+    call = stage.calls.start(info())
+    caller, agent = call.add_leg(CALLER), call.add_leg(AGENT)
+    await stage.hear(caller, agent, seconds=2.0)
+    call.dtmf(caller, "5", 1.0, 0.1)
+    call.dtmf("caller", "5", 1.5, 0.1)
+    await stage.end()
+    for leg in ("", "caller", "agent"):
+        seqs = [one.seq for one in stage.records if one.leg == leg]
+        assert len(seqs) >= 3
+        assert seqs == list(range(len(seqs)))
+    assert len({one.event_id for one in stage.records}) == len(stage.records)
+    assert sum(isinstance(one, DtmfRecord) for one in stage.records) == 2
+
+
+async def test_every_record_is_valid() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("Sí, claro.", language="es-US")), []))
+    call = stage.calls.start(info())
+    caller, agent = call.add_leg(CALLER), call.add_leg(AGENT)
+    await stage.hear(caller, agent, seconds=2.0)
+    call.dtmf(caller, "#", 1.0, 0.0)
+    call.update({"agent": "a7"})
+    call.hold()
+    call.resume()
+    await stage.end()
+    schema = json.loads(resources.files("sinks").joinpath("trunkline-1.schema.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    for record in stage.records:
+        assert decode(encode(record)) == record
+        validator.validate(json.loads(msgspec.json.encode(as_builtins(record))))
+
+
+async def test_partials_carry_the_previous_tag_until_the_new_one_comes() -> None:
+    carried = words("Hello there.", start=2.0, language="es-US", source=LanguageSource.CARRIED)
+    cues = [*script(words("Sí claro.", language="es-US")), *(Cue(w.end, 2 + k, (w,)) for k, w in enumerate(carried))]
+    cues.append(Cue(2.7, 2, words("Hello there.", start=2.0)))
+    stage = Stage(ScriptedRecognizer(cues))
+    leg = stage.calls.start(info()).add_leg(CALLER)
+    await stage.hear(leg, seconds=4.0)
+    second = [one for one in stage.transcripts() if one.segment_id == "caller-0001"]
+    assert [(one.language, one.language_source, one.is_final) for one in second] == [
+        ("es-US", "carried", False),
+        ("es-US", "carried", False),
+        ("en-US", "detected", False),
+        ("en-US", "detected", True),
+    ]
+
+
+async def test_latency_counts_from_the_arrival_of_the_newest_audio_heard() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("Yes"))))
+    leg = stage.calls.start(info()).add_leg(CALLER)
+    for k in range(16):
+        leg.push(silence(k * 160, 2000.0 + k * 0.02))
+    stage.calls.ingest.tick()
+    stage.clock.now = 2000.5
+    stage.recognizer.step()  # hears up to 0.16 s: nothing yet
+    stage.recognizer.step()  # up to 0.32 s, of which the last frame came at 2000.30; the filter holds 3 ms back
+    await asyncio.sleep(0)
+    assert stage.transcripts() == []
+    leg.push(silence(16 * 160, 2000.4))
+    stage.calls.ingest.tick()
+    stage.recognizer.step()
+    await asyncio.sleep(0)
+    assert stage.transcripts()[0].latency_ms == pytest.approx(200.0)
+
+
+async def test_the_last_words_count_from_the_end_of_the_leg() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("Yes"))))
+    leg = stage.calls.start(info()).add_leg(CALLER)
+    leg.push(silence(0, stage.clock.now))
+    leg.push(silence(160, stage.clock.now))
+    stage.recognizer.running[0].cues = [Cue(0.0, 0, words("Yes"))]
+    stage.clock.now += 30.0  # a caller who says nothing more for half a minute is no latency of ours
+    await stage.end()
+    assert stage.finals()[0].latency_ms == 0.0
+
+
+async def test_end_is_idempotent_and_the_first_reason_counts() -> None:
+    stage = Stage(ScriptedRecognizer())
+    call = stage.calls.start(info())
+    call.add_leg(CALLER)
+    async with stage.flushing():
+        await asyncio.gather(call.end("stop event"), call.end("socket closed"))
+        await call.end("again")
+    ends = [one for one in stage.records if isinstance(one, CallRecord) and one.action is CallAction.END]
+    assert [one.reason for one in ends] == ["stop event"]
+    assert call.ended
+
+
+async def test_a_cancelled_connector_does_not_keep_a_call_from_ending() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("Yes."))))
+    call = stage.calls.start(info())
+    await stage.hear(call.add_leg(CALLER), seconds=0.3)
+    task = asyncio.create_task(call.end("client vanished"))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with stage.flushing():
+        await call.wait_ended()
+    assert stage.finals()[0].transcript == "Yes."
+    assert stage.actions()[-1] is CallAction.END
+
+
+async def test_a_recogniser_that_does_not_flush_is_waited_for_only_so_long(caplog: pytest.LogCaptureFixture) -> None:
+    config = PipelineConfig(flush_timeout_s=0.05)
+    stage = Stage(ScriptedRecognizer(script(words("We were cut")), flushes=False), config)
+    call = stage.calls.start(info())
+    await stage.hear(call.add_leg(CALLER), seconds=1.0)
+    with caplog.at_level(logging.WARNING):
+        await call.end("hang-up")
+    assert [one.transcript for one in stage.finals()] == ["We were cut"]
+    assert stage.actions()[-1] is CallAction.END
+    assert stage.calls.stats.unflushed_legs == 1
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    published = len(stage.records)
+    stage.recognizer.flushes = True
+    stage.recognizer.steps()  # the flush comes after all: too late
+    await asyncio.sleep(0)
+    assert len(stage.records) == published
+
+
+async def test_a_session_that_is_gone_still_ends_its_leg() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("Yes"))))
+    call = stage.calls.start(info())
+    leg = call.add_leg(CALLER)
+    await stage.hear(leg, seconds=0.4)
+    stage.recognizer.sessions.clear()
+    call.hold()
+    await asyncio.wait_for(call.end("engine gone"), 1.0)
+    assert [one.transcript for one in stage.finals()] == ["Yes"]
+    assert stage.actions()[-1] is CallAction.END
+
+
+async def test_closing_one_leg_leaves_the_others_alone() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("Bye")), script(words("Still here."))))
+    call = stage.calls.start(info())
+    caller, agent = call.add_leg(CALLER), call.add_leg(AGENT)
+    await stage.hear(caller, agent, seconds=0.3)
+    async with stage.flushing():
+        await caller.close()
+        await caller.close()
+    assert [one.transcript for one in stage.finals()] == ["Bye"]
+    caller.push(silence(10_000, 0.0))
+    await stage.hear(agent, seconds=1.5)
+    assert [one.transcript for one in stage.finals("agent")] == ["Still here."]
+    await stage.end()
+    assert len(stage.finals("caller")) == 1
+
+
+async def test_a_leg_opened_again_goes_on_with_its_numbers() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("One.")), script(words("Two."))))
+    call = stage.calls.start(info())
+    first = call.add_leg(CALLER)
+    with pytest.raises(DuplicateLeg):
+        call.add_leg(CALLER)
+    await stage.hear(first, seconds=1.0)
+    async with stage.flushing():
+        await first.close()
+    await stage.hear(call.add_leg(CALLER), seconds=1.0)
+    await stage.end()
+    assert [one.segment_id for one in stage.finals()] == ["caller-0000", "caller-0001"]
+    last = stage.records[-1]
+    assert isinstance(last, CallRecord)
+    assert last.statistics is not None
+    assert (last.statistics.words, last.statistics.packets, len(last.legs)) == (2, 100, 1)
+
+
+async def test_a_call_id_used_again_repeats_no_event_id() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("One.")), script(words("Two."))))
+    for _ in range(2):
+        await stage.hear(stage.calls.start(info()).add_leg(CALLER), seconds=1.0)
+        await stage.end()
+    assert len({one.event_id for one in stage.records}) == len(stage.records)
+    assert [one.seq for one in stage.records if one.leg == ""] == list(range(6))
+
+
+async def test_hold_makes_final_what_was_said_and_the_call_goes_on() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("One moment"), words("Thanks.", start=3.0))))
+    call = stage.calls.start(info())
+    leg = call.add_leg(CALLER)
+    await stage.hear(leg, seconds=1.0)
+    call.hold()
+    stage.recognizer.steps()
+    await asyncio.sleep(0)
+    assert [one.transcript for one in stage.finals()] == ["One moment"]
+    call.resume()
+    await stage.hear(leg, seconds=3.0)
+    await stage.end()
+    assert [one.transcript for one in stage.finals()] == ["One moment", "Thanks."]
+    assert stage.actions() == ["START", "UPDATE", "HOLD", "RESUME", "END"]
+
+
+async def test_language_of_a_leg_is_its_own_or_the_configured_one() -> None:
+    stage = Stage(ScriptedRecognizer(), PipelineConfig(language="es-US", chunk_ms=80))
+    call = stage.calls.start(info())
+    leg = call.add_leg(CALLER)
+    call.add_leg(LegOptions("agent", SpeakerRole.AGENT, 1, language="en-US"))
+    assert [one.options.language for one in stage.recognizer.running] == ["es-US", "en-US"]
+    assert [one.chunk_ms for one in stage.recognizer.opened] == [80, 80]
+    leg.set_language("en-US")
+    assert stage.recognizer.running[0].options.language == "en-US"
+    with pytest.raises(UnknownLocale):
+        call.add_leg(LegOptions("third", SpeakerRole.UNKNOWN, 2, language="xx-XX"))
+    await stage.end()
+
+
+async def test_a_full_engine_is_the_connectors_to_answer_and_the_call_lives() -> None:
+    stage = Stage(ScriptedRecognizer(max_sessions=1))
+    call = stage.calls.start(info())
+    call.add_leg(CALLER)
+    with pytest.raises(EngineFull):
+        call.add_leg(AGENT)
+    assert list(call.legs) == ["caller"]
+    await stage.end()
+    legs = [leg.leg for one in stage.records if isinstance(one, CallRecord) for leg in one.legs]
+    assert legs == ["caller", "caller"]  # in UPDATE and END
+
+
+async def test_calls_are_refused_where_they_cannot_be_had() -> None:
+    stage = Stage(ScriptedRecognizer(), PipelineConfig(max_calls=1))
+    call = stage.calls.start(info())
+    with pytest.raises(DuplicateCall) as duplicate:
+        stage.calls.start(info())
+    with pytest.raises(CallsFull) as full:
+        stage.calls.start(info("CA2"))
+    assert (duplicate.value.retryable, full.value.retryable) == (False, True)
+    await stage.end()
+    for attempt in (lambda: call.add_leg(CALLER), lambda: call.update({}), call.hold, call.resume):
+        with pytest.raises(CallEnded):
+            attempt()
+    assert stage.calls.stats.calls_refused == 2
+    stage.calls.start(info("CA2"))
+    await stage.end("CA2")
+
+
+async def test_metadata_grows_and_the_givers_copy_is_not_touched() -> None:
+    stage, given = Stage(ScriptedRecognizer()), info()
+    stage.calls.start(given).update({"agent": "a7"})
+    await stage.end()
+    records = [one for one in stage.records if isinstance(one, CallRecord)]
+    assert [one.metadata for one in records] == [
+        {"queue": "billing"},
+        {"queue": "billing", "agent": "a7"},
+        {"queue": "billing", "agent": "a7"},
+    ]
+    assert given.metadata == {"queue": "billing"}
+
+
+async def test_a_call_that_lasts_too_long_is_ended() -> None:
+    stage = Stage(ScriptedRecognizer(), PipelineConfig(max_call_s=0.02))
+    call = stage.calls.start(info())
+    call.add_leg(CALLER)
+    async with stage.flushing():
+        await asyncio.wait_for(call.wait_ended(), 2.0)
+    last = stage.records[-1]
+    assert isinstance(last, CallRecord)
+    assert last.reason == "longest duration reached"
+
+
+async def test_drain_refuses_new_calls_waits_and_then_ends_the_rest() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("Bye."))))
+    leg = stage.calls.start(info()).add_leg(CALLER)
+    await stage.hear(leg, seconds=0.3)
+    async with stage.flushing():
+        drain = asyncio.create_task(stage.calls.drain(0.05))
+        await asyncio.sleep(0)
+        with pytest.raises(Draining) as refused:
+            stage.calls.start(info("CA2"))
+        assert refused.value.retryable
+        await drain
+    assert stage.calls.active == 0
+    assert stage.finals()[0].transcript == "Bye."
+    assert stage.actions()[-1] is CallAction.END
+    await stage.calls.drain(0.05)
+
+
+async def test_drain_ends_with_the_last_call() -> None:
+    stage = Stage(ScriptedRecognizer())
+    stage.calls.start(info())
+    drain = asyncio.create_task(stage.calls.drain(60.0))
+    await asyncio.sleep(0)
+    await stage.end()
+    await asyncio.wait_for(drain, 1.0)
+
+
+async def test_dropped_and_missing_audio_is_summed_up_when_calls_end() -> None:
+    stage = Stage(ScriptedRecognizer(), PipelineConfig(queue_ms=100))
+    leg = stage.calls.start(info()).add_leg(CALLER)
+    for k in range(20):
+        leg.push(silence(k * 160, 0.0))
+    leg.push(silence(30 * 160, 0.0))
+    await stage.end()
+    audio = stage.calls.stats.audio
+    assert (audio.dropped_frames, audio.frames, audio.gaps) == (16, 5, 2)
+    assert audio.gap_samples == 26 * 160
+
+
+async def test_the_tick_runs_with_a_recogniser_on_its_own_thread() -> None:
+    """The real arrangement: the event loop ticks, another thread steps, words come back through one wake-up a step."""
+    recognizer = ScriptedRecognizer(script(words("Hello there.")), script(words("Good day.")))
+    published: list[AnyRecord] = []
+    calls = Calls(recognizer, published.extend, PipelineConfig(tick_ms=2))
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.001):
+            recognizer.step()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    ticks = asyncio.create_task(calls.run())
+    try:
+        await asyncio.sleep(0.01)  # asleep: there are no legs
+        call = calls.start(info())
+        legs = call.add_leg(CALLER), call.add_leg(AGENT)
+        for k in range(100):
+            for leg in legs:
+                leg.push(silence(k * 160, 0.0))
+            await asyncio.sleep(0)
+        while not all(running.consumed for running in recognizer.running):  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+        await asyncio.wait_for(call.end("hang-up"), 5.0)
+    finally:
+        stop.set()
+        thread.join()
+        ticks.cancel()
+    finals = {one.leg: one.transcript for one in published if isinstance(one, TranscriptRecord) and one.is_final}
+    assert finals == {"caller": "Hello there.", "agent": "Good day."}
+    assert isinstance(published[-1], CallRecord)
+    assert published[-1].action is CallAction.END
+
+
+def test_ticks_keep_to_their_grid_and_late_ones_are_left_out() -> None:
+    assert next_tick(10.0, 10.25, 0.5) == (10.5, 0)  # early: wait for it
+    assert next_tick(10.0, 10.75, 0.5) == (10.5, 0)  # late by half an interval: at once
+    assert next_tick(10.0, 12.125, 0.5) == (12.0, 3)  # 10.5, 11.0 and 11.5 are left out
+
+
+async def test_each_call_is_logged_at_its_start_and_end_without_numbers_or_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = Stage(ScriptedRecognizer(script(words("My secret."))))
+    with caplog.at_level(logging.INFO, logger="pipeline"):
+        await stage.hear(stage.calls.start(info()).add_leg(CALLER), seconds=1.5)
+        await stage.end()
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("pipeline")]
+    assert len(lines) == 2
+    assert all("CA1" in line for line in lines)
+    assert not any(private in line for line in lines for private in ("+1555", "secret", "Secret"))
+    assert caplog.records[0].__dict__["pii.from"] == "+15550001"
+
+
+async def test_a_long_call_keeps_no_words() -> None:
+    sentences = [words("This is one more of them.", start=k * 4.0) for k in range(40)]
+    stage = Stage(ScriptedRecognizer(script(*sentences)))
+    leg = stage.calls.start(info()).add_leg(CALLER)
+    segmenter = leg._segmenter
+    kept = []
+    for _ in range(6):
+        await stage.hear(leg, seconds=20.0)
+        stage.recognizer.running[0].pcm.clear()
+        stage.batches.clear()
+        kept.append((len(segmenter._words), len(segmenter._closed), len(leg.intake._queue)))
+    assert kept[2:] == [kept[2]] * 4
+    await stage.end()
