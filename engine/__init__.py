@@ -1,10 +1,12 @@
 """Streaming speech recognition of many sessions on one device.
 
 Chain of a session's audio: `AudioBuffer` -> `Scheduler` (batch) -> `LogMel` -> `Encoder` -> `Decoder` -> `Transcript`
--> `Hypothesis`. Knows nothing of telephony.
+-> `Hypothesis`. Knows nothing of telephony. `Engine` is loaded when first asked for: the messages need no torch.
 """
 
-from engine.engine import Engine
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from engine.session import (
     AUTO,
     Hypothesis,
@@ -15,6 +17,9 @@ from engine.session import (
     StepEvents,
     Word,
 )
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
 
 __all__ = [
     "AUTO",
@@ -27,3 +32,9 @@ __all__ = [
     "StepEvents",
     "Word",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Engine":
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    return import_module("engine.engine").Engine

@@ -25,6 +25,8 @@ def may_be_abbreviation(text: str) -> bool:
 
 def bare_word(text: str) -> str:
     """Lower case, punctuation at either end taken off; empty where there is nothing but punctuation."""
+    if text.isalnum():
+        return text.lower()
     first, last = 0, len(text)
     while first < last and _is_punctuation(text[first]):
         first += 1

@@ -127,11 +127,12 @@ def _demo(options: argparse.Namespace) -> int:
 def _transcribe(options: argparse.Namespace) -> int:
     from trunkline.config import load_config
     from trunkline.server import load_engine
-    from trunkline.transcribe import transcribe
+    from trunkline.transcribe import durations, transcribe
 
     config = load_config(options.config, os.environ)
     language = options.language or config.pipeline.language
-    return transcribe(load_engine(config.engine), options.files, options.chunk_ms, language, as_json=options.json)
+    files = durations(options.files)
+    return transcribe(load_engine(config.engine), files, options.chunk_ms, language, as_json=options.json)
 
 
 def _twiml(options: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """`trunkline transcribe`: files to text or JSON lines on standard output, progress on standard error."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,18 +17,23 @@ _LONG_S = 20.0
 """Files longer than this get a progress bar."""
 
 
-def transcribe(engine: Engine, files: Sequence[Path], chunk_ms: int, language: str, *, as_json: bool) -> int:
-    """Transcribe one file after the other. Raises `AudioFileError` before any work where a file cannot be opened."""
-    durations = {}
+def durations(files: Sequence[Path]) -> dict[Path, float]:
+    """Seconds of each file. Raises `AudioFileError` where one cannot be opened."""
+    found = {}
     for path in files:
         with AudioFile(path) as file:
-            durations[path] = file.duration_s
+            found[path] = file.duration_s
+    return found
+
+
+def transcribe(engine: Engine, files: Mapping[Path, float], chunk_ms: int, language: str, *, as_json: bool) -> int:
+    """Transcribe one file after the other; `files` as from `durations`. Raises `AudioFileError`, `UnknownLocale`."""
     options = SessionOptions(chunk_ms, language)
     console = Console(stderr=True)
-    for path in files:
+    for path, duration_s in files.items():
         columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=console, transient=True, disable=durations[path] < _LONG_S) as progress:
-            show = partial(_show, progress, progress.add_task(path.name, total=durations[path]))
+        with Progress(*columns, console=console, transient=True, disable=duration_s < _LONG_S) as progress:
+            show = partial(_show, progress, progress.add_task(path.name, total=duration_s))
             for record in transcribe_file(engine, path, options, show):
                 _print(record, path, named=len(files) > 1, as_json=as_json)
     return 0

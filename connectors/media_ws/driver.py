@@ -6,6 +6,7 @@ or of the request that served it.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from aiohttp import WSCloseCode, web
@@ -14,6 +15,8 @@ from connectors.media_ws.bindings import CallBindings
 from connectors.media_ws.config import MediaLimits
 from connectors.media_ws.events import Dialect
 from connectors.media_ws.peer import Peer
+
+logger = logging.getLogger(__name__)
 
 
 class MediaWebSocket:
@@ -32,6 +35,7 @@ class MediaWebSocket:
         self._limits, self._authorize = limits, authorize
         self._sockets: dict[web.WebSocketResponse, asyncio.Task[None] | None] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get(self._path, self.handle)]
@@ -41,7 +45,13 @@ class MediaWebSocket:
         stats, limits = self.stats, self._limits
         if self._authorize is not None and not self._authorize(request):
             stats.unsigned += 1
+            level = logging.WARNING if stats.unsigned == 1 else logging.DEBUG  # anybody can send these
+            logger.log(
+                level, "%s: signature missing or wrong; behind a proxy, is the public URL configured?", self._path
+            )
             raise web.HTTPForbidden(text="signature missing or wrong\n")
+        if self._closed:
+            raise web.HTTPServiceUnavailable(text="shutting down\n")
         if stats.pending >= limits.max_pending:
             stats.crowded += 1
             raise web.HTTPServiceUnavailable(text="too many sockets without a stream\n", headers={"Retry-After": "1"})
@@ -67,7 +77,8 @@ class MediaWebSocket:
         return ws
 
     async def close(self) -> None:
-        """Close every socket (1001, going away) and wait until their calls have ended."""
+        """Take no more sockets, close every one (1001, going away) and wait until their calls have ended."""
+        self._closed = True
         handlers = [task for task in self._sockets.values() if task is not None]
         await asyncio.gather(*(ws.close(code=WSCloseCode.GOING_AWAY) for ws in list(self._sockets)))
         await asyncio.gather(*handlers, return_exceptions=True)

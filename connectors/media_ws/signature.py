@@ -3,7 +3,8 @@
 Base64 of the HMAC-SHA1, keyed with the account's auth token, over the URL that Twilio requested, followed for form
 posts by every parameter's name and value in the order of the names (Twilio, "Webhooks security"). The upgrade to a
 WebSocket is signed over the URL in the `<Stream>` alone, with its `wss` scheme. The signature says that the peer is
-Twilio acting for this account. It names no call, which is why the stream is bound to its call afterwards.
+Twilio acting for this account. It names no call, which is why the stream is bound to its call afterwards. The
+SHA-256 signatures of Twilio's webhook rules are not accepted.
 """
 
 import base64

@@ -317,6 +317,8 @@ async def test_closing_the_connector_ends_every_call(serve: Serve) -> None:
     await closing
     assert [call.reason for call in server.calls.history] == ["shutdown"] * 3
     assert all(call.log[-1] == "END" for call in server.calls.history)
+    with pytest.raises(aiohttp.WSServerHandshakeError):
+        await server.connect()
 
 
 async def test_socket_that_never_starts_is_closed(serve: Serve) -> None:
@@ -482,7 +484,9 @@ async def test_signed_upgrade_is_accepted(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("signature", [None, "", "AAAA", "wrong token", "other path", "\udcff"])
-async def test_missing_or_wrong_signature_is_not_upgraded(serve: Serve, signature: str | None) -> None:
+async def test_missing_or_wrong_signature_is_not_upgraded_and_logged_once(
+    serve: Serve, caplog: pytest.LogCaptureFixture, signature: str | None
+) -> None:
     server = await serve(TwilioConfig(auth_token="secret"))
     headers = {} if signature is None else {"X-Twilio-Signature": signature}
     if signature == "wrong token":
@@ -491,10 +495,13 @@ async def test_missing_or_wrong_signature_is_not_upgraded(serve: Serve, signatur
         headers = {"X-Twilio-Signature": sign("secret", server.url.replace("ws://", "wss://") + "/x")}
     elif signature == "\udcff":
         headers = {"X-Twilio-Signature": "ÿ"}
-    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        await server.connect(**headers)
-    assert refused.value.status == 403
-    assert (server.connector.stats.unsigned, server.connector.stats.upgrades) == (1, 0)
+    with caplog.at_level(logging.INFO, "connectors"):
+        for _ in range(2):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await server.connect(**headers)
+            assert refused.value.status == 403
+    assert (server.connector.stats.unsigned, server.connector.stats.upgrades) == (2, 0)
+    assert len(caplog.records) == 1
 
 
 async def test_signature_over_the_public_url_is_the_one_that_counts_behind_a_proxy(serve: Serve) -> None:

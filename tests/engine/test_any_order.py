@@ -1,6 +1,7 @@
 """Any order of what callers may do: whatever happens around a session, it says what it says alone."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import pytest
@@ -35,15 +36,17 @@ steps = st.one_of(
 )
 
 
-@pytest.fixture(scope="module")
-def narrow(made: MakeCheckpoint) -> Checkpoint:
-    return load_checkpoint(made(NARROW).nemo)
+@dataclass(frozen=True, slots=True, repr=False)
+class World:
+    """The checkpoint, and the words of (signal, chunk_ms, language, samples) by NeMo."""
+
+    checkpoint: Checkpoint
+    wanted: Wanted
 
 
 @pytest.fixture(scope="module")
-def wanted(made: MakeCheckpoint, narrow: Checkpoint) -> Wanted:
-    """Words of the first `samples` of signal `number` by NeMo: (number, chunk_ms, language, samples)."""
-    reference = NemoReference(made(NARROW).model)
+def world(made: MakeCheckpoint) -> World:
+    checkpoint, reference = load_checkpoint(made(NARROW).nemo), NemoReference(made(NARROW).model)
 
     @cache
     def say(number: int, chunk_ms: int, language: str, samples: int) -> list[Spoken]:
@@ -51,17 +54,15 @@ def wanted(made: MakeCheckpoint, narrow: Checkpoint) -> Wanted:
             return []
         frames = (samples + flush_samples(samples, chunk_ms) - 200) // FRAME + 1
         signal = audio.babble(SIGNAL, 400 + number)[:samples]
-        return assembled(narrow.tokenizer, reference.tokens(signal, frames, chunk_ms // 80, language))
+        return assembled(checkpoint.tokenizer, reference.tokens(signal, frames, chunk_ms // 80, language))
 
-    return say
+    return World(checkpoint, say)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=st.lists(steps, min_size=8, max_size=40))
-def test_sessions_never_notice_one_another(
-    narrow: Checkpoint, wanted: Wanted, script: list[tuple[str, int, int | str]]
-) -> None:
-    engine = Engine(narrow, max_sessions=3)
+def test_sessions_never_notice_one_another(world: World, script: list[tuple[str, int, int | str]]) -> None:
+    engine = Engine(world.checkpoint, max_sessions=3)
     listener = Listener(engine)
     options: dict[Session, SessionOptions] = {}
     numbers: dict[Session, int] = {}
@@ -101,4 +102,5 @@ def test_sessions_never_notice_one_another(
     assert sorted(listener.closed, key=lambda s: s.id) == list(options)
     for session, option in options.items():
         finals = [spoken(final) for final in listener.finals[session]]
-        assert finals == [wanted(numbers[session], option.chunk_ms, option.language, mark) for mark in marks[session]]
+        wanted = [world.wanted(numbers[session], option.chunk_ms, option.language, mark) for mark in marks[session]]
+        assert finals == wanted

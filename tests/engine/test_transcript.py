@@ -1,0 +1,202 @@
+"""Tokens to words: times, confidence, languages, and what has been told already."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from engine.session import LanguageSource, Word
+from engine.tokenizer import Tokenizer
+from engine.transcript import Transcript
+
+PIECES = ["<unk>", "<en-US>", "<es-US>", "▁Hello", "▁wor", "ld", ".", "▁Hola", ",", "▁", "a", "世", "界", "<0xC3>", "<0xB1>"]
+VOCABULARY = Tokenizer(PIECES, frozenset({0}))
+DETECTED, CARRIED, CONFIGURED = LanguageSource.DETECTED, LanguageSource.CARRIED, LanguageSource.CONFIGURED
+
+
+@dataclass
+class Told:
+    """A transcript and a reader of its news."""
+
+    transcript: Transcript
+    words: list[Word] = field(default_factory=list)
+    frame: int = 0
+
+    def say(self, *pieces: str, probability: float = 0.9) -> None:
+        """Emit pieces, one a frame, all before the reader looks."""
+        for piece in pieces:
+            self.transcript.add(PIECES.index(piece), self.frame, probability)
+            self.frame += 1
+
+    def look(self, *, last: bool = False) -> tuple[int, int] | None:
+        """Take the news: (index of the first word told, how many)."""
+        news = self.transcript.take(last=last)
+        if news is None:
+            return None
+        assert news[0] <= len(self.words)
+        self.words[news[0] :] = news[1]
+        return news[0], len(news[1])
+
+    @property
+    def text(self) -> str:
+        return "".join(" " * word.spaced + word.text for word in self.words).strip()
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told(Transcript(VOCABULARY, None))
+
+
+def test_words_have_the_time_of_their_pieces_and_the_lowest_confidence(told: Told) -> None:
+    told.say("▁Hello")
+    told.say("▁wor", probability=0.8)
+    told.say("ld", probability=0.3)
+    told.say(".", probability=0.7)
+    told.look()
+    hello, world = told.words
+    assert (hello.text, hello.start, hello.end, hello.confidence) == ("Hello", 0.0, 0.08, 0.9)
+    assert (world.text, world.start, world.end, world.confidence) == ("world.", 0.08, 0.32, 0.3)
+
+
+def test_only_what_changed_is_told(told: Told) -> None:
+    assert told.look() is None
+    told.say("▁Hello", "▁wor")
+    assert told.look() == (0, 2)
+    assert told.look() is None
+    told.say("ld")
+    assert told.look() == (1, 1)
+    assert told.text == "Hello world"
+
+
+def test_a_tag_is_no_word_and_gives_the_words_before_it_their_language(told: Told) -> None:
+    told.say("▁Hola", ".")
+    told.look()
+    assert told.words[0].language is None and told.words[0].language_source is None
+    told.say("<es-US>")
+    assert told.look() == (0, 1)
+    assert (told.words[0].language, told.words[0].language_source) == ("es-US", DETECTED)
+    told.say("▁Hello", "▁wor")
+    told.look()
+    assert [(w.language, w.language_source) for w in told.words[1:]] == [("es-US", CARRIED)] * 2
+    told.say("ld", ".", "<en-US>")
+    assert told.look() == (1, 2)
+    assert [(w.language, w.language_source) for w in told.words] == [
+        ("es-US", DETECTED),
+        ("en-US", DETECTED),
+        ("en-US", DETECTED),
+    ]
+    assert told.text == "Hola. Hello world."
+
+
+def test_a_configured_language_stands_until_a_tag_says_otherwise() -> None:
+    told = Told(Transcript(VOCABULARY, "es-US"))
+    told.say("▁Hello", ".")
+    told.look()
+    assert (told.words[0].language, told.words[0].language_source) == ("es-US", CONFIGURED)
+    told.say("<en-US>")
+    told.look()
+    assert (told.words[0].language, told.words[0].language_source) == ("en-US", DETECTED)
+    told.say("▁Hola")
+    told.look()
+    assert (told.words[1].language, told.words[1].language_source) == ("es-US", CONFIGURED)
+
+
+@pytest.mark.parametrize("tags", [("<en-US>",), ("<en-US>", "<es-US>", "<en-US>")])
+def test_tags_without_words_say_nothing(told: Told, tags: tuple[str, ...]) -> None:
+    told.say(*tags)
+    assert told.look() is None
+    told.say("▁Hello")
+    told.look()
+    assert (told.words[0].language, told.words[0].language_source) == ("en-US", CARRIED)
+
+
+def test_unspaced_scripts_make_a_word_a_character(told: Told) -> None:
+    told.say("▁Hello", "世", "界", ".")
+    told.look()
+    assert [(word.text, word.spaced) for word in told.words] == [("Hello", True), ("世", False), ("界.", False)]
+
+
+def test_bytes_join_the_word_they_stand_in(told: Told) -> None:
+    told.say("▁", "a", "<0xC3>", "<0xB1>", "a")
+    told.look()
+    assert told.text == "aña"
+
+
+def test_a_fork_goes_its_own_way(told: Told) -> None:
+    told.say("▁Hello", "▁wor")
+    told.look()
+    twin = Told(told.transcript.fork(), list(told.words), told.frame)
+    twin.say("ld", "<es-US>")
+    twin.look()
+    told.say(".", "<en-US>")
+    told.look()
+    assert (twin.text, twin.words[0].language) == ("Hello world", "es-US")
+    assert (told.text, told.words[0].language) == ("Hello wor.", "en-US")
+
+
+def test_the_words_kept_open_are_bounded_when_no_tag_comes(told: Told) -> None:
+    for _ in range(5_000):
+        told.say("▁Hello")
+        told.look()
+    assert len(told.words) == told.transcript.words == 5_000
+    assert len(told.transcript._tail) < 600
+    told.say("<en-US>")
+    first, count = told.look() or (0, 0)
+    assert first + count == 5_000 and 0 < count < 600
+
+
+# What a final told before the session itself came to it --------------------------------------------------------------
+
+
+def foretell(told: Told, *pieces: str) -> None:
+    """A flushed fork emits pieces and tells; the session will be there later."""
+    twin = told.transcript.fork()
+    for offset, piece in enumerate(pieces):
+        twin.add(PIECES.index(piece), told.frame + offset, 0.9)
+    first, words = twin.take(last=True) or (twin.words, ())
+    told.words[first:] = words
+    told.transcript.foresee([PIECES.index(piece) for piece in pieces])
+
+
+def test_what_was_foretold_is_not_told_again(told: Told) -> None:
+    told.say("▁Hello")
+    told.look()
+    foretell(told, "▁wor", "ld", ".", "<en-US>")
+    assert told.text == "Hello world."
+    told.say("▁wor", "ld", ".", "<en-US>")
+    assert told.look() is None
+    told.say("▁Hola")
+    assert told.look() == (2, 1)
+    assert told.text == "Hello world. Hola"
+
+
+def test_what_was_foretold_in_vain_is_taken_back(told: Told) -> None:
+    told.say("▁Hello")
+    told.look()
+    foretell(told, ".", "<en-US>")
+    assert told.text == "Hello."
+    told.say("▁wor", "ld")
+    told.look()
+    assert told.text == "Hello world"
+    assert told.words[0].language is None
+
+
+def test_at_the_end_what_was_foretold_and_never_came_is_taken_back(told: Told) -> None:
+    told.say("▁Hello")
+    told.look()
+    foretell(told, "ld", "▁wor")
+    assert told.text == "Hellold wor"
+    told.look(last=True)
+    assert told.text == "Hello"
+
+
+def test_a_second_final_corrects_what_the_first_one_foretold(told: Told) -> None:
+    """Asked for again before the session has come to where the first one was flushed."""
+    told.say("▁Hello")
+    told.look()
+    foretell(told, "ld", ".")
+    foretell(told)
+    assert told.text == "Hello"
+    foretell(told, "▁wor")
+    told.say("▁Hola")
+    told.look()
+    assert told.text == "Hello Hola"
