@@ -13,6 +13,7 @@ Needs the `oracle` extra and 12 GB of memory. Last line: JSON.
 
 import argparse
 import copy
+import importlib
 import json
 import os
 import platform
@@ -34,7 +35,7 @@ from engine.core import Core
 from engine.tokenizer import from_sentencepiece
 from engine.weights import Checkpoint
 from tests.engine.audio import Audio, babble
-from tests.engine.checkpoints import quiet
+from tests.engine.libraries import quiet
 from tests.engine.streams import window
 
 LEFT = 56
@@ -126,7 +127,7 @@ class Bench:
         with quiet():
             self.model = real_dims.build(layers, folder)
             config = self.model.to_config_dict()
-        container = __import__("omegaconf").OmegaConf.to_container(config)
+        container = importlib.import_module("omegaconf").OmegaConf.to_container(config)
         self.checkpoint = Checkpoint(
             "random weights",
             from_nemo(container),
@@ -244,7 +245,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         bench = Bench(arguments.layers, Path(folder))
         result["parameters"] = sum(weight.numel() for weight in bench.model.parameters())
-        print(f"{'chunk':>8} {'rows':>5} {'NeMo ms':>9} {'ours ms':>9} {'ratio':>6} {'tokens/s/row':>12} {'rel. error':>10}")
+        print("   chunk  rows   NeMo ms   ours ms  ratio tokens/s/row rel. error")
         for chunk_ms in arguments.chunks:
             for rows, timing in bench.measure(chunk_ms, arguments.batches, arguments.rounds).items():
                 rate = timing.tokens / (rows * arguments.rounds * chunk_ms / 1_000)

@@ -2,23 +2,24 @@
 
     python -m benchmarks.real_dims OUT.nemo [--layers 24]
 
-Needs the `oracle` extra (NeMo), 8 GB of memory and half a minute. Timings do not depend on what the weights say, except through how
-often a token is emitted: that is set to the rate of speech.
+Needs the `oracle` extra (NeMo), 8 GB of memory and half a minute. Timings do not depend on what the
+weights say, except through how often a token is emitted: that is set to the rate of speech.
 """
 
 import argparse
 import dataclasses
+import importlib
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import sentencepiece
 import torch
-from sentencepiece import sentencepiece_model_pb2
 from torch import Tensor
 
 from tests.engine.audio import babble
-from tests.engine.checkpoints import new_model, quiet, standardise_subsampling
+from tests.engine.checkpoints import new_model, standardise_subsampling
+from tests.engine.libraries import quiet
 from tests.engine.shapes import PROMPTS_RELEASED, TAGS, Shape
 
 PIECES = 13_087
@@ -55,7 +56,7 @@ def write_tokenizer(folder: Path) -> Path:
         minloglevel=2,
     )
     path = folder / "tokenizer.model"
-    model = sentencepiece_model_pb2.ModelProto()
+    model = importlib.import_module("sentencepiece.sentencepiece_model_pb2").ModelProto()
     model.ParseFromString(path.read_bytes())
     for offset in range(PIECES - len(model.pieces)):
         model.pieces.add(piece=chr(0x4E00 + offset), score=-1_000.0 - offset)

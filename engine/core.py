@@ -34,7 +34,7 @@ class Emission:
 class Core:
     """A model on one device with preallocated slots for each latency class.
 
-    `slots`: how many slots each class has, by its chunk in milliseconds.
+    `slots`: how many slots each class has, by its chunk in milliseconds; more classes come with `allocate`.
     """
 
     def __init__(
@@ -52,10 +52,15 @@ class Core:
             self._features = LogMel(self.config.features, weights.in_float32(), self._device)
             self._encoder = Encoder(self.config, weights, self._device, dtype)
             self._decoder = Decoder(self.config, weights)
-            self._states = {
-                chunk_ms: SlotState.allocate(self.config, count, chunk_ms // FRAME_MS, self._device, dtype)
-                for chunk_ms, count in slots.items()
-            }
+        self._states: dict[int, SlotState] = {}
+        for chunk_ms, count in slots.items():
+            self.allocate(chunk_ms, count)
+
+    @torch.inference_mode()
+    def allocate(self, chunk_ms: int, slots: int) -> None:
+        """Make room for `slots` streams of a class that has none yet."""
+        frames = chunk_ms // FRAME_MS
+        self._states[chunk_ms] = SlotState.allocate(self.config, slots, frames, self._device, self._dtype)
 
     @torch.inference_mode()
     def clear(self, chunk_ms: int, slot: int) -> None:

@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 _FORK_SLOTS = 4
 """Slots of each class kept back for flushing forks; a `finalize` waits when all are busy."""
 
+_WIDE = 512
+"""Width of a model from which more than one CPU thread pays (docs/decisions.md)."""
+
 _MAX_BACKLOG_S = 30.0
 """Audio a session may have waiting; beyond it the oldest is thrown away and counted."""
 
@@ -57,6 +60,7 @@ class _Pool:
     forks: list[int]
     generations: list[int]
     open: int = 0
+    allocated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +87,22 @@ class Engine:
         threads: int | None = None,
     ) -> None:
         classes = tuple(frames * FRAME_MS for frames in checkpoint.config.chunk_frames)
-        slots = dict.fromkeys(classes, max_sessions + _FORK_SLOTS)
-        self._core = Core(checkpoint, slots, device, dtype)
+        self._core = Core(checkpoint, {}, device, dtype)
         self._tokenizer = checkpoint.tokenizer
         prompt = checkpoint.config.prompt
         self._prompts: Mapping[str, int] = prompt.dictionary if prompt is not None else {ENGLISH_ONLY: 0, AUTO: 0}
         self._detects = prompt is not None
         self._max_sessions = max_sessions
+        if threads is None and device == "cpu" and checkpoint.config.encoder.d_model < _WIDE:
+            threads = 1
         self._threads = threads
         self._pools = {
             chunk_ms: _Pool(
                 free=list(range(max_sessions)),
-                forks=list(range(max_sessions, count)),
+                forks=list(range(max_sessions, max_sessions + _FORK_SLOTS)),
                 generations=[0] * max_sessions,
             )
-            for chunk_ms, count in slots.items()
+            for chunk_ms in classes
         }
         self._scheduler: Scheduler[Stream] = Scheduler(classes, max_batch, gather_ms / 1000)
         self._audio = {ms: np.empty((max_batch, chunk_samples(ms // FRAME_MS)), np.float32) for ms in classes}
@@ -125,7 +130,8 @@ class Engine:
     ) -> "Engine":
         """Make an engine of a `.nemo` file, a Hugging Face folder or id, or the shipped demo model (None).
 
-        `threads`: CPU threads of one step; None leaves torch's default. Raises `CheckpointError`.
+        `threads`: CPU threads of one step; None leaves torch's default to a large model and gives a small one, which
+        would only lose by more, a single thread. Raises `CheckpointError`.
         """
         return cls(load_checkpoint(checkpoint), device=device, dtype=dtype, max_sessions=max_sessions, threads=threads)
 
@@ -171,10 +177,7 @@ class Engine:
             return len(self._streams)
 
     def open(self, options: SessionOptions) -> Session:
-        pool = self._pools.get(options.chunk_ms)
-        if pool is None:
-            known = ", ".join(map(str, self._pools))
-            raise UnknownChunk(f"no latency class of {options.chunk_ms} ms: this checkpoint has {known}")
+        pool = self._pool(options.chunk_ms)
         prompt = self._prompt(options.language)
         with self._lock:
             if self._failure is not None:
@@ -182,6 +185,7 @@ class Engine:
             if len(self._streams) >= self._max_sessions or not pool.free:
                 self.stats.refused += 1
                 raise EngineFull(f"all {self._max_sessions} sessions of the engine are in use: try again later")
+            self._allocate(options.chunk_ms, pool)
             slot = pool.free.pop()
             pool.generations[slot] += 1
             pool.open += 1
@@ -190,6 +194,12 @@ class Engine:
             self._streams[session] = Stream(session, slot, prompt, transcript)
             self.stats.opened += 1
             return session
+
+    def reserve(self, chunk_ms: int) -> None:
+        """Allocate the slots of a class now rather than with its first session. Raises `UnknownChunk`."""
+        pool = self._pool(chunk_ms)
+        with self._lock:
+            self._allocate(chunk_ms, pool)
 
     def push(self, session: Session, pcm: NDArray[np.float32]) -> None:
         with self._work:
@@ -334,6 +344,18 @@ class Engine:
 
     def _open_rows(self) -> dict[int, int]:
         return {chunk_ms: pool.open for chunk_ms, pool in self._pools.items()}
+
+    def _pool(self, chunk_ms: int) -> _Pool:
+        pool = self._pools.get(chunk_ms)
+        if pool is None:
+            known = ", ".join(map(str, self._pools))
+            raise UnknownChunk(f"no latency class of {chunk_ms} ms: this checkpoint has {known}")
+        return pool
+
+    def _allocate(self, chunk_ms: int, pool: _Pool) -> None:
+        if not pool.allocated:
+            self._core.allocate(chunk_ms, self._max_sessions + _FORK_SLOTS)
+            pool.allocated = True
 
     def _stream(self, session: Session) -> Stream:
         stream = self._streams.get(session)

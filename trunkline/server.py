@@ -16,7 +16,7 @@ from aiohttp import web
 import sinks
 from connectors.media_ws import MediaWebSocket, twilio
 from engine import AUTO, Engine
-from engine.errors import UnknownChunk, UnknownLocale
+from engine.errors import UnknownLocale
 from liveview.api import LivePage
 from pipeline.call import Calls
 from sinks.fanout import FanOut
@@ -47,12 +47,10 @@ class Server:
     """All running parts. `extra_sinks` get the records beside the configured ones."""
 
     def __init__(self, config: Config, engine: Engine, extra_sinks: Sequence[Sink] = ()) -> None:
-        if config.pipeline.chunk_ms not in engine.chunks_ms:
-            known = ", ".join(map(str, engine.chunks_ms))
-            raise UnknownChunk(f"[pipeline] chunk_ms = {config.pipeline.chunk_ms}: this checkpoint has {known}")
         if config.pipeline.language not in engine.languages:
             known = ", ".join(sorted(engine.languages - {AUTO}))
             raise UnknownLocale(f"[pipeline] language = {config.pipeline.language!r}: use 'auto' or one of {known}")
+        engine.reserve(config.pipeline.chunk_ms)
         self.engine = engine
         self.view: View
         self._config = config

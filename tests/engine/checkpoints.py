@@ -5,12 +5,8 @@ its input and the decoder emits varied tokens at a plausible rate. Norms and att
 reader that forgets one is found out.
 """
 
-import functools
 import importlib
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,26 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.engine import audio, sp_training
+from tests.engine import audio, hf_export, sp_training
+from tests.engine.libraries import nemo_models, quiet
 from tests.engine.shapes import Shape
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """NeMo, Lightning and transformers warn about themselves; only our own warnings are errors."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@functools.cache
-def nemo_models() -> Any:
-    """NeMo's module of ASR models. Importing it takes many seconds, so it happens when first needed."""
-    with quiet():
-        models = importlib.import_module("nemo.collections.asr.models")
-        importlib.import_module("nemo.collections.asr.models.rnnt_bpe_models_prompt")
-        importlib.import_module("nemo.utils").logging.setLevel(50)
-    return models
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +41,6 @@ class Made:
         """The Hugging Face folder, written on first use."""
         path = self.folder / f"{self.shape.name}-hf"
         if not path.exists():
-            from tests.engine import hf_export
-
             hf_export.export(self.model, self.folder / "tokenizer.model", path)
         return path
 
@@ -111,7 +88,8 @@ def _unit(layer: nn.Module, outputs: Tensor, channel: int, spread: float = 1.0) 
     axes = [axis for axis in range(outputs.ndim) if axis != channel]
     mean, std = outputs.mean(axes), outputs.std(axes).clamp_min(1e-3)
     weight, bias = layer.weight, layer.bias
-    assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
+    assert isinstance(weight, Tensor)
+    assert isinstance(bias, Tensor)
     weight.mul_((spread / std).reshape(-1, *[1] * (weight.ndim - 1)))
     bias.copy_((bias - mean) * spread / std)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.checkpoint import DEMO_MODEL
 from tests.engine.checkpoints import Made, make
 from tests.engine.oracle import NemoReference
 from tests.engine.shapes import Shape
@@ -35,11 +36,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
 @pytest.fixture(scope="session")
 def demo_path() -> Path:
     """The shipped demo model."""
-    import engine
-
-    return Path(engine.__file__).parent / "models" / "pocket.nemo"
+    return DEMO_MODEL
 
 
 @pytest.fixture(scope="session")
 def demo_reference(demo_path: Path) -> NemoReference:
     return NemoReference.restore(demo_path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that make checkpoints or ask a reference need NeMo or transformers."""
+    for item in items:
+        if {"made", "demo_reference"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.oracle)

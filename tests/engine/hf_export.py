@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tests.engine.checkpoints import quiet
+from tests.engine.libraries import quiet
 
 _NAMES: tuple[tuple[str, str], ...] = (
     (r"^prompt_kernel\.0\.", "prompt_projector.linear_1."),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from tests.engine.audio import Audio
-from tests.engine.checkpoints import nemo_models, quiet
+from tests.engine.libraries import nemo_models, quiet
 
 FRAME = 1_280
 """Samples an encoder frame advances."""
@@ -66,9 +66,7 @@ class NemoReference:
         signal = torch.from_numpy(continued(audio, frames))[None]
         self.model.encoder.set_default_att_context_size([self.left, chunk - 1])
         with torch.inference_mode():
-            features, length = self.model.preprocessor(
-                input_signal=signal, length=torch.tensor([signal.shape[1]])
-            )
+            features, length = self.model.preprocessor(input_signal=signal, length=torch.tensor([signal.shape[1]]))
             encoded, _ = self.model.encoder(audio_signal=features, length=length)
         return encoded[0, :, :frames].T  # type: ignore[no-any-return]
 

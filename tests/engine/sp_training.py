@@ -7,11 +7,12 @@ import sentencepiece
 
 from tests.engine.shapes import TAGS, Shape
 
-WORDS = (
-    "hello good morning my order number is where the bill please change appointment thanks hola buenos días mi pedido "
-    "número dónde está la factura gracias señora guten tag ich habe eine frage zu meiner rechnung straße für schön "
-    "bonjour je voudrais changer rendez-vous s'il vous plaît où est numéro français monday tuesday januar février"
-).split()
+SENTENCES = (
+    "hello good morning my order number is where the bill please change appointment thanks hola buenos días mi pedido",
+    "número dónde está la factura gracias señora guten tag ich habe eine frage zu meiner rechnung straße für schön",
+    "bonjour je voudrais changer rendez-vous s'il vous plaît où est numéro français monday tuesday januar février",
+)
+WORDS = " ".join(SENTENCES).split()
 
 
 def train(shape: Shape, folder: Path) -> None:

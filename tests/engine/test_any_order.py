@@ -1,7 +1,6 @@
 """Any order of what callers may do: whatever happens around a session, it says what it says alone."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 import pytest
@@ -36,12 +35,13 @@ steps = st.one_of(
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class World:
-    """The checkpoint, and the words of (signal, chunk_ms, language, samples) by NeMo."""
+    """The checkpoint, and the words of (signal, chunk_ms, language, samples) by NeMo. No dataclass: those are printed
+    in full, weights included, when a test fails."""
 
-    checkpoint: Checkpoint
-    wanted: Wanted
+    def __init__(self, checkpoint: Checkpoint, wanted: Wanted) -> None:
+        self.checkpoint = checkpoint
+        self.wanted = wanted
 
 
 @pytest.fixture(scope="module")

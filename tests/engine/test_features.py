@@ -61,7 +61,8 @@ def test_the_first_frames_before_the_stream_are_empty(made: MakeCheckpoint) -> N
     )
     rows = torch.from_numpy(np.stack([window(audio.noise(1.0, 4), 0, 1)] * 2))
     first, later = features(rows, torch.tensor([0.0, 1.0]))
-    assert not first[:UNHEARD].any() and later[:UNHEARD].all()
+    assert not first[:UNHEARD].any()
+    assert later[:UNHEARD].all()
     assert first[UNHEARD:].equal(later[UNHEARD:])
 
 
@@ -88,4 +89,4 @@ def test_chunks_share_no_gap_and_see_the_same_samples_however_pushed(frames: int
             np.testing.assert_array_equal(found, window(signal, chunk, frames))
             chunk += 1
             buffer.discard(chunk_begin(chunk, frames))
-    assert chunk > 3
+    assert chunk >= 3

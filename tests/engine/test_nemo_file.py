@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -168,8 +169,7 @@ def test_integer_weights_are_refused(nemo: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_weights_of_any_float_type_are_read(nemo: Path, tmp_path: Path, dtype: torch.dtype) -> None:
     def change(weights: dict[str, torch.Tensor]) -> None:
-        for name in weights:
-            weights[name] = weights[name].to(dtype)
+        weights.update({name: value.to(dtype) for name, value in weights.items()})
 
     path = reweighted_nemo(nemo, tmp_path / "a.nemo", change)
     (words,) = transcribe(Engine(load_checkpoint(path), max_sessions=1), [(audio.babble(2.0, 1), SessionOptions(160))])
@@ -314,10 +314,12 @@ def test_norwegian_in_the_prompt_dictionary_is_a_language(nemo: Path, tmp_path: 
     files = members(nemo)
     config = merged(yaml.safe_load(files["model_config.yaml"]), {"model_defaults": {"prompt_dictionary": {"no": 27}}})
     text = yaml.safe_dump(config, allow_unicode=True).replace("'no': 27", "no: 27")
-    assert "no: 27" in text and "'no'" not in text
+    assert "no: 27" in text
+    assert "'no'" not in text
     files["model_config.yaml"] = text.encode()
     prompt = load_checkpoint(write_nemo(tmp_path / "a.nemo", files)).config.prompt
-    assert prompt is not None and prompt.dictionary["no"] == 27
+    assert prompt is not None
+    assert prompt.dictionary["no"] == 27
 
 
 @pytest.mark.parametrize("name", ["nothing.nemo", "no/such/folder/at/all", "just words"])
@@ -328,8 +330,6 @@ def test_no_such_checkpoint_is_one_line_that_names_it(tmp_path: Path, name: str)
 
 
 def test_an_id_that_is_not_cached_names_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import huggingface_hub
-
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointNotFound, match="somebody/some-model") as caught:

@@ -1,12 +1,10 @@
 """The encoder and the decoder against NeMo's offline forward: every latency class, every kind of checkpoint."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from torch import Tensor
 
 from engine.checkpoint import load_checkpoint
@@ -16,7 +14,7 @@ from tests.engine import audio
 from tests.engine.audio import Audio
 from tests.engine.conftest import MakeCheckpoint
 from tests.engine.oracle import NemoReference
-from tests.engine.shapes import ENGLISH, SHAPES, Shape
+from tests.engine.shapes import SHAPES
 from tests.engine.streams import Stream, frames_of, run
 
 LANGUAGES = ("auto", "en-US", "es-US", "de-DE", "fr-FR")
@@ -65,9 +63,9 @@ CASES = [("demo", c) for c in (80, 160, 320, 560, 1120)] + [(s.name, c) for s in
 @pytest.fixture(params=CASES, ids=[f"{name}-{chunk}ms" for name, chunk in CASES])
 def case(
     request: pytest.FixtureRequest, made: MakeCheckpoint, demo_path: Path, demo_reference: NemoReference
-) -> Iterator[tuple[Pair, int]]:
+) -> tuple[Pair, int]:
     name, chunk_ms = request.param
-    yield pair(name, made, demo_path, demo_reference), chunk_ms
+    return pair(name, made, demo_path, demo_reference), chunk_ms
 
 
 def worst_frame(found: Tensor, wanted: Tensor) -> float:

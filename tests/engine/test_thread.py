@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from engine.checkpoint import load_checkpoint
+from engine.core import Core
 from engine.engine import Engine
 from engine.errors import EngineError, SessionClosed
 from engine.session import Session, SessionOptions, StepEvents
@@ -109,8 +110,6 @@ def test_stop_ends_the_thread_and_can_be_called_twice(plain: Checkpoint) -> None
 def test_a_failing_step_ends_all_sessions_and_refuses_new_ones(
     plain: Checkpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from engine.core import Core
-
     def fail(*_: object) -> None:
         raise RuntimeError("the device is gone")
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 
 from engine.checkpoint import load_checkpoint
 from engine.core import Core
@@ -53,8 +55,6 @@ def test_both_formats_have_the_same_configuration_and_pieces(made: MakeCheckpoin
 
 
 def test_weights_in_several_files_are_read(made: MakeCheckpoint, tmp_path: Path) -> None:
-    import safetensors.torch
-
     folder = copy_folder(made(PLAIN).hugging_face, tmp_path)
     tensors = safetensors.torch.load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
@@ -70,9 +70,6 @@ def test_weights_in_several_files_are_read(made: MakeCheckpoint, tmp_path: Path)
 
 
 def test_half_precision_weights_are_read(made: MakeCheckpoint, tmp_path: Path) -> None:
-    import safetensors.torch
-    import torch
-
     folder = copy_folder(made(PLAIN).hugging_face, tmp_path)
     tensors = safetensors.torch.load_file(folder / "model.safetensors")
     halves = {name: value.to(torch.bfloat16) for name, value in tensors.items()}
@@ -86,6 +83,10 @@ def test_half_precision_weights_are_read(made: MakeCheckpoint, tmp_path: Path) -
     assert [token.piece for token in stream.tokens] == reference.tokens(stream.audio, 26, 1, "auto")
 
 
+def _heads(count: int) -> dict[str, object]:
+    return {"num_attention_heads": count, "num_key_value_heads": count}
+
+
 @pytest.mark.parametrize(
     ("file", "change", "named"),
     [
@@ -96,8 +97,8 @@ def test_half_precision_weights_are_read(made: MakeCheckpoint, tmp_path: Path) -
         ("config.json", {"encoder_config": {"subsampling_conv_kernel_size": 5}}, "subsampling_conv_kernel_size"),
         ("config.json", {"encoder_config": {"num_key_value_heads": 2}}, "num_key_value_heads"),
         ("config.json", {"encoder_config": {"convolution_bias": True}}, "convolution_bias"),
-        ("config.json", {"encoder_config": {"num_attention_heads": 0, "num_key_value_heads": 0}}, "num_attention_heads"),
-        ("config.json", {"encoder_config": {"num_attention_heads": 5, "num_key_value_heads": 5}}, "num_attention_heads"),
+        ("config.json", {"encoder_config": _heads(0)}, "num_attention_heads"),
+        ("config.json", {"encoder_config": _heads(5)}, "num_attention_heads"),
         ("processor_config.json", {"feature_extractor": {"sampling_rate": 8_000}}, "sampling_rate"),
         ("processor_config.json", {"feature_extractor": {"n_fft": 400}}, "n_fft"),
         ("processor_config.json", {"feature_extractor": {"mel_filters_dtype": "bfloat16"}}, "mel_filters_dtype"),
