@@ -1,12 +1,12 @@
 """One step of our engine against one step of NeMo, on a model of the released dimensions with random weights.
 
-    python -m benchmarks.engine_step [--batches 1,16,32] [--chunks 80,160] [--layers 24] [--rounds 7]
+    python -m benchmarks.engine_step [--batches 1,16,32] [--chunks 80,160] [--layers 24] [--rounds 8] [--threads N]
 
 Both run in this process, in float32 on all cores, on the same weights, the same audio and the same prompts, one per
-row, with full caches (more than 56 frames of history), by turns. Ours is `Core.step`: audio to tokens, log-mel features
-included. NeMo's is its cache-aware step, the prompt kernel on one-hots of each row, and its batched greedy decoding;
-its features are computed beforehand and not timed. At the end the outputs of both are compared: a difference fails
-the run.
+row, with full caches (more than 56 frames of history), by turns; the figures are medians. Ours is `Core.step`: audio to
+tokens, log-mel features included. NeMo's is its cache-aware step, the prompt kernel on one-hots of each row, and its
+batched greedy decoding; its features are computed beforehand and not timed. At the end the outputs of both are
+compared: a difference fails the run.
 
 Needs the `oracle` extra and 12 GB of memory. Last line: JSON.
 """
@@ -41,6 +41,7 @@ from tests.engine.streams import window
 LEFT = 56
 CACHED_MELS = 9
 TOLERANCE = 1e-4
+BUSY = 0.1
 
 
 class NemoStreams:
@@ -229,6 +230,30 @@ def machine() -> dict[str, object]:
     }
 
 
+class Others:
+    """How much of the processor other programs take: two threads that wait for each other suffer out of proportion."""
+
+    def __init__(self) -> None:
+        self._began = self._read()
+
+    def share(self) -> float:
+        """Share of all cores that was not ours and not idle since the start; 0 where the system does not tell."""
+        now = self._read()
+        elapsed, busy, ours = (after - before for after, before in zip(now, self._began, strict=True))
+        return round(max(0.0, busy - ours) / elapsed, 3) if elapsed else 0.0
+
+    @staticmethod
+    def _read() -> tuple[float, float, float]:
+        """Seconds of all cores together: elapsed, busy, used by this process."""
+        times = os.times()
+        stat = Path("/proc/stat")
+        if not stat.exists():
+            return 0.0, 0.0, 0.0
+        ticks = [int(field) for field in stat.read_text().splitlines()[0].split()[1:9]]
+        second = os.sysconf("SC_CLK_TCK")
+        return sum(ticks) / second, (sum(ticks) - ticks[3] - ticks[4]) / second, times.user + times.system
+
+
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
@@ -239,8 +264,10 @@ def main() -> None:
     parser.add_argument("--chunks", type=_numbers, default=[80, 160], help="chunks in ms, comma-separated")
     parser.add_argument("--layers", type=int, default=real_dims.RELEASED.layers)
     parser.add_argument("--rounds", type=int, default=8, help="timed steps of each, the first one not counted")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(arguments.threads)
+    others = Others()
     result: dict[str, object] = {"benchmark": "engine_step", "layers": arguments.layers, **machine()}
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         bench = Bench(arguments.layers, Path(folder))
@@ -258,6 +285,9 @@ def main() -> None:
                 result[f"ratio_{key}"] = round(timing.ratio, 2)
                 result[f"ours_ms_{key}"] = round(timing.ours * 1e3, 1)
                 result[f"nemo_ms_{key}"] = round(timing.nemo * 1e3, 1)
+    result["busy_elsewhere"] = share = others.share()
+    if share > BUSY:
+        print(f"other programs took {share:.0%} of the processor: run it again on a quiet machine")
     print(json.dumps(result))
 
 

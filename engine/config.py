@@ -121,6 +121,13 @@ class Section:
     def raw(self, key: str) -> Any:
         return self._value(key)
 
+    def heads(self, key: str, d_model: int) -> int:
+        """Number of attention heads, which must share `d_model` evenly."""
+        heads = self.integer(key)
+        if not heads or d_model % heads:
+            raise UnsupportedCheckpoint(f"{self.name(key)} = {heads} does not divide the model's width {d_model}")
+        return heads
+
     def require(self, key: str, *supported: Any, default: Any = None) -> None:
         """Refuse a value this engine does not run. `default` is what an absent key means."""
         value = self._data.get(key, default)
@@ -190,7 +197,7 @@ def _nemo_encoder(section: Section) -> EncoderConfig:
     return EncoderConfig(
         layers=section.integer("n_layers"),
         d_model=d_model,
-        heads=section.integer("n_heads"),
+        heads=section.heads("n_heads", d_model),
         d_ff=d_model * section.integer("ff_expansion_factor", 4),
         conv_kernel=section.integer("conv_kernel_size"),
         subsampling_channels=section.integer("subsampling_conv_channels"),
@@ -236,6 +243,8 @@ def _nemo_decoder(root: Section) -> DecoderConfig:
     joint.require("num_extra_outputs", 0, default=0)
     greedy = root.section("decoding").section("greedy") if "decoding" in root else Section({}, "decoding.greedy")
     vocabulary = joint.raw("vocabulary")
+    if not isinstance(vocabulary, list):
+        raise DamagedCheckpoint(f"{joint.name('vocabulary')} is not a list of pieces")
     return DecoderConfig(
         vocabulary=len(vocabulary),
         hidden=network.integer("pred_hidden"),

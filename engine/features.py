@@ -39,8 +39,11 @@ class LogMel:
         """Features of one chunk.
 
         audio: float32 (B, 1280 c + 241), from `chunking.chunk_begin` to `chunk_end`; started: float32 (B,), 0 in a
-        stream's first chunk, whose first seven frames come out as zeros. Returns float32 (B, 8 c, mels).
+        stream's first chunk, whose first seven frames come out as zeros. What is no number counts as silence and
+        what is beyond [-1, 1] is clipped, so no audio can leave more than finite numbers behind in a slot. Returns
+        float32 (B, 8 c, mels).
         """
+        audio = audio.nan_to_num(0.0).clamp(-1.0, 1.0)
         x = audio[:, 1:] - self._config.preemphasis * audio[:, :-1]
         frames = x.unfold(1, WINDOW, HOP) * self._window  # (B, 8c, 400)
         spectrum = torch.view_as_real(torch.fft.rfft(frames, n=self._config.n_fft))  # (B, 8c, 257, 2)

@@ -11,12 +11,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import safetensors
 import safetensors.torch
 from torch import Tensor
 
 from engine.config import DecoderConfig, EncoderConfig, FeatureConfig, ModelConfig, PromptConfig, Section, dictionary
-from engine.errors import DamagedCheckpoint
+from engine.errors import DamagedCheckpoint, UnsupportedCheckpoint
 from engine.tokenizer import Tokenizer
 from engine.weights import Checkpoint
 
@@ -46,6 +47,11 @@ _RENAMED = (
 )
 
 
+class _AddedToken(msgspec.Struct, frozen=True):
+    id: int
+    content: str
+
+
 def read_folder(folder: Path, source: str) -> Checkpoint:
     """Load the checkpoint in `folder`; `source` names it in errors. Raises `CheckpointError`."""
     config = _config(_json(folder, "config.json", source), _json(folder, "processor_config.json", source))
@@ -73,8 +79,7 @@ def _config(model: dict[str, Any], processor: dict[str, Any]) -> ModelConfig:
     root.require("model_type", _PROMPTED, _ENGLISH)
     root.require("hidden_act", "relu", default="relu")
     prompted = root.raw("model_type") == _PROMPTED
-    lookaheads = processor.get("supported_num_lookahead_tokens", _LOOKAHEADS)
-    mels, encoder = _encoder(root.section("encoder_config"), tuple(lookaheads))
+    mels, encoder = _encoder(root.section("encoder_config"), _lookaheads(processing))
     hidden = root.integer("decoder_hidden_size", 640)
     return ModelConfig(
         features=_features(processing, mels),
@@ -88,6 +93,14 @@ def _config(model: dict[str, Any], processor: dict[str, Any]) -> ModelConfig:
             max_symbols=root.integer("max_symbols_per_step", 10),
         ),
     )
+
+
+def _lookaheads(processing: Section) -> tuple[int, ...]:
+    key = "supported_num_lookahead_tokens"
+    value = processing.raw(key) if key in processing else _LOOKAHEADS
+    if not isinstance(value, list | tuple) or not value or not all(type(n) is int and n >= 0 for n in value):
+        raise UnsupportedCheckpoint(f"{processing.name(key)} = {value!r}: expected a list of whole numbers")
+    return tuple(value)
 
 
 def _features(processing: Section, mels: int) -> FeatureConfig:
@@ -107,13 +120,14 @@ def _encoder(section: Section, lookaheads: tuple[int, ...]) -> tuple[int, Encode
     section.require("subsampling_factor", 8, default=8)
     section.require("subsampling_conv_kernel_size", 3, default=3)
     section.require("subsampling_conv_stride", 2, default=2)
-    heads = section.integer("num_attention_heads", 8)
+    d_model = section.integer("hidden_size", 1024)
+    heads = section.heads("num_attention_heads", d_model) if "num_attention_heads" in section else 8
     section.require("num_key_value_heads", heads, default=heads)
     bias = section.flag("attention_bias", True)
     section.require("convolution_bias", bias, default=True)
     return section.integer("num_mel_bins", 80), EncoderConfig(
         layers=section.integer("num_hidden_layers", 24),
-        d_model=section.integer("hidden_size", 1024),
+        d_model=d_model,
         heads=heads,
         d_ff=section.integer("intermediate_size", 4096),
         conv_kernel=section.integer("conv_kernel_size", 9),
@@ -141,7 +155,11 @@ def _tokenizer(data: Mapping[str, Any], vocabulary: int, where: str) -> Tokenize
     if not isinstance(model, dict) or not isinstance(table, dict):
         raise DamagedCheckpoint(f"{where} has no model.vocab: it is not a tokenizer of this family")
     pieces = {index: piece for piece, index in table.items()}
-    pieces.update({item["id"]: item["content"] for item in data.get("added_tokens", []) if item["id"] < vocabulary})
+    try:
+        added = [msgspec.convert(item, _AddedToken) for item in data.get("added_tokens", [])]
+    except (TypeError, msgspec.ValidationError) as error:
+        raise DamagedCheckpoint(f"{where}: added_tokens is not a list of tokens: {error}") from error
+    pieces.update({token.id: token.content for token in added if token.id < vocabulary})
     missing = [index for index in range(vocabulary) if index not in pieces]
     if missing:
         raise DamagedCheckpoint(f"{where} has no piece number {missing[0]} of {vocabulary}")

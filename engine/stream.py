@@ -50,10 +50,11 @@ class AudioBuffer:
         self._start += count
         self._first += count
 
-    def fork(self) -> "AudioBuffer":
+    def fork(self, end: int) -> "AudioBuffer":
+        """An independent copy of the samples before index `end`."""
         twin = AudioBuffer()
         twin._first = self._first
-        twin.append(self._data[self._start : self._stop])
+        twin.append(self._data[self._start : self._start + max(0, end - self._first)])
         return twin
 
 
@@ -80,9 +81,9 @@ class Stream:
         self._frames = session.chunk_ms // FRAME_MS
 
     def fork(self, slot: int) -> "Stream":
-        """A twin that will be flushed for the oldest mark; it has heard what this stream has, and no more to come."""
+        """A twin that will be flushed for the oldest mark: it hears what was pushed before it, and no more to come."""
         twin = Stream(self.session, slot, self.prompt, self.transcript.fork())
-        twin.audio, twin.chunks, twin.skipped_frames = self.audio.fork(), self.chunks, self.skipped_frames
+        twin.audio, twin.chunks, twin.skipped_frames = self.audio.fork(self.marks[0]), self.chunks, self.skipped_frames
         twin.closing, twin.parent = True, self
         self.forked = True
         return twin

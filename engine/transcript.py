@@ -44,10 +44,12 @@ class Transcript:
         self._foreseen_from = 0
 
     def fork(self) -> "Transcript":
-        """An independent transcript that goes on from here."""
+        """An independent transcript that goes on from here, for the same reader."""
         twin = Transcript(self._tokenizer, self.configured)
         twin._detected, twin._settled, twin._space_due = self._detected, self._settled, self._space_due
         twin._tail = [replace(word) for word in self._tail]
+        twin._changed = self._changed
+        twin._foreseen, twin._foreseen_from = list(self._foreseen), self._foreseen_from
         return twin
 
     @property

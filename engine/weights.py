@@ -47,6 +47,10 @@ class WeightReader:
                 f"{self._checkpoint.source}: weight {full} has shape {tuple(tensor.shape)}, "
                 f"its configuration says {shape}"
             )
+        if not tensor.is_floating_point():
+            raise DamagedCheckpoint(
+                f"{self._checkpoint.source}: weight {full} is {tensor.dtype}, expected a float type"
+            )
         if not bool(torch.isfinite(tensor).all()):
             raise DamagedCheckpoint(f"{self._checkpoint.source}: weight {full} holds infinite or undefined numbers")
         return tensor.to(self._device, torch.float32).to(self._dtype)
