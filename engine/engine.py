@@ -83,7 +83,7 @@ class Engine:
         dtype: torch.dtype = torch.float32,
         max_sessions: int = 64,
         max_batch: int = 64,
-        gather_ms: float = 2.0,
+        gather_ms: float = 5.0,
         threads: int | None = None,
     ) -> None:
         classes = tuple(frames * FRAME_MS for frames in checkpoint.config.chunk_frames)

@@ -78,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     twiml.add_argument("--track", choices=("inbound_track", "outbound_track", "both_tracks"), default="both_tracks")
     twiml.add_argument("--bot", action="store_true", help="hand the call to a voice bot instead of listening in")
     twiml.add_argument("--dial", metavar="NUMBER", help="number or SIP address that the call goes on to")
+    twiml.add_argument(
+        "--numbers", action="store_true", help="pass the caller's and the called number on (for a TwiML Bin)"
+    )
     twiml.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="becomes call metadata")
     return parser
 
@@ -104,6 +107,8 @@ def _serve(options: argparse.Namespace) -> int:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with Server(config, engine).running() as url:
             logger.info("ready: page at %s, Twilio streams at %s", url, config.twilio.path)
+            if config.twilio.auth_token is None and not config.server.is_loopback:
+                logger.warning("anybody may stream to %s: set [twilio] auth_token", config.twilio.path)
             if config.engine.checkpoint is None:
                 logger.warning("this is the demo model, it knows only a small synthetic world: set [engine] checkpoint")
             await stop.wait()
@@ -139,7 +144,7 @@ def _twiml(options: argparse.Namespace) -> int:
     from connectors.media_ws.twiml import twiml
     from trunkline.errors import ConfigError
 
-    parameters = {}
+    parameters = {"from": "{{From}}", "to": "{{To}}"} if options.numbers else {}
     for item in options.parameter:
         name, equals, value = item.partition("=")
         if not equals:

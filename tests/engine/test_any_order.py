@@ -59,7 +59,7 @@ def world(made: MakeCheckpoint) -> World:
     return World(checkpoint, say)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=st.lists(steps, min_size=8, max_size=40))
 def test_sessions_never_notice_one_another(world: World, script: list[tuple[str, int, int | str]]) -> None:
     engine = Engine(world.checkpoint, max_sessions=3)

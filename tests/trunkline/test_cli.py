@@ -111,6 +111,8 @@ def test_twiml_is_printed(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert '<Stream url="wss://calls.example.com/twilio" track="both_tracks">' in done.stdout
     assert 'value="sales &amp; support"' in done.stdout
+    numbered = trunkline("twiml", "wss://calls.example.com/twilio", "--numbers", cwd=tmp_path).stdout
+    assert '<Parameter name="from" value="{{From}}"/>' in numbered
 
 
 def test_demo_once_shows_the_call_and_exits_0(tmp_path: Path) -> None:
