@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -330,8 +329,8 @@ def test_no_such_checkpoint_is_one_line_that_names_it(tmp_path: Path, name: str)
 
 
 def test_an_id_that_is_not_cached_names_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointNotFound, match="somebody/some-model") as caught:
         load_checkpoint("somebody/some-model")
     assert str(tmp_path) in str(caught.value)
