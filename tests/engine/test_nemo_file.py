@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from huggingface_hub import constants
 
 from engine.checkpoint import load_checkpoint
 from engine.engine import Engine
