@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.affine import Affine
 from engine.config import ModelConfig
-from engine.encoder import Affine
 from engine.state import SlotState
 from engine.weights import WeightReader
 
@@ -30,11 +30,11 @@ class Emissions:
 @dataclass(frozen=True, slots=True)
 class LstmLayer:
     inputs: Affine
-    recurrent: Tensor
+    recurrent: Affine
 
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """One step; x, hidden, cell: (B, d). Returns the new hidden and cell."""
-        enter, forget, update, leave = (self.inputs(x) + hidden @ self.recurrent).chunk(4, dim=-1)
+        enter, forget, update, leave = (self.inputs(x) + self.recurrent(hidden)).chunk(4, dim=-1)
         cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(update)
         return torch.sigmoid(leave) * torch.tanh(cell), cell
 
@@ -55,7 +55,7 @@ class Decoder:
                     lstm.take(f"weight_ih_l{i}", 4 * d, d),
                     lstm.take(f"bias_ih_l{i}", 4 * d) + lstm.take(f"bias_hh_l{i}", 4 * d),
                 ),
-                lstm.take(f"weight_hh_l{i}", 4 * d, d).T.contiguous(),
+                Affine(lstm.take(f"weight_hh_l{i}", 4 * d, d), None),
             )
             for i in range(config.decoder.layers)
         ]

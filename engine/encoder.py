@@ -12,22 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.affine import Affine
 from engine.config import EncoderConfig, ModelConfig, PromptConfig
 from engine.state import SlotState, ring_chunks
 from engine.weights import WeightReader
 
 _LN_EPS = 1e-5
 
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """`x @ weight.T + bias`."""
-
-    weight: Tensor
-    bias: Tensor | None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+_LARGE_RINGS = 512
+"""Width from which a ring is too large to be copied at every step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +122,12 @@ class Layer:
         attention, convolution = weights.under("self_attn"), weights.under("conv")
         d_head = d // config.heads
         scale = 1 / math.sqrt(d_head)
-        q = _affine(attention, "linear_q", d, d, bias, scale)
-        k, v = (_affine(attention, name, d, d, bias) for name in ("linear_k", "linear_v"))
-        shifts = [part.bias for part in (q, k, v) if part.bias is not None]
         return cls(
             norm_in=_norm(weights, "norm_feed_forward1", d),
             expand_in=_affine(weights, "feed_forward1.linear1", ff, d, bias),
             contract_in=_affine(weights, "feed_forward1.linear2", d, ff, bias, 0.5),
             norm_attention=_norm(weights, "norm_self_att", d),
-            qkv=Affine(torch.cat([q.weight, k.weight, v.weight]), torch.cat(shifts) if shifts else None),
+            qkv=_query_key_value(attention, d, bias, scale),
             bias_u=attention.take("pos_bias_u", config.heads, d_head)[:, None] * scale,
             bias_v=attention.take("pos_bias_v", config.heads, d_head)[:, None] * scale,
             positions=attention.take("linear_pos.weight", d, d),
@@ -153,6 +143,18 @@ class Layer:
             contract=_affine(weights, "feed_forward2.linear2", d, ff, bias, 0.5),
             norm_out=_norm(weights, "norm_out", d),
         )
+
+
+def _query_key_value(weights: WeightReader, d: int, bias: bool, scale: float) -> Affine:
+    """The three projections as one; the query's is multiplied by `scale`."""
+    names = ("linear_q", "linear_k", "linear_v")
+    weight = torch.cat([weights.take(f"{name}.weight", d, d) for name in names])
+    weight[:d] *= scale
+    if not bias:
+        return Affine(weight, None)
+    shift = torch.cat([weights.take(f"{name}.bias", d) for name in names])
+    shift[:d] *= scale
+    return Affine(weight, shift)
 
 
 def _pointwise(weights: WeightReader, name: str, outputs: int, inputs: int, bias: bool) -> Affine:
@@ -192,6 +194,25 @@ class RingView:
     write: Tensor
 
 
+def _mix_gathered(query: Tensor, bias: Tensor, keys: Tensor, values: Tensor, slots: Tensor) -> Tensor:
+    """Attention of every row over its slot's ring, in one product over copies of the rings.
+
+    query: (B, h, c, d_head), scaled; bias: (B, h, c, R), added to the scores; keys, values: (S, h, R, d_head); slots:
+    int64 (B,). Returns (B, h, c, d_head).
+    """
+    scores = query @ keys.index_select(0, slots).transpose(-1, -2)
+    return (scores + bias).softmax(-1) @ values.index_select(0, slots)
+
+
+def _mix_in_place(query: Tensor, bias: Tensor, keys: Tensor, values: Tensor, slots: Tensor) -> Tensor:
+    """As `_mix_gathered`, row by row over the rings where they lie: on a CPU the copies cost more than the calls."""
+    rings = slots.tolist()
+    scores = torch.stack(
+        [torch.baddbmm(bias[row], query[row], keys[slot].transpose(-1, -2)) for row, slot in enumerate(rings)]
+    ).softmax(-1)
+    return torch.stack([torch.bmm(scores[row], values[slot]) for row, slot in enumerate(rings)])
+
+
 class Encoder:
     """Weights and the step. The state of streams is the caller's."""
 
@@ -204,6 +225,7 @@ class Encoder:
         self._prompt = None
         if config.prompt is not None:
             self._prompt = Prompt(config.prompt, self._config.d_model, weights.under("prompt_kernel"))
+        self._mixes_in_place = device.type == "cpu" and self._config.d_model >= _LARGE_RINGS
         self._positions = {c: self._project_positions(c, dtype) for c in config.chunk_frames}
 
     def step(self, mel: Tensor, chunks: Tensor, prompts: Tensor, state: SlotState, slots: Tensor) -> Tensor:
@@ -246,13 +268,12 @@ class Encoder:
         for cache, new in ((state.keys[index], qkv[1]), (state.values[index], qkv[2])):
             chunked = cache.view(cache.shape[0], heads, -1, frames, cache.shape[-1])
             chunked[slots, :, ring.write] = new
-        keys, values = state.keys[index].index_select(0, slots), state.values[index].index_select(0, slots)
         query = qkv[0]
         by_position = (query + layer.bias_v) @ positions  # (B, h, c, R + c - 1)
-        scores = (query + layer.bias_u) @ keys.transpose(-1, -2)  # (B, h, c, R)
-        scores += by_position.gather(-1, ring.position.expand(-1, heads, -1, -1))
-        scores.masked_fill_(ring.hidden, -math.inf)
-        mixed = scores.softmax(-1) @ values  # (B, h, c, dh)
+        bias = by_position.gather(-1, ring.position.expand(-1, heads, -1, -1))
+        bias.masked_fill_(ring.hidden, -math.inf)
+        mix = _mix_in_place if self._mixes_in_place else _mix_gathered
+        mixed = mix(query + layer.bias_u, bias, state.keys[index], state.values[index], slots)  # (B, h, c, dh)
         return layer.out(mixed.transpose(1, 2).reshape(rows, frames, d_model))
 
     def _convolve(self, layer: Layer, x: Tensor, cache: Tensor, slots: Tensor) -> Tensor:

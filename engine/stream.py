@@ -77,7 +77,7 @@ class Stream:
         self.marks: deque[int] = deque()
         self.parent: Stream | None = None
         self.forked = False
-        self.foretold: list[int] = []
+        self.foretold: list[tuple[int, int]] = []
         self._frames = session.chunk_ms // FRAME_MS
 
     def fork(self, slot: int) -> "Stream":
@@ -140,7 +140,7 @@ class Stream:
 
     def emit(self, token: int, frame: int, probability: float) -> None:
         """Take a token of the chunk stepped last, `frame` counted from its start."""
-        if self.parent is not None:
-            self.foretold.append(token)
         at = (self.chunks - 1) * self._frames + frame + self.skipped_frames
+        if self.parent is not None:
+            self.foretold.append((token, at))
         self.transcript.add(token, at, probability)

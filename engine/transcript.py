@@ -40,7 +40,7 @@ class Transcript:
         self._tail: list[_OpenWord] = []
         self._space_due = True
         self._changed: int | None = None
-        self._foreseen: list[int] = []
+        self._foreseen: list[tuple[int, int]] = []
         self._foreseen_from = 0
 
     def fork(self) -> "Transcript":
@@ -57,8 +57,9 @@ class Transcript:
         """Number of words so far."""
         return self._settled + len(self._tail)
 
-    def foresee(self, tokens: Sequence[int]) -> None:
-        """The reader was told already what `tokens`, written from here on, would say (by a flushed fork).
+    def foresee(self, tokens: Sequence[tuple[int, int]]) -> None:
+        """The reader was told already what `tokens`, written from here on at their frames, would say (by a flushed
+        fork).
 
         As long as exactly these tokens follow, nothing is reported again; where others come, the words from here on
         are.
@@ -69,7 +70,7 @@ class Transcript:
 
     def add(self, token: int, frame: int, probability: float) -> None:
         """Append one token, emitted at encoder frame `frame` of the stream."""
-        as_foretold = bool(self._foreseen) and self._foreseen[-1] == token
+        as_foretold = bool(self._foreseen) and self._foreseen[-1] == (token, frame)
         if self._foreseen and not as_foretold:
             self._mark(self._foreseen_from)
             self._foreseen.clear()

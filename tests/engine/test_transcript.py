@@ -171,7 +171,7 @@ def foretell(told: Told, *pieces: str) -> None:
         twin.add(PIECES.index(piece), told.frame + offset, 0.9)
     first, words = twin.take(last=True) or (twin.words, ())
     told.words[first:] = words
-    told.transcript.foresee([PIECES.index(piece) for piece in pieces])
+    told.transcript.foresee([(PIECES.index(piece), told.frame + offset) for offset, piece in enumerate(pieces)])
 
 
 def test_what_was_foretold_is_not_told_again(told: Told) -> None:
@@ -184,6 +184,17 @@ def test_what_was_foretold_is_not_told_again(told: Told) -> None:
     told.say("▁Hola")
     assert told.look() == (2, 1)
     assert told.text == "Hello world. Hola"
+
+
+def test_a_foretold_token_at_another_time_is_corrected(told: Told) -> None:
+    told.say("▁Hello")
+    told.look()
+    foretell(told, "▁wor", "ld")
+    told.frame += 1
+    told.say("▁wor", "ld")
+    told.look()
+    assert told.text == "Hello world"
+    assert told.words[1].start == pytest.approx(0.16)
 
 
 def test_what_was_foretold_in_vain_is_taken_back(told: Told) -> None:
