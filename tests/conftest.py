@@ -4,13 +4,15 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.services.missing import ServiceMissing, missing
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # kafka-python reads its schemas, on import, with functions that Python 3.11 and 3.12 call deprecated.
-    config.addinivalue_line("filterwarnings", r"ignore:(read|open)_text is deprecated\. Use files:DeprecationWarning")
+# In CI the property tests try the same examples every time; elsewhere new ones.
+settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")
