@@ -8,7 +8,6 @@ from hypothesis import settings
 
 from tests.services.missing import ServiceMissing, missing
 
-
 # In CI the property tests try the same examples every time; elsewhere new ones.
 settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
