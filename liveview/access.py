@@ -49,11 +49,9 @@ class Access:
         """Whether `token` is the configured one, in time that does not depend on where they differ."""
         return self._token is not None and hmac.compare_digest(token.encode(), self._token)
 
-    def grant(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Sets the cookie for the page's folder. SameSite=Strict holds as the page's own files need no cookie."""
-        response.set_cookie(
-            COOKIE, self._cookie, path=request.path, httponly=True, samesite="Strict", secure=request.secure
-        )
+    def grant(self, request: web.Request, response: web.StreamResponse, path: str) -> None:
+        """Sets the cookie for the folder `path`. SameSite=Strict holds as the page's own files need no cookie."""
+        response.set_cookie(COOKIE, self._cookie, path=path, httponly=True, samesite="Strict", secure=request.secure)
 
 
 def _is_address(host: str) -> bool:

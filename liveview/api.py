@@ -1,9 +1,11 @@
 """The live page and its API, as an aiohttp application or as routes of a larger one.
 
     GET /                     the page; `?token=` leaves a cookie and redirects to the page without it
-    GET /static/{name}        its script, style and icon
+    GET /mic                  the microphone page: speak, and see the transcript; `?token=` likewise
+    GET /static/{name}        their scripts, styles and icon
     GET /api/calls            {"now", "calls": [call + "last_words"]}, newest first
     GET /api/calls/{call_id}  {"now", "version", "call", "segments", "dtmf", "steps"}: one call so far
+    GET /api/mic              {"whip", "token", "ice_servers"}: where the microphone page sends its audio
     GET /api/events           server-sent events, one stream a page; `?call_id=` adds that call's records
 
 Events of the stream: `ready` {"now", "build", "call_id", "heartbeat_s"} once it is subscribed; `calls` and `words`
@@ -29,6 +31,7 @@ from aiohttp import hdrs, web
 from liveview.access import Access
 from liveview.errors import BadRequest, LiveViewError, NotFound, TooManyPages, ViewUnavailable
 from liveview.feed import CallFeed, Mailbox, is_passing, until_first
+from liveview.microphone import Microphone
 from liveview.sse import event, parse_position, position
 from sinks.live import CallSnapshot, View
 
@@ -51,9 +54,13 @@ HEADERS = {
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+MICROPHONE_POLICY = "camera=(), display-capture=(), geolocation=(), microphone=(self)"
+"""`Permissions-Policy` of the one page that may listen."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -74,11 +81,15 @@ class LiveViewConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class LivePage:
-    """Serves one view. `routes` and `lifetime` go together into an application; `create_app` does that."""
+    """Serves one view. `routes` and `lifetime` go together into an application; `create_app` does that.
 
-    def __init__(self, view: View, config: LiveViewConfig) -> None:
+    `microphone`: where the microphone page sends its audio; None where the server takes no WebRTC.
+    """
+
+    def __init__(self, view: View, config: LiveViewConfig, microphone: Microphone | None = None) -> None:
         self._view = view
         self._config = config
+        self._microphone = microphone
         self._access = Access(config.token)
         self._feed = CallFeed(view, interval_s=config.list_interval_ms / 1000, mailbox_limit=64)
         files = (resources.files("liveview") / "static").iterdir()
@@ -90,9 +101,11 @@ class LivePage:
         """All routes, for the root of an application or of a sub-application."""
         return [
             web.get("/", self._answering(self._page)),
+            web.get("/mic", self._answering(self._microphone_page)),
             web.get("/static/{name}", self._answering(self._asset)),
             web.get("/api/calls", self._answering(self._calls, secret=True)),
             web.get("/api/calls/{call_id}", self._answering(self._snapshot, secret=True)),
+            web.get("/api/mic", self._answering(self._microphone_settings, secret=True)),
             web.get("/api/events", self._answering(self._events, secret=True), allow_head=False),
         ]
 
@@ -133,19 +146,34 @@ class LivePage:
                 log.exception("%s %s failed", request.method, request.path)
                 response = _json({"error": "internal error"}, 500)
             if not response.prepared:
-                response.headers.update(HEADERS)
+                for name, value in HEADERS.items():
+                    response.headers.setdefault(name, value)
             return response
 
         return answer
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
+        return self._document(request, "live.html", request.path)
+
+    async def _microphone_page(self, request: web.Request) -> web.StreamResponse:
+        response = self._document(request, "mic.html", request.path.removesuffix("mic"))
+        response.headers["Permissions-Policy"] = MICROPHONE_POLICY
+        return response
+
+    async def _microphone_settings(self, _request: web.Request) -> web.StreamResponse:
+        if self._microphone is None:
+            raise NotFound("this server takes no WebRTC: its configuration has no section [webrtc]")
+        return _json(self._microphone.as_json())
+
+    def _document(self, request: web.Request, name: str, root: str) -> web.StreamResponse:
+        """A page; a token in its address becomes a cookie for everything below `root`."""
         token = request.query.get("token")
         if token is None or not self._access.needs_token:
-            return self._file(request, "live.html")
+            return self._file(request, name)
         if not self._access.accepts(token):
-            return web.Response(body=self._assets["live.html"], content_type="text/html", charset="utf-8", status=401)
+            return web.Response(body=self._assets[name], content_type="text/html", charset="utf-8", status=401)
         response = web.Response(status=303, headers={hdrs.LOCATION: request.path, hdrs.CACHE_CONTROL: "no-store"})
-        self._access.grant(request, response)
+        self._access.grant(request, response, root)
         return response
 
     async def _asset(self, request: web.Request) -> web.StreamResponse:
@@ -276,10 +304,12 @@ class PageStream:
             await self.send(event("ping", {"now": _now()}))
 
 
-def create_app(view: View, config: LiveViewConfig | None = None) -> web.Application:
+def create_app(
+    view: View, config: LiveViewConfig | None = None, microphone: Microphone | None = None
+) -> web.Application:
     """An application with the page at its root; for a sub-application, the prefix needs its slash in links."""
     app = web.Application()
-    LivePage(view, config or LiveViewConfig()).install(app)
+    LivePage(view, config or LiveViewConfig(), microphone).install(app)
     return app
 
 

@@ -142,6 +142,12 @@ class Call:
         self._records.metadata.update(metadata)
         self._announce(CallAction.UPDATE)
 
+    def transfer(self, metadata: Mapping[str, str]) -> None:
+        """Another party speaks from here on; `metadata` says who. Raises `CallEnded`."""
+        self._check_running()
+        self._records.metadata.update(metadata)
+        self._announce(CallAction.TRANSFER)
+
     def hold(self) -> None:
         """The call is on hold: what was said so far becomes final. Raises `CallEnded`."""
         self._check_running()

@@ -19,7 +19,9 @@ HOMES = {
     "nemo": set[str](),
     "transformers": set[str](),
     "prometheus_client": {"trunkline/metrics.py"},
-    "kafka": {"sinks/kafka.py"},
+    "kafka": {"sinks/kafka.py", "trunkline/loadtest/kafka_source.py"},
+    "aiortc": {"connectors/webrtc.py"},
+    "pylibsrtp": {"connectors/rtp/srtp.py"},
     "redis": {"sinks/redis_view.py"},
     "huggingface_hub": {"engine/checkpoint.py"},
 }

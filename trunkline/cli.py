@@ -1,4 +1,4 @@
-"""The command line: `serve`, `demo`, `transcribe`, `twiml`.
+"""The command line: `serve`, `demo`, `transcribe`, `loadtest`, `twiml`.
 
 Exit codes: 0 done, 1 the work failed, 2 a mistake in the command or the configuration, 130 interrupted.
 """
@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from trunkline.loadtest.command import add_arguments as add_loadtest_arguments
 from trunkline.version import __version__
 
 _Result = TypeVar("_Result")
@@ -71,6 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     transcribe.add_argument("--json", action="store_true", help="transcript records as JSON lines instead of text")
     transcribe.add_argument("--language", metavar="LOCALE", help="e.g. es-US (default: from the configuration, auto)")
     transcribe.add_argument("--chunk-ms", type=int, choices=_CHUNKS, default=1120, help="(default: %(default)s)")
+
+    loadtest = commands.add_parser("loadtest", help="place many calls against a server and measure")
+    loadtest.set_defaults(command=_loadtest)
+    add_loadtest_arguments(loadtest)
 
     twiml = commands.add_parser("twiml", help="print the TwiML that points a Twilio number at this server")
     twiml.set_defaults(command=_twiml)
@@ -138,6 +143,14 @@ def _transcribe(options: argparse.Namespace) -> int:
     language = options.language or config.pipeline.language
     files = durations(options.files)
     return transcribe(load_engine(config.engine), files, options.chunk_ms, language, as_json=options.json)
+
+
+def _loadtest(options: argparse.Namespace) -> int:
+    from trunkline.loadtest.command import run_loadtest
+    from trunkline.logs import set_up_logging
+
+    set_up_logging("WARNING")
+    return _run(run_loadtest(options))
 
 
 def _twiml(options: argparse.Namespace) -> int:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from connectors.media_ws.config import TwilioConfig
+from connectors.sip.config import SipConfig
+from connectors.webrtc_config import WebRtcConfig
 from liveview.api import LiveViewConfig
 from pipeline.call import PipelineConfig
 from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig
@@ -54,13 +56,15 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole tree. Kafka and Redis are used when they have a section; a JSON lines file is always written unless
-    its path is empty."""
+    """The whole tree. SIP, WebRTC, Kafka and Redis are used when they have a section; a JSON lines file is always
+    written unless its path is empty."""
 
     server: ServerConfig = ServerConfig()
     engine: EngineConfig = EngineConfig()
     pipeline: PipelineConfig = PipelineConfig()
     twilio: TwilioConfig = TwilioConfig()
+    sip: SipConfig | None = None
+    webrtc: WebRtcConfig | None = None
     liveview: LiveViewConfig = LiveViewConfig()
     live: LiveConfig = LiveConfig()
     jsonl: JsonlConfig = JsonlConfig()

@@ -15,8 +15,16 @@ from sinks.fanout import FanOut
 class Metrics:
     """Reads the counters of the parts when it is asked for them; counts nothing itself."""
 
-    def __init__(self, engine: Engine, calls: Calls, fanout: FanOut, connectors: Mapping[str, ConnectorStats]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        calls: Calls,
+        fanout: FanOut,
+        connectors: Mapping[str, ConnectorStats],
+        sip: object | None = None,
+    ) -> None:
         self._parts = (engine, calls, fanout, connectors)
+        self._sip = sip
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -30,6 +38,8 @@ class Metrics:
         yield from self._pipeline(calls)
         yield from self._sinks(fanout)
         yield from self._connectors(connectors)
+        for name, value in _numbers(self._sip):
+            yield GaugeMetricFamily(f"trunkline_sip_{name}", f"SIP: {name.replace('_', ' ')}", value)
 
     @staticmethod
     def _engine(engine: Engine) -> Iterator[Metric]:

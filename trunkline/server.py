@@ -9,15 +9,19 @@ import errno
 import logging
 import socket
 from collections.abc import AsyncIterator, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import torch
 from aiohttp import web
 
 import sinks
 from connectors.media_ws import MediaWebSocket, twilio
+from connectors.stats import ConnectorStats
 from engine import AUTO, Engine
 from engine.errors import UnknownLocale
 from liveview.api import LivePage
+from liveview.microphone import Microphone
 from pipeline.call import Calls
 from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
@@ -26,6 +30,10 @@ from sinks.sink import Sink
 from trunkline.config import Config, EngineConfig
 from trunkline.errors import AddressInUse, ConfigError
 from trunkline.metrics import Metrics
+
+if TYPE_CHECKING:
+    from connectors.sip.connector import SipConnector
+    from connectors.webrtc import WebRtcConnector
 
 logger = logging.getLogger(__name__)
 
@@ -68,15 +76,20 @@ class Server:
             destinations.append(live)
         self.fanout = FanOut([*destinations, *extra_sinks])
         self.calls = Calls(engine, self.fanout.publish, config.pipeline)
-        self._sockets: dict[str, MediaWebSocket] = {"twilio": twilio(self.calls, config.twilio)}
-        connectors = {name: connector.stats for name, connector in self._sockets.items()}
-        self._metrics = Metrics(engine, self.calls, self.fanout, connectors)
+        self._served: dict[str, MediaWebSocket | WebRtcConnector] = {"twilio": twilio(self.calls, config.twilio)}
+        if config.webrtc is not None:
+            self._served["webrtc"] = import_module("connectors.webrtc").WebRtcConnector(self.calls, config.webrtc)
+        self._sip: SipConnector | None = None
+        if config.sip is not None:
+            self._sip = import_module("connectors.sip.connector").SipConnector(self.calls, config.sip)
+        served: dict[str, ConnectorStats] = {name: connector.stats for name, connector in self._served.items()}
+        self._metrics = Metrics(engine, self.calls, self.fanout, served, self._sip.stats if self._sip else None)
         self._ready = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Serve while entered; yields the base URL. On leaving, running calls get `drain_s` to end, their last words
-        go out, then everything stops. Raises `AddressInUse`, `SinkMisconfigured`."""
+        go out, then everything stops. Raises `AddressInUse`, `SipUnavailable`, `SinkMisconfigured`."""
         config = self._config.server
         listener = _listen(config.host, config.port)
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=2.0)
@@ -90,16 +103,21 @@ class Server:
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.SockSite(runner, listener).start()
+            if self._sip is not None:
+                await self._sip.start()
+                stack.push_async_callback(self._sip.close)
             stack.push_async_callback(self._drain)
             self._ready = True
             yield f"http://{config.host}:{listener.getsockname()[1]}"
 
     async def _drain(self) -> None:
         self._ready = False
+        if self._sip is not None:
+            self._sip.drain()
         if self.calls.active:
             logger.info("%d calls are running: waiting up to %g s", self.calls.active, self._config.server.drain_s)
         await self.calls.drain(self._config.server.drain_s)
-        for connector in self._sockets.values():
+        for connector in self._served.values():
             await connector.close()
 
     async def _close_sinks(self) -> None:
@@ -109,7 +127,7 @@ class Server:
 
     def _application(self) -> web.Application:
         application = web.Application()
-        for connector in self._sockets.values():
+        for connector in self._served.values():
             application.add_routes(connector.routes())
         application.add_routes(
             [
@@ -118,7 +136,7 @@ class Server:
                 web.get("/metrics", self._metrics_page),
             ]
         )
-        LivePage(self.view, self._config.liveview).install(application)
+        LivePage(self.view, self._config.liveview, _microphone(self._config)).install(application)
         return application
 
     async def _health(self, _request: web.Request) -> web.Response:
@@ -129,6 +147,18 @@ class Server:
 
     async def _metrics_page(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+def _microphone(config: Config) -> Microphone | None:
+    """Where the microphone page speaks to, if WebRTC is taken."""
+    webrtc = config.webrtc
+    if webrtc is None:
+        return None
+    servers = [
+        {"urls": one.url} | {k: v for k, v in (("username", one.username), ("credential", one.credential)) if v}
+        for one in webrtc.ice_servers
+    ]
+    return Microphone(webrtc.path, webrtc.token, servers)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -29,15 +29,15 @@ BEFORE_SCRIPTS = """
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    """Skips the test, in CI fails it, where Chromium is missing."""
+async def chromium(*arguments: str) -> AsyncIterator[Browser]:
+    """With these arguments beside the usual ones. Skips the test, in CI fails it, where Chromium is missing."""
     if shutil.which(CHROMIUM) is None:
         reason = f"{CHROMIUM} is missing: install the package chromium"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *arguments])
         try:
             yield browser
         finally:

@@ -411,6 +411,16 @@ async def test_a_call_id_used_again_repeats_no_event_id() -> None:
     assert [one.seq for one in stage.records if one.leg == ""] == list(range(6))
 
 
+async def test_transfer_is_announced_with_the_new_party() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("Hello."))))
+    call = stage.calls.start(info())
+    call.transfer({"leg.inbound.name": "Bob"})
+    await stage.end()
+    assert stage.actions() == ["START", "TRANSFER", "END"]
+    with pytest.raises(CallEnded):
+        call.transfer({})
+
+
 async def test_hold_makes_final_what_was_said_and_the_call_goes_on() -> None:
     stage = Stage(ScriptedRecognizer(script(words("One moment"), words("Thanks.", start=3.0))))
     call = stage.calls.start(info())

@@ -21,6 +21,9 @@ PACKAGES: dict[str, str | Path] = {
     "chromium": "chromium",
     "default-jre-headless": "java",
     "maven": "mvn",
+    "sip-tester": "sipp",
+    "baresip-core": "baresip",
+    "openssl": "openssl",
     "asterisk-core-sounds-en-wav": SOUNDS / "en_US_f_Allison" / "vm-goodbye.wav",
     "asterisk-core-sounds-es-wav": SOUNDS / "es_MX_f_Allison" / "vm-goodbye.wav",
 }

@@ -1,0 +1,103 @@
+"""What this side can take in a session: codecs, directions, and its rule for SRTP.
+
+Sits below `connectors.negotiation`, which matches it against what the peer wrote.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from connectors.media_lines import AudioMedia, Direction
+from connectors.payload_formats import COMFORT_NOISE, EVENTS, TELEPHONE_EVENT, Codec
+from connectors.sdes import (
+    AEAD_AES_128_GCM,
+    AES_CM_128_HMAC_SHA1_32,
+    AES_CM_128_HMAC_SHA1_80,
+    KEY_SALT_BYTES,
+    Crypto,
+)
+
+PLAIN_PROTOCOLS = frozenset({"RTP/AVP", "RTP/AVPF"})
+SECURE_PROTOCOLS = frozenset({"RTP/SAVP", "RTP/SAVPF"})
+
+_EVENTS = {EVENTS: "0-15"}
+
+DEFAULT_CODECS = (
+    Codec(0, "PCMU", 8000),
+    Codec(8, "PCMA", 8000),
+    Codec(9, "G722", 8000),
+    Codec(96, "OPUS", 48000, 2, {"maxplaybackrate": "16000", "stereo": "0", "useinbandfec": "1"}),
+    Codec(97, "L16", 16000),
+    Codec(98, "L16", 8000),
+    Codec(13, COMFORT_NOISE, 8000),
+    Codec(101, TELEPHONE_EVENT, 8000, 1, _EVENTS),
+    Codec(102, TELEPHONE_EVENT, 16000, 1, _EVENTS),
+    Codec(103, TELEPHONE_EVENT, 48000, 1, _EVENTS),
+)
+
+
+class SrtpPolicy(StrEnum):
+    """`OPTIONAL` takes what the peer offers, keys on a plain line too (RFC 8643), and itself offers plain RTP."""
+
+    NEVER = "never"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """`codecs`: in order of preference, with the payload types of an own offer and the parameters that we write.
+
+    `direction`: what this side is willing to do: RECVONLY for a recorder. `prefer_own_order`: an answer lists codecs in
+    our order; the peer's order is what RFC 3264, section 6.1, recommends. `single_codec`: an answer names one codec,
+    for peers that cannot take packets of another than they send. `max_streams`: audio lines accepted; the others are
+    rejected. `ptime_ms`: what we ask for where the peer asks for nothing.
+    """
+
+    codecs: tuple[Codec, ...] = DEFAULT_CODECS
+    direction: Direction = Direction.SENDRECV
+    prefer_own_order: bool = False
+    single_codec: bool = False
+    srtp: SrtpPolicy = SrtpPolicy.OPTIONAL
+    suites: tuple[str, ...] = (AES_CM_128_HMAC_SHA1_80, AEAD_AES_128_GCM, AES_CM_128_HMAC_SHA1_32)
+    rtcp_mux: bool = True
+    max_streams: int = 16
+    ptime_ms: int = 20
+    make_key: Callable[[int], bytes] = secrets.token_bytes
+
+    def common(self, offered: Iterable[Codec]) -> tuple[Codec, ...]:
+        """The codecs both sides have, with the peer's numbers and parameters, in the order of the answer.
+
+        Empty where no audio codec is among them. Telephone events are taken at the clock of a codec that was taken.
+        """
+        rank = {codec.key: place for place, codec in reversed(list(enumerate(self.codecs)))}
+        matching = [codec for codec in offered if codec.key in rank]
+        audio = [codec for codec in matching if codec.is_audio]
+        if self.prefer_own_order:
+            audio.sort(key=lambda codec: rank[codec.key])
+        if not audio:
+            return ()
+        clocks = {codec.clock_rate for codec in audio}
+        return (*audio, *(codec for codec in matching if not codec.is_audio and codec.clock_rate in clocks))
+
+    def described(self, codec: Codec) -> Codec:
+        """A codec of the peer's as we write it: its number, our parameters."""
+        own = next(known for known in self.codecs if known.key == codec.key)
+        return Codec(codec.payload_type, codec.name, codec.clock_rate, codec.channels, own.parameters)
+
+    def choose_crypto(self, offered: Iterable[Crypto]) -> Crypto | None:
+        """The first line that we can use, in the peer's order of preference (RFC 4568, section 5.1.2); one without a
+        key identifier goes before one with it."""
+        usable = [crypto for crypto in offered if crypto.usable and crypto.suite in self.suites]
+        return min(usable, key=lambda crypto: crypto.mki_length > 0, default=None)
+
+    def new_crypto(self, tag: int, suite: str) -> Crypto:
+        """A line of ours with a fresh key."""
+        return Crypto(tag, suite, self.make_key(KEY_SALT_BYTES[suite]))
+
+    def takes_protocol(self, line: AudioMedia) -> bool:
+        """Whether a line's transport fits the rule for SRTP, its keys apart."""
+        if line.protocol in SECURE_PROTOCOLS:
+            return self.srtp is not SrtpPolicy.NEVER
+        return line.protocol in PLAIN_PROTOCOLS and (self.srtp is not SrtpPolicy.REQUIRED or bool(line.crypto))

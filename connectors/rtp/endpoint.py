@@ -1,0 +1,117 @@
+"""The asyncio driver of one leg's RTP, as the connectors for SIP and SIPREC hold it."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectors.errors import LocalProtocolError
+from connectors.negotiation import Negotiated
+from connectors.rtp.agreement import Agreement, Keys
+from connectors.rtp.config import RtpConfig
+from connectors.rtp.feed import AudioLeg, LegFeed, OnBye, OnDtmf
+from connectors.rtp.ports import PortPool
+from connectors.rtp.quality import RtpStats
+from connectors.rtp.running import RunningLeg
+from connectors.rtp.sender import RtpSender
+from connectors.rtp.speaker import Speaker
+from connectors.rtp.transport import RtpTransport
+
+
+class RtpEndpoint:
+    """One media line: `open` it, `attach` its leg, `update` it with every agreement, `close` it. It receives once it
+    has both leg and agreement; until then packets wait in the socket. `port`: the local one for RTP; RTCP has the next.
+    """
+
+    def __init__(self, transport: RtpTransport, config: RtpConfig, on_inactive: Callable[[], None] | None) -> None:
+        self.port = transport.port
+        self._transport, self._config, self._on_inactive = transport, config, on_inactive
+        self._keys = Keys()
+        self._agreement: Agreement | None = None
+        self._feed: LegFeed | None = None
+        self._started_at: float | None = None
+        self._running: RunningLeg | None = None
+        self._muted = False
+
+    @classmethod
+    async def open(
+        cls,
+        address: str,
+        ports: PortPool,
+        config: RtpConfig | None = None,
+        *,
+        on_inactive: Callable[[], None] | None = None,
+    ) -> "RtpEndpoint":
+        """Bind a pair of ports. `on_inactive` is called once, after `inactivity_s` without packets while not on hold.
+
+        Raises `NoFreePort` (retryable), `OSError`.
+        """
+        return cls(RtpTransport(address, ports), config or RtpConfig(), on_inactive)
+
+    @property
+    def stats(self) -> RtpStats:
+        """Counters of the leg so far; the measured figures are those of the last report."""
+        return RtpStats() if self._running is None else self._running.receiver.stats
+
+    def attach(
+        self,
+        leg: AudioLeg,
+        on_dtmf: OnDtmf | None = None,
+        on_bye: OnBye | None = None,
+        *,
+        started_at: float | None = None,
+    ) -> None:
+        """Feed a leg, once. `started_at`: monotonic time of its pts 0, so that the legs of a call can share it; by
+        default that of the first packet."""
+        self._feed, self._started_at = LegFeed(leg, on_dtmf, on_bye), started_at
+        self._run()
+
+    def update(self, negotiated: Negotiated) -> None:
+        """What was agreed, for the first time or anew. Raises `UnsupportedSuite`, `CodecError`."""
+        self._keys.update(negotiated.remote_crypto, negotiated.local_crypto)
+        self._agreement = Agreement(negotiated, self._keys)
+        if self._running is not None:
+            self._running.update(self._agreement)
+            if self._running.speaker is not None:
+                self._running.speaker.update(negotiated.codec, negotiated.ptime_ms)
+        self._run()
+
+    def pause(self) -> None:
+        """Hold: what comes is counted and not heard."""
+        self._mute(True)
+
+    def resume(self) -> None:
+        """The hold is over."""
+        self._mute(False)
+
+    def speaker(self) -> Speaker:
+        """Says a bot's audio to the peer. Raises `CodecError`, and `LocalProtocolError` before there is a peer."""
+        if self._running is None or self._agreement is None:
+            raise LocalProtocolError("an endpoint speaks once it has a leg and an agreement")
+        if self._running.speaker is None:
+            agreed = self._agreement.negotiated
+            sender = RtpSender(agreed.codec, agreed.ptime_ms, self._running.receiver.ssrc)
+            self._running.speaker = Speaker(sender, self._running.send)
+        return self._running.speaker
+
+    def send_audio(self, pcm: NDArray[np.int16]) -> None:
+        """Say this after what was to be said before. `pcm`: int16 (T,) at `speaker().rate_hz`."""
+        self.speaker().say(pcm)
+
+    async def close(self) -> None:
+        """Hand on what waits, say goodbye, give the ports back. Idempotent."""
+        if self._running is not None and not self._transport.closed:
+            self._running.close()
+        self._transport.close()
+
+    def _run(self) -> None:
+        if self._running is None and self._feed is not None and self._agreement is not None:
+            self._running = RunningLeg(
+                self._transport, self._agreement, self._feed, self._config, self._started_at, self._on_inactive
+            )
+            self._running.mute(self._muted)
+
+    def _mute(self, muted: bool) -> None:
+        self._muted = muted
+        if self._running is not None:
+            self._running.mute(muted)

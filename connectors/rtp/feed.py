@@ -1,0 +1,98 @@
+"""From RTP events to the leg's queue in the pipeline: the codec's decoder, its concealment, media time.
+
+G.711 passes as codes, to be decoded with all other legs at the tick; codecs with a state are decoded here, in the order
+of the stream.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from connectors.codecs import CodecError, Decoder, decoder_for
+from connectors.payload_formats import Codec
+from connectors.rtp.events import Audio, Bye, DtmfEvent, RtpEvent, Silence
+from connectors.rtp.quality import RtpStats
+from pipeline.call import LegStats
+from pipeline.frames import AudioFrame, Encoding, Samples
+
+logger = logging.getLogger(__name__)
+
+_CODES = {Encoding.PCMU: 0xFF, Encoding.PCMA: 0xD5}
+"""The codes of a zero sample."""
+
+OnDtmf = Callable[[DtmfEvent], None]
+OnBye = Callable[[Bye], None]
+
+
+class AudioLeg(Protocol):
+    """What is needed of `pipeline.Leg`."""
+
+    stats: LegStats
+
+    def push(self, frame: AudioFrame, /) -> None: ...
+
+
+class LegFeed:
+    """Feeds one leg. `muted`: audio is thrown away, as on hold; media time goes on."""
+
+    def __init__(self, leg: AudioLeg, on_dtmf: OnDtmf | None = None, on_bye: OnBye | None = None) -> None:
+        self.muted = False
+        self._leg = leg
+        self._push = leg.push
+        self._on_dtmf, self._on_bye = on_dtmf, on_bye
+        self._codec: Codec | None = None
+        self._decoder: Decoder | None = None
+
+    def deliver(self, events: Sequence[RtpEvent]) -> None:
+        """Events of the receiver, in order."""
+        for event in events:
+            if isinstance(event, Audio):
+                if not self.muted:
+                    self._hear(event)
+            elif isinstance(event, Silence):
+                if not self.muted:
+                    self._rest(event)
+            elif isinstance(event, DtmfEvent):
+                if self._on_dtmf is not None:
+                    self._on_dtmf(event)
+            elif self._on_bye is not None:
+                self._on_bye(event)
+
+    def report(self, stats: RtpStats) -> None:
+        """Copy the counters that the call's statistics show."""
+        counted = self._leg.stats
+        counted.packets, counted.lost, counted.late = stats.received, stats.lost, stats.late
+
+    def _hear(self, audio: Audio) -> None:
+        pts, payload, codec, arrival, lost = audio
+        if codec is not self._codec:
+            self._change(codec)
+        decoder = self._decoder
+        if decoder is not None:
+            samples = decoder.decode(payload, lost)
+            if samples.size:
+                frame = AudioFrame(pts - lost, samples, decoder.encoding, decoder.sample_rate_hz, arrival)
+                self._push(frame)
+
+    def _rest(self, silence: Silence) -> None:
+        decoder = self._decoder
+        if decoder is not None:
+            samples: Samples
+            if decoder.encoding in _CODES:
+                samples = np.full(silence.samples, _CODES[decoder.encoding], np.uint8)
+            else:
+                samples = np.zeros(silence.samples, np.int16)
+            frame = AudioFrame(silence.pts, samples, decoder.encoding, decoder.sample_rate_hz, silence.arrival)
+            self._push(frame)
+
+    def _change(self, codec: Codec) -> None:
+        known, self._codec = self._codec, codec
+        if known is not None and known.key == codec.key:
+            return
+        try:
+            self._decoder = decoder_for(codec)
+        except CodecError as error:  # a fault of the set-up: what cannot be decoded is not to be negotiated
+            self._decoder = None
+            logger.warning("audio of the codec %s is not heard: %s", codec.name, error)

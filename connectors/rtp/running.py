@@ -1,0 +1,121 @@
+"""A leg that receives: datagrams to the core, its events to the leg, timers and reports (RFC 3550, section 6)."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+
+from connectors.rtp.agreement import Agreement
+from connectors.rtp.config import RtpConfig
+from connectors.rtp.feed import LegFeed
+from connectors.rtp.receiver import RtpReceiver
+from connectors.rtp.source import Address
+from connectors.rtp.speaker import Speaker
+from connectors.rtp.transport import RtpTransport
+
+
+class RunningLeg:
+    """Runs from `start` to `close`. `on_inactive`: called once, when nothing came for `inactivity_s`."""
+
+    def __init__(
+        self,
+        transport: RtpTransport,
+        agreement: Agreement,
+        feed: LegFeed,
+        config: RtpConfig,
+        started_at: float | None,
+        on_inactive: Callable[[], None] | None,
+    ) -> None:
+        self.receiver = RtpReceiver(
+            agreement.negotiated.receive,
+            signalled=agreement.rtp_address,
+            symmetric=config.symmetric,
+            srtp=agreement.keys.receiver,
+            started_at=started_at,
+        )
+        self.speaker: Speaker | None = None
+        self._transport, self._agreement, self._feed, self._config = transport, agreement, feed, config
+        self._on_inactive = on_inactive
+        self._active_at = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
+        transport.start(self._on_rtp, self._on_rtcp)
+        self._reporting = self._loop.call_later(config.report_s, self._report)
+
+    def update(self, agreement: Agreement) -> None:
+        """A new agreement."""
+        self._agreement = agreement
+        self.receiver.update(agreement.negotiated.receive, agreement.rtp_address, agreement.keys.receiver)
+        self._active_at = time.monotonic()
+
+    def mute(self, muted: bool) -> None:
+        """Hold: what comes is counted and not heard, and its absence is no inactivity."""
+        self._feed.muted = muted
+        self._active_at = time.monotonic()
+
+    def send(self, packet: bytes) -> None:
+        """An RTP packet to where the peer's come from, or else to where it said."""
+        sealer = self._agreement.keys.sender
+        data = packet if sealer is None else sealer.seal(packet)
+        self._transport.send(data, self.receiver.peer or self._agreement.rtp_address)
+
+    def close(self) -> None:
+        """Hand on what waits and say goodbye."""
+        self._reporting.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.speaker is not None:
+            self.speaker.stop()
+        self._feed.deliver(self.receiver.finish(time.monotonic()))
+        self._feed.report(self.receiver.stats)
+        self._send_rtcp(self.receiver.goodbye())
+
+    def _on_rtp(self, data: bytes, address: Address) -> None:
+        now = time.monotonic()
+        receiver = self.receiver
+        receiver.receive(data, address, now)
+        self._feed.deliver(receiver.taken())
+        if self._timer is None or receiver.waiting:
+            self._arm(now)
+
+    def _on_rtcp(self, data: bytes, address: Address) -> None:
+        self.receiver.receive_rtcp(data, address, time.monotonic())
+        self._feed.deliver(self.receiver.taken())
+
+    def _arm(self, now: float) -> None:
+        """See that `_tick` comes in time. It comes too early where packets have moved the time on: that is cheaper than
+        a timer for each packet."""
+        due = self.receiver.next_timer(now)
+        if due is not None and (self._timer is None or due < self._due):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._due = due
+            self._timer = self._loop.call_later(max(due - now, 0.0), self._tick)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._timer = None
+        self._feed.deliver(self.receiver.take(now))
+        self._arm(now)
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        self._reporting = self._loop.call_later(self._config.report_s, self._report)
+        sent = None if self.speaker is None else self.speaker.sent(now)
+        self._send_rtcp(self.receiver.report(now, sent))
+        self._feed.report(self.receiver.stats)
+        silent_s = now - max(self.receiver.arrived, self._active_at)
+        if silent_s >= self._config.inactivity_s and not self._feed.muted and self._on_inactive is not None:
+            on_inactive, self._on_inactive = self._on_inactive, None
+            on_inactive()
+
+    def _send_rtcp(self, data: bytes) -> None:
+        agreement = self._agreement
+        sealer = agreement.keys.sender
+        data = data if sealer is None else sealer.seal_rtcp(data)
+        address = self.receiver.rtcp_peer or agreement.rtcp_address(self.receiver.peer)
+        if agreement.negotiated.rtcp_mux:
+            self._transport.send(data, address)
+        else:
+            self._transport.send_rtcp(data, address)

@@ -1,0 +1,375 @@
+"""One leg's RTP stream: packets of its present source in, audio on the leg's time line and key presses out.
+
+Chain: datagram -> [SRTP] -> source -> this: sequence -> jitter buffer -> media time -> events. Media time follows the
+sender's timestamps, so the drift of its clock against ours moves nothing; ours only decides what timestamps to
+believe, and places what has none to go by: the first packet, a new source, another clock rate.
+
+An undisturbed packet of an octet-wise codec takes the short way, `receive_next`, and is held nowhere.
+"""
+
+from collections.abc import Sequence
+
+from connectors.codecs import UnsupportedCodec, sample_rate_hz
+from connectors.payload_formats import COMFORT_NOISE, TELEPHONE_EVENT, Codec
+from connectors.rtp.dtmf import EventPayload, KeyPresses
+from connectors.rtp.durations import BYTEWISE, duration
+from connectors.rtp.errors import MalformedEvent
+from connectors.rtp.events import Audio, DtmfEvent, RtpEvent, Silence
+from connectors.rtp.jitter import JitterBuffer, Verdict
+from connectors.rtp.packet import HEADER, HEADER_SIZE, PLAIN, RtpPacket
+from connectors.rtp.quality import RtpStats
+from connectors.rtp.sequence import extend, first_extended, step
+
+QUIET_AFTER_S = 0.2
+"""Without a packet for so long the peer counts as silent. Comfort noise says so at once (RFC 3389)."""
+
+QUIET_STEP_S, QUIET_STEPS = 0.1, 10
+"""Silence that is then handed out, in real time, so that the last sentence can end; after it media time jumps."""
+
+MAX_CONCEALED_S = 1.0
+"""Longer losses are gaps in media time."""
+
+AHEAD_S = 1.0
+"""Timestamps that run ahead of the fastest packet so far by more are not believed."""
+
+EXCESS_S = 10.0
+"""Audio this far ahead of the clock is thrown away: somebody sends faster than real time."""
+
+_SWITCH_S = 0.06
+"""Where timestamps say nothing, a shorter pause than this is taken for jitter."""
+
+_EARLY_S = 0.005  # a little beyond the fastest packet, so that a fast clock does not set a record with every packet
+
+_NOTHING = Codec(-1, "", 1)
+
+
+class RtpStream:
+    """`codecs`: what the peer may send. `stats`: is filled in. `started_at`: the time of pts 0; None: the first packet.
+
+    `events` collects what comes out, in order. `ssrc`: of the present source, None before the first packet. `waiting`:
+    `next_timer` may have come nearer with the last packet.
+    """
+
+    def __init__(self, codecs: Sequence[Codec], stats: RtpStats, started_at: float | None = None) -> None:
+        self.stats = stats
+        self.events: list[RtpEvent] = []
+        self.ssrc: int | None = None
+        self.waiting = False
+        self._started_at = started_at
+        self._arrived = 0.0
+        self._heard_at = 0.0
+        self._keys = KeyPresses()
+        self._buffer: JitterBuffer[tuple[RtpPacket, float]] = JitterBuffer()
+        self._expected = 0
+        self._plain = False
+        self._codec = _NOTHING
+        self._payload_type = -1
+        self._rate = self._out_rate = 1
+        # Units of the present RTP clock: the timestamp due next; what was handed out since the leg began; the
+        # timestamps unwrapped; how long the last packet was; arrival minus media time; its least; RFC 3550, A.8.
+        self._timestamp: int | None = None
+        self._position = 0
+        self._media = 0
+        self._ticks = 0
+        self._transit = 0.0
+        self._earliest = 0.0
+        self._jitter = 0.0
+        self._missing = 0
+        self._begun: float | None = None
+        self._rested_at: float | None = None
+        self._quiet_steps = 0
+        self._filled = 0
+        self._debt = 0  # silence handed out for packets that were only late; the next pauses are shorter by it
+        self.update(codecs)
+
+    def update(self, codecs: Sequence[Codec]) -> None:
+        """Other payload types from here on; those we cannot decode stay unknown."""
+        self._codecs = {codec.payload_type: codec for codec in codecs if _known(codec)}
+        if self._codec != self._codecs.get(self._payload_type):
+            self._payload_type, self._plain = -1, False
+
+    def knows(self, payload_type: int) -> bool:
+        """Whether it is one of those negotiated."""
+        return payload_type in self._codecs
+
+    @property
+    def arrived(self) -> float:
+        """When the newest packet of the source came."""
+        return max(self._arrived, self._heard_at)
+
+    @property
+    def jitter(self) -> float:
+        """RFC 3550, A.8, in timestamp units."""
+        return self._jitter
+
+    @property
+    def jitter_s(self) -> float:
+        return self._jitter / self._rate
+
+    @property
+    def first_sequence(self) -> int:
+        """Extended number of the present source's first packet."""
+        return self._buffer.first
+
+    @property
+    def highest_sequence(self) -> int:
+        """Extended number of its newest packet."""
+        return self._buffer.highest if len(self._buffer) else self._expected - 1
+
+    def wait_s(self, now: float) -> float:
+        """How long a gap is waited for at present."""
+        return self._buffer.wait_s(now, self.jitter_s)
+
+    def receive_next(self, data: bytes, now: float) -> bool:
+        """Take a datagram if it is just the one that was due; otherwise nothing has changed."""
+        if not self._plain or len(data) <= HEADER_SIZE:
+            return False
+        flags, kind, sequence, timestamp, ssrc = HEADER.unpack_from(data)
+        if (
+            sequence != self._expected & 0xFFFF
+            or timestamp != self._timestamp
+            or ssrc != self.ssrc
+            or kind & 0x7F != self._payload_type
+            or flags != PLAIN
+        ):
+            return False
+        media = self._media
+        transit = now * self._rate - media
+        if transit < self._earliest:
+            return False
+        change = transit - self._transit
+        self._transit = transit
+        self._jitter += ((change if change > 0 else -change) - self._jitter) * 0.0625
+        payload = data[HEADER_SIZE:]
+        ticks = self._ticks = len(payload)
+        position = self._position
+        self._expected += 1
+        self._timestamp = (timestamp + ticks) & 0xFFFFFFFF
+        self._media = media + ticks
+        self._position = position + ticks
+        self._heard_at = now
+        self.stats.received += 1
+        self.events.append(Audio(position * self._out_rate // self._rate, payload, self._codec, now))
+        return True
+
+    def begin(self, ssrc: int, sequence: int, now: float) -> None:
+        """Another source, or the same one anew: what waits of the former is handed out, then media time goes on."""
+        self.finish(now)
+        if self.ssrc is not None:
+            self.stats.ssrc_changes += 1
+        first = first_extended(sequence, None if self.ssrc is None else self._expected)
+        self.ssrc, self._expected, self._timestamp, self._missing = ssrc, first, None, 0
+        self._buffer.begin(first, now)
+        self._plain = False
+
+    def receive(self, packet: RtpPacket, now: float) -> bool:
+        """Take any packet of the present source. False: its sequence number is out of reach, nothing has changed."""
+        buffer, stats = self._buffer, self.stats
+        if not len(buffer):
+            buffer.skip(self._expected)
+        number = extend(packet.sequence, buffer.highest)
+        if number is None:
+            return False
+        self._measure(packet, now)
+        match buffer.push(number, (packet, now), now):
+            case Verdict.ACCEPTED:
+                stats.received += 1
+            case Verdict.REORDERED:
+                stats.received += 1
+                stats.reordered += 1
+            case Verdict.LATE:
+                stats.late += 1
+            case Verdict.DUPLICATE:
+                stats.duplicate += 1
+        self._arrived = now
+        self._drain(now)
+        return True
+
+    def next_timer(self, now: float) -> float | None:
+        """When `handle_timer` is due if nothing more comes."""
+        times = [self._buffer.next_timer(now, self.jitter_s), self._keys.next_timer()]
+        if times[0] is None and self._begun is not None and self._quiet_steps < QUIET_STEPS:
+            times.append(self._quiet_from() + (self._quiet_steps + 1) * QUIET_STEP_S)
+        return min((time for time in times if time is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Give up what was waited for long enough; see that silence is heard where nothing is sent."""
+        self._drain(now)
+        self._report(self._keys.handle_timer(now))
+        if self._begun is None or len(self._buffer):
+            return
+        due = min(int((now - self._quiet_from()) / QUIET_STEP_S + 1e-6), QUIET_STEPS)
+        if due > self._quiet_steps:
+            ticks = (due - self._quiet_steps) * int(QUIET_STEP_S * self._rate)
+            pts = self._pts(self._position)
+            self._position += ticks
+            self.events.append(Silence(pts, self._pts(self._position) - pts, self._codec, now))
+            self._filled += ticks
+            self._quiet_steps = due
+            self._plain = False
+
+    def finish(self, now: float) -> None:
+        """The source has ended: hand out what waits, gaps or not."""
+        self._drain(now, flush=True)
+        self._report(self._keys.finish())
+
+    def _drain(self, now: float, *, flush: bool = False) -> None:
+        buffer = self._buffer
+        if len(buffer):
+            jitter_s = self.jitter_s
+            while (popped := buffer.pop(now, jitter_s, flush=flush)) is not None:
+                (packet, arrival), missing = popped
+                self._place(packet, arrival, missing)
+            self._expected = buffer.following
+            self.stats.bursts = buffer.bursts
+        self.stats.lost = buffer.lost
+        self.waiting = len(buffer) > 0 or self._keys.next_timer() is not None or self._rested_at is not None
+        codec = self._codec
+        self._plain = (
+            codec.name in BYTEWISE
+            and self._payload_type >= 0
+            and self._timestamp is not None
+            and not len(buffer)
+            and not self._filled
+            and not self._missing
+            and self._rested_at is None
+        )
+
+    def _measure(self, packet: RtpPacket, now: float) -> None:
+        """RFC 3550, A.8, for every audio packet of the present clock, in the order of arrival."""
+        if packet.payload_type != self._payload_type or self._timestamp is None:
+            return
+        transit = now * self._rate - self._media - step(self._timestamp, packet.timestamp)
+        change = abs(transit - self._transit)
+        if change > AHEAD_S * self._rate:  # a jump of the timestamps is no jitter
+            return
+        self._transit = transit
+        self._jitter += (change - self._jitter) / 16
+
+    def _place(self, packet: RtpPacket, arrival: float, missing: int) -> None:
+        """A packet whose turn it is; `missing` were given up right before it."""
+        codec = self._codecs.get(packet.payload_type)
+        self._missing += missing
+        if codec is None:
+            self.stats.unknown_payload += 1
+        elif codec.name == TELEPHONE_EVENT:
+            self._press(packet, codec, arrival)
+        elif codec.name == COMFORT_NOISE:
+            self._missing = 0
+            if self._rested_at is None and not self._filled:
+                self._rested_at = arrival
+        elif ticks := duration(codec, packet.payload):
+            self._hear(packet, codec, ticks, arrival)
+
+    def _hear(self, packet: RtpPacket, codec: Codec, ticks: int, arrival: float) -> None:
+        if packet.payload_type != self._payload_type or codec is not self._codec:
+            self._switch(codec)
+        lost = self._bridge(packet.timestamp, ticks, arrival)
+        pts = self._pts(self._position)
+        self._timestamp = (packet.timestamp + ticks) & 0xFFFFFFFF
+        self._media += ticks
+        self._ticks, self._missing = ticks, 0
+        self._rested_at, self._filled, self._quiet_steps, self._heard_at = None, 0, 0, arrival
+        if self._begun is None:
+            self._begun = arrival - self._position / self._rate
+        if self._position + ticks > (arrival - self._begun + EXCESS_S) * self._rate:
+            self.stats.excess += 1
+            self._position -= lost
+            return
+        self._position += ticks
+        lost_before = pts - self._pts(self._position - ticks - lost)
+        self.events.append(Audio(pts, packet.payload, codec, arrival, lost_before))
+
+    def _bridge(self, timestamp: int, ticks: int, arrival: float) -> int:
+        """Move the position to a packet's timestamp; returns how much of that way is loss to be concealed."""
+        if self._timestamp is None:
+            self._resume(ticks, arrival)
+            return 0
+        gap = step(self._timestamp, timestamp)
+        transit = arrival * self._rate - self._media - gap
+        if transit < self._earliest:
+            if gap and transit < self._earliest - AHEAD_S * self._rate:
+                self._resync(ticks, arrival)
+                return 0
+            self._earliest = transit - _EARLY_S * self._rate
+        if gap < 0:
+            self._resync(ticks, arrival)
+            return 0
+        self._media += gap
+        if gap == 0 and not self._filled:
+            return 0
+        needed = gap - self._filled
+        if needed <= 0:
+            self._debt -= needed
+            return 0
+        lost = min(needed, self._missing * self._ticks, int(MAX_CONCEALED_S * self._rate))
+        pause = needed - lost
+        absorbed = min(self._debt, pause)
+        self._debt -= absorbed
+        self._position += needed - absorbed
+        return lost
+
+    def _resync(self, ticks: int, arrival: float) -> None:
+        """Timestamps jumped: go on by the clock, and take the packet as neither early nor late."""
+        self.stats.resyncs += 1
+        self._resume(ticks, arrival)
+
+    def _resume(self, ticks: int, arrival: float) -> None:
+        """Place a packet by the time since the last one."""
+        if self._begun is None:
+            if self._started_at is not None:
+                self._position = max(int((arrival - self._started_at) * self._rate), 0)
+            self._transit = self._earliest = arrival * self._rate - self._media
+            return
+        pause = int((arrival - self._heard_at) * self._rate) - ticks
+        if pause > _SWITCH_S * self._rate:
+            self._position += max(pause - self._filled, 0)
+        self._media = int(arrival * self._rate - self._transit)
+
+    def _switch(self, codec: Codec) -> None:
+        """Another payload type. With another clock its timestamps have another origin (RFC 7160)."""
+        rate, old = codec.clock_rate, self._rate
+        if self._begun is not None and codec.key != self._codec.key:
+            self.stats.payload_changes += 1
+        self._codec, self._payload_type, self._rate, self._out_rate = codec, codec.payload_type, rate, _known(codec)
+        if old != rate:
+            self._timestamp = None
+            self._position = self._position * rate // old
+            self._filled, self._debt = self._filled * rate // old, self._debt * rate // old
+            self._transit, self._jitter = self._transit * rate / old, self._jitter * rate / old
+            self._earliest = self._earliest * rate / old
+
+    def _press(self, packet: RtpPacket, codec: Codec, arrival: float) -> None:
+        try:
+            payload = EventPayload.parse(packet.payload)
+        except MalformedEvent:
+            self.stats.malformed_events += 1
+            return
+        start_s = self._position / self._rate
+        if self._timestamp is not None and codec.clock_rate == self._rate:
+            start_s = max(start_s + (step(self._timestamp, packet.timestamp) - self._filled) / self._rate, 0.0)
+        marker = packet.marker
+        self._report(
+            self._keys.receive(payload, packet.timestamp, start_s, codec.clock_rate, marker=marker, now=arrival)
+        )
+        self.stats.other_events = self._keys.others
+
+    def _report(self, presses: list[DtmfEvent]) -> None:
+        self.stats.dtmf += len(presses)
+        self.events += presses
+
+    def _quiet_from(self) -> float:
+        return self._heard_at + QUIET_AFTER_S if self._rested_at is None else self._rested_at
+
+    def _pts(self, position: int) -> int:
+        return position * self._out_rate // self._rate
+
+
+def _known(codec: Codec) -> int:
+    """The rate of the decoded audio; 1 for what accompanies audio, 0 for a codec that is none of ours."""
+    if not codec.is_audio:
+        return 1
+    try:
+        return sample_rate_hz(codec)
+    except UnsupportedCodec:
+        return 0

@@ -1,0 +1,74 @@
+"""The pair of UDP sockets of a media line."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+
+from connectors.rtp.ports import PortPool
+from connectors.rtp.reader import SocketReader
+from connectors.rtp.source import Address
+
+_MAX_DATAGRAM = 2_048
+
+OnDatagram = Callable[[bytes, Address], None]
+
+
+class RtpTransport:
+    """Bound when made, read from `start` on: until then packets wait in the sockets. `port`: of RTP; RTCP has the next.
+
+    Raises `NoFreePort`, `OSError`.
+    """
+
+    def __init__(self, address: str, ports: PortPool) -> None:
+        self._rtp, self._rtcp = ports.bind(address)
+        self.port: int = self._rtp.getsockname()[1]
+        self._ports = ports
+        self._reader: SocketReader | None = None
+
+    @property
+    def closed(self) -> bool:
+        return self._rtp.fileno() < 0
+
+    def start(self, on_rtp: OnDatagram, on_rtcp: OnDatagram) -> None:
+        """Read; on the running loop."""
+        self._reader = SocketReader.of(asyncio.get_running_loop())
+        self._reader.add(self._rtp, _reading(self._rtp, on_rtp))
+        self._reader.add(self._rtcp, _reading(self._rtcp, on_rtcp))
+
+    def send(self, data: bytes, address: Address | None) -> None:
+        """RTP, and with rtcp-mux RTCP; lost where the network does not take it."""
+        if address is not None:
+            with contextlib.suppress(OSError):
+                self._rtp.sendto(data, address)
+
+    def send_rtcp(self, data: bytes, address: Address | None) -> None:
+        """From the RTCP port."""
+        if address is not None:
+            with contextlib.suppress(OSError):
+                self._rtcp.sendto(data, address)
+
+    def close(self) -> None:
+        """Close the sockets and give their ports back. Idempotent."""
+        if self.closed:
+            return
+        if self._reader is not None:
+            self._reader.remove(self._rtp)
+            self._reader.remove(self._rtcp)
+        self._rtp.close()
+        self._rtcp.close()
+        self._ports.release(self.port)
+
+
+def _reading(sock: socket.socket, on_datagram: OnDatagram) -> Callable[[], None]:
+    """Reads one datagram: the socket is reported again while there are more, which costs less than asking."""
+    receive = sock.recvfrom
+
+    def read() -> None:
+        try:
+            data, address = receive(_MAX_DATAGRAM)
+        except OSError:  # nothing there after all, or the peer's port is closed (ICMP)
+            return
+        on_datagram(data, address)
+
+    return read

@@ -1,0 +1,102 @@
+"""One connection of SIP over TCP or TLS: octets to messages and back, keep-alives, and an end when nothing comes."""
+
+import asyncio
+from typing import Protocol, cast
+
+from connectors.sip.config import PeerLimits
+from connectors.sip.errors import SipParseError
+from connectors.sip.parser import StreamParser
+from connectors.sip.transaction import Flow
+from connectors.sip.transport import Receiver, TransportStats
+
+MAX_UNREAD_BYTES = 1 << 20
+"""A peer that lets more than this wait for it is disconnected."""
+
+
+class Owner(Protocol):
+    """What a connection needs of its transport."""
+
+    receiver: Receiver
+    stats: TransportStats
+    limits: PeerLimits
+
+    def flow(self, remote: tuple[str, int], local: tuple[str, int], number: int, /) -> Flow: ...
+
+    def admit(self, connection: "Connection", /) -> bool: ...
+
+    def forget(self, connection: "Connection", /) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """One connection. `flow` names it in all that comes from it."""
+
+    def __init__(self, owner: Owner, number: int) -> None:
+        self._owner, self._number = owner, number
+        self.flow: Flow | None = None
+        self._parser = StreamParser()
+        self._transport: asyncio.Transport | None = None
+        self._idle: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = connected = cast(asyncio.Transport, transport)
+        peer, local = connected.get_extra_info("peername"), connected.get_extra_info("sockname")
+        if peer is None or local is None:  # gone before it was accepted
+            connected.abort()
+            return
+        remote, here = (str(peer[0]), int(peer[1])), (str(local[0]), int(local[1]))
+        self.flow = self._owner.flow(remote, here, self._number)
+        connected.set_write_buffer_limits(high=MAX_UNREAD_BYTES)
+        if not self._owner.admit(self):
+            connected.abort()
+            return
+        self._rest()
+
+    def data_received(self, data: bytes) -> None:
+        owner, flow = self._owner, self.flow
+        if flow is None:
+            return
+        for message in self._parser.feed(data):
+            owner.stats.received += 1
+            if isinstance(message, SipParseError):
+                owner.stats.malformed += 1
+                if not message.drop:
+                    owner.receiver.received(message, flow)
+                if message.close:
+                    self.close()
+                    return
+            else:
+                owner.receiver.received(message, flow)
+        pongs = self._parser.take_pongs()
+        if pongs:
+            owner.stats.keepalives += 1
+            self.send(pongs)
+        self._rest()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - of asyncio.Protocol
+        if self._idle is not None:
+            self._idle.cancel()
+        self._owner.forget(self)
+
+    def pause_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def send(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _rest(self) -> None:
+        """Wait for the next message, though not for ever."""
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(self._owner.limits.idle_connection_s, self._tire)
+
+    def _tire(self) -> None:
+        if self.flow is not None and self._owner.receiver.is_busy(self.flow):
+            self._rest()
+        else:
+            self.close()

@@ -1,0 +1,301 @@
+"""The SIP and SIPREC server: sockets, the `SipUas`, and a `Session` for each dialog. The clock is read here.
+
+Everything a peer sends is answered within the same turn of the event loop; only the ends of calls, whose last words
+take time, run in tasks of their own. A fault in one call ends that call.
+"""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectors.errors import ConnectorError
+from connectors.rtp.endpoint import RtpEndpoint
+from connectors.rtp.ports import PortPool
+from connectors.sip.config import SipConfig, parse_listen
+from connectors.sip.digest import DigestAuthenticator
+from connectors.sip.errors import SipParseError
+from connectors.sip.invitation import Acknowledged, Ended, IncomingCall, Info, Reoffer, SipCall, UasEvent
+from connectors.sip.media import MediaPlace, run_in_background
+from connectors.sip.message import SipRequest, SipResponse
+from connectors.sip.recorded import RecordedDialog, Recordings
+from connectors.sip.session import CallRegistry, Refused, Session, refusal_of
+from connectors.sip.session_timer import SessionTimerOptions
+from connectors.sip.tcp import TcpTransport, tls_context
+from connectors.sip.transaction import Flow, TimerValues
+from connectors.sip.transport import AllowList, TransportStats
+from connectors.sip.uas import SipUas, UasOptions
+from connectors.sip.udp import UdpTransport
+from connectors.siprec import RecordedCalls
+from pipeline.errors import Draining
+
+logger = logging.getLogger(__name__)
+
+WATCH_S = 1.0
+"""How often calls are looked at for silence."""
+
+GOODBYE_S = 1.0
+"""How long the answers to our BYEs are waited for when the server closes."""
+
+
+class SipUnavailable(ConnectorError):
+    """An address cannot be listened on, or the certificate not be used; the message says which and why."""
+
+
+@dataclass(slots=True)
+class SipStats:
+    """`calls` now; `refused` INVITEs by status; `failed` calls that a fault of ours ended. `transport`: messages."""
+
+    calls: int = 0
+    failed: int = 0
+    transport: TransportStats = field(default_factory=TransportStats)
+
+
+class SipConnector:
+    """Made from its section of the configuration. `timers`: of the transactions, other than in RFC 3261 for tests."""
+
+    def __init__(
+        self,
+        calls: CallRegistry,
+        config: SipConfig,
+        *,
+        ports: PortPool | None = None,
+        timers: TimerValues | None = None,
+    ) -> None:
+        self.stats = SipStats()
+        self.recorded = RecordedCalls(config.recording_roles)
+        self._calls, self._config = calls, config
+        self._ports = ports or PortPool(config.rtp.first_port, config.rtp.last_port)
+        self.uas = SipUas(_options(config, timers), _authenticator(config))
+        self._sessions: dict[SipCall, Session] = {}
+        self._recordings = Recordings(self.recorded)
+        self._transports: dict[str, UdpTransport | TcpTransport] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._background = run_in_background(self._tasks)
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_for: float | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._busy: dict[Flow, int] = {}
+        self._answered: asyncio.Event | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises `SipUnavailable`; nothing listens then."""
+        config, allow, stats = self._config, AllowList(self._config.allow), self.stats.transport
+        try:
+            for name in ("udp", "tcp", "tls"):
+                listen = getattr(config, name)
+                if listen is None:
+                    continue
+                transport: UdpTransport | TcpTransport
+                if name == "udp":
+                    transport = UdpTransport(self, allow, stats, config.advertised_address)
+                else:
+                    context = tls_context(config) if name == "tls" else None
+                    transport = TcpTransport(self, allow, stats, config.limits, context, config.advertised_address)
+                await transport.open(parse_listen(name, listen))
+                self._transports[name.upper()] = transport
+        except (OSError, ssl.SSLError) as error:
+            await self._close_transports()
+            raise SipUnavailable(f"[sip] {name} = {listen!r}: {error}") from error
+        self._watch = asyncio.get_running_loop().call_later(WATCH_S, self._look_for_silence)
+        where = ", ".join(f"{name} {host}:{port}" for name, (host, port) in self.addresses.items())
+        logger.info("SIP: listening on %s", where)
+
+    @property
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Where it listens, by `UDP`, `TCP` and `TLS`."""
+        return {name: transport.address for name, transport in self._transports.items()}
+
+    def drain(self) -> None:
+        """Take no new calls, and say so to who asks by OPTIONS; those that run go on."""
+        self.uas.available = False
+
+    def endpoints(self, call_id: str) -> list[RtpEndpoint]:
+        """The media of the dialogs of this Call-ID: what a bot speaks through."""
+        sessions = [one for one in self._sessions.values() if one.call_id == call_id]
+        return [stream.endpoint for session in sessions for stream in session.media.streams.values()]
+
+    async def close(self) -> None:
+        """Hang up every call, wait for their last words and for the answers to our BYEs, stop listening."""
+        self.drain()
+        for sip in list(self._sessions):
+            self._hang_up(sip, "server shutting down")
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._answered = asyncio.Event()
+        self._pump()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._answered.wait(), GOODBYE_S)
+        for timer in (self._timer, self._watch):
+            if timer is not None:
+                timer.cancel()
+        await self._close_transports()
+
+    async def _close_transports(self) -> None:
+        for transport in self._transports.values():
+            if isinstance(transport, TcpTransport):
+                await transport.close()
+            else:
+                transport.close()
+
+    # -- messages and time
+
+    def received(self, message: SipRequest | SipResponse | SipParseError, flow: Flow) -> None:
+        """A message from a driver."""
+        self.uas.receive(message, flow, time.monotonic())
+        self._pump()
+
+    def is_busy(self, flow: Flow) -> bool:
+        """A call came over this connection."""
+        return flow in self._busy
+
+    def _pump(self) -> None:
+        """Do what the core says until it says nothing more: events first, as their answers are to be sent, too."""
+        while events := self.uas.events():
+            for event in events:
+                self._handle(event)
+        for message, flow in self.uas.to_send():
+            transport = self._transports.get(flow.transport)
+            if transport is not None:
+                transport.send(message, flow)
+        if self._answered is not None and not self.uas.is_waiting:
+            self._answered.set()
+        due = self.uas.next_timer()
+        if due is not None and (self._armed_for is None or due < self._armed_for):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed_for = due
+            delay = max(due - time.monotonic(), 0.0)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _tick(self) -> None:
+        self._armed_for = None
+        self.uas.handle_timer(time.monotonic())
+        self._pump()
+
+    def _look_for_silence(self) -> None:
+        now = time.monotonic()
+        for sip, session in list(self._sessions.items()):
+            if session.is_silent(now):
+                self._hang_up(sip, "no media")
+        self._pump()
+        self._watch = asyncio.get_running_loop().call_later(WATCH_S, self._look_for_silence)
+
+    # -- events
+
+    def _handle(self, event: UasEvent) -> None:
+        now = time.monotonic()
+        match event:
+            case IncomingCall(call):
+                self._answer(call, now)
+            case Ended(call, reason):
+                self._end(call, reason.value)
+            case Reoffer(call) | Acknowledged(call) | Info(call) if call in self._sessions:
+                self._go_on(event, self._sessions[call], now)
+
+    def _answer(self, sip: SipCall, now: float) -> None:
+        replaced = self._sessions.get(sip.replaces) if sip.replaces is not None else None
+        try:
+            session = self._session(sip)
+            answer = session.begin(replaced)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it refuses this call and no other
+            self._refuse(sip, error, now)
+            return
+        self._sessions[sip] = session
+        self._busy[sip.flow] = self._busy.get(sip.flow, 0) + 1
+        self.stats.calls = len(self._sessions)
+        assert session.call is not None
+        self._background(self._follow(sip, session.call.handle.wait_ended))
+        if self._config.ring:
+            self.uas.ring(sip, now)
+        self.uas.accept(sip, answer, now)
+
+    def _session(self, sip: SipCall) -> Session:
+        transport = self._transports[sip.flow.transport]
+        place = MediaPlace(transport.address[0], sip.flow.local[0], self._ports, self._config.rtp)
+        arguments = (sip, self._calls, self._config, place, self._background)
+        return RecordedDialog(*arguments, self._recordings) if sip.is_recording else Session(*arguments)
+
+    def _refuse(self, sip: SipCall, error: Exception, now: float) -> None:
+        refused = refusal_of(error)
+        if isinstance(error, Draining):
+            self.drain()
+        self._report(sip, refused, error)
+        self.uas.reject(sip, refused.status, now, headers=refused.headers)
+
+    def _go_on(self, event: Reoffer | Acknowledged | Info, session: Session, now: float) -> None:
+        try:
+            if isinstance(event, Info):
+                session.press(event)
+            elif isinstance(event, Acknowledged):
+                if event.answer is not None:
+                    session.acknowledge(event.answer)
+            elif event.call.pending is not None:
+                self.uas.accept(event.call, session.reoffer(event.call.pending.request), now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this call and no other
+            if isinstance(event, Reoffer) and event.call.pending is not None:
+                self._refuse(event.call, error, now)
+            elif isinstance(event, Acknowledged):
+                self._report(event.call, refusal_of(error), error)
+                self._hang_up(event.call, "no common codec")
+            else:
+                self._report(event.call, refusal_of(error), error)
+
+    def _report(self, sip: SipCall, refused: Refused, error: Exception) -> None:
+        if refused.status == 500:
+            self.stats.failed += 1
+            logger.error("call %s: failed", sip.dialog.call_id, exc_info=error)
+        else:
+            logger.info("call %s: %d: %s", sip.dialog.call_id, refused.status, refused)
+
+    # -- ends
+
+    def _hang_up(self, sip: SipCall, reason: str) -> None:
+        """Our side ends the call."""
+        self.uas.hang_up(sip, time.monotonic())
+        self._end(sip, reason)
+        self._pump()
+
+    def _end(self, sip: SipCall, reason: str) -> None:
+        """The dialog is over; its call ends in a task of its own."""
+        session = self._sessions.pop(sip, None)
+        if session is None:
+            return
+        self.stats.calls = len(self._sessions)
+        self._busy[sip.flow] -= 1
+        if not self._busy[sip.flow]:
+            del self._busy[sip.flow]
+        self._background(session.end(reason))
+
+    async def _follow(self, sip: SipCall, wait_ended: Callable[[], Any]) -> None:
+        """The pipeline may end a call by itself: its longest time is reached, or the server drains."""
+        await wait_ended()
+        session = self._sessions.get(sip)
+        if session is not None and session.call is not None and session.call.handle.ended:
+            self._hang_up(sip, "ended")
+
+
+def _options(config: SipConfig, timers: TimerValues | None) -> UasOptions:
+    limits = config.limits
+    return UasOptions(
+        timers=timers or TimerValues(),
+        session_timers=SessionTimerOptions(config.session_expires_s, config.min_se_s),
+        refer_status=config.refer,
+        retry_after_s=config.retry_after_s,
+        server_name=config.server_name,
+        max_calls=limits.max_calls,
+        max_calls_per_peer=limits.max_calls_per_peer,
+        max_transactions=limits.max_transactions,
+        max_transactions_per_peer=limits.max_transactions_per_peer,
+    )
+
+
+def _authenticator(config: SipConfig) -> DigestAuthenticator | None:
+    passwords = {one.username: one.password for one in config.credentials}
+    if not passwords:
+        return None
+    return DigestAuthenticator(config.realm, passwords.get, algorithms=config.digest_algorithms)

@@ -1,0 +1,41 @@
+"""The fields every layer asks a message for, read once when it comes in."""
+
+from dataclasses import dataclass
+
+from connectors.sip.headers import Via
+from connectors.sip.message import Headers, SipRequest, SipResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """`via`: the topmost, as the peer wrote it. `cseq`: the number."""
+
+    via: Via
+    call_id: str
+    from_tag: str | None
+    to_tag: str | None
+    cseq: int
+    cseq_method: str
+
+    @classmethod
+    def of(cls, message: SipRequest | SipResponse) -> "Envelope":
+        """Raises `SipParseError`, which the parser has done before for what came from the network."""
+        cseq = message.cseq
+        return cls(message.via, message.call_id, message.from_.tag, message.to.tag, cseq.number, cseq.method)
+
+
+def mark_source(request: SipRequest, envelope: Envelope, remote: tuple[str, int]) -> None:
+    """Write into the topmost Via where the request came from (RFC 3261, 18.2.1; RFC 3581, 4)."""
+    marked = envelope.via.received_from(*remote)
+    if marked == envelope.via:
+        return
+    vias = request.headers.get_list("Via")
+    headers = Headers(charset=request.headers.charset)
+    for name, value in request.headers:
+        if name != "Via":
+            headers.add(name, value)
+        elif vias:
+            for via in (str(marked), *vias[1:]):
+                headers.add(name, via)
+            vias = []
+    request.headers = headers

@@ -1,0 +1,160 @@
+"""The media of one dialog: what is negotiated, an RTP endpoint for each audio line, and the leg that each one feeds.
+
+Sits between `session.Session`, which knows the call, and `connectors.negotiation` and `connectors.rtp`.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from connectors.capabilities import DEFAULT_CODECS, Capabilities
+from connectors.codecs import usable
+from connectors.media_lines import Direction
+from connectors.negotiation import Negotiated, NegotiationSession
+from connectors.rtp.config import RtpConfig
+from connectors.rtp.endpoint import RtpEndpoint
+from connectors.rtp.events import DtmfEvent
+from connectors.rtp.ports import PortPool
+from connectors.rtp.transport import RtpTransport
+from connectors.sip.config import SipConfig
+from pipeline.call import LegOptions, LegStats
+from pipeline.frames import AudioFrame
+
+
+class LegHandle(Protocol):
+    """What is needed of `pipeline.Leg`."""
+
+    stats: LegStats
+    options: LegOptions
+
+    def push(self, frame: AudioFrame, /) -> None: ...
+
+    async def close(self) -> object: ...
+
+
+Background = Callable[[Coroutine[Any, Any, object]], object]
+"""Runs a coroutine to its end, whatever becomes of the caller."""
+
+
+def capabilities(config: SipConfig, direction: Direction) -> Capabilities:
+    """The configured codecs, as far as their libraries are here, with telephone events and comfort noise."""
+    rank: dict[str, int] = {name: place for place, name in enumerate(config.codecs) if usable(name)}
+    audio = sorted((codec for codec in DEFAULT_CODECS if codec.name in rank), key=lambda codec: rank[codec.name])
+    others = [codec for codec in DEFAULT_CODECS if not codec.is_audio]
+    return Capabilities(codecs=(*audio, *others), direction=direction, srtp=config.srtp)
+
+
+@dataclass(slots=True)
+class MediaPlace:
+    """Where media of a dialog are: `bind_host` of the sockets, `address` in the description."""
+
+    bind_host: str
+    address: str
+    ports: PortPool
+    config: RtpConfig
+
+
+class Stream:
+    """One audio line: its endpoint, which lasts as long as its port, and its leg, which may be another later.
+
+    To the endpoint it is the leg that it feeds.
+    """
+
+    def __init__(self, endpoint: RtpEndpoint) -> None:
+        self.endpoint = endpoint
+        self.leg: LegHandle | None = None
+        self.stats = LegStats()
+        self.is_fed = False
+
+    def give(self, leg: LegHandle | None) -> None:
+        """From now on this leg hears it, or none."""
+        self.leg = leg
+        self.stats = LegStats() if leg is None else leg.stats
+
+    def push(self, frame: AudioFrame) -> None:
+        """Audio that no leg hears is let go."""
+        if self.leg is not None:
+            self.leg.push(frame)
+
+
+@dataclass(slots=True)
+class DialogMedia:
+    """`streams` by local port, in the order they were made."""
+
+    place: MediaPlace
+    offered: Capabilities
+    background: Background
+    streams: dict[int, Stream] = field(default_factory=dict)
+    negotiation: NegotiationSession = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.negotiation = NegotiationSession(
+            self.place.address, self.offered, self._allocate, release_port=self._release
+        )
+
+    def stream_of(self, negotiated: Negotiated) -> Stream:
+        """The stream that was agreed on."""
+        return self.streams[negotiated.local.port]
+
+    def attach(
+        self, stream: Stream, leg: LegHandle, on_dtmf: Callable[[LegHandle, DtmfEvent], None], started_at: float
+    ) -> None:
+        """Feed a leg from a stream. `started_at`: when the call's media time began."""
+        stream.give(leg)
+        if not stream.is_fed:
+            stream.is_fed = True
+            stream.endpoint.attach(
+                stream,
+                lambda event: None if stream.leg is None else on_dtmf(stream.leg, event),
+                started_at=started_at,
+            )
+
+    @property
+    def packets(self) -> int:
+        """Received so far, of whatever use: what the watch over silence looks at."""
+        counted = [stream.endpoint.stats for stream in self.streams.values()]
+        return sum(stats.received + stats.unknown_payload + stats.dtmf for stats in counted)
+
+    def let_go(self) -> list[LegHandle]:
+        """The legs are somebody else's from now on."""
+        legs = [stream.leg for stream in self.streams.values() if stream.leg is not None]
+        for stream in self.streams.values():
+            stream.give(None)
+        return legs
+
+    async def close(self) -> None:
+        """Close all endpoints, what they still held having gone to the legs; these stay."""
+        streams, self.streams = self.streams, {}
+        self.negotiation.close()
+        await asyncio.gather(*(stream.endpoint.close() for stream in streams.values()))
+
+    def _allocate(self) -> int:
+        place = self.place
+        endpoint = RtpEndpoint(RtpTransport(place.bind_host, place.ports), place.config, None)
+        self.streams[endpoint.port] = Stream(endpoint)
+        return endpoint.port
+
+    def _release(self, port: int) -> None:
+        """A line is gone. Its leg ends with it, unless the leg was taken over before."""
+        stream = self.streams.pop(port, None)
+        if stream is not None:
+            self.background(_close(stream))
+
+
+async def _close(stream: Stream) -> None:
+    await stream.endpoint.close()
+    if stream.leg is not None:
+        await stream.leg.close()
+
+
+def run_in_background(tasks: set[asyncio.Task[Any]]) -> Background:
+    """A `Background` whose tasks are in the set until they are done."""
+
+    def run(coroutine: Coroutine[Any, Any, object]) -> object:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        return task
+
+    return run

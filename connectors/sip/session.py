@@ -1,0 +1,307 @@
+"""One dialog as a call: its descriptions to media, its media to legs, its hold and end to the pipeline.
+
+Sits between `connector.SipConnector`, which has the messages, and `pipeline.Call`. A plain call has a leg for each
+audio line; `recorded.RecordedDialog` does the same for a recording client. What cannot be had is a `Refused`, which
+says how the peer is answered.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from connectors.codecs import CodecError
+from connectors.errors import ConnectorError
+from connectors.media_lines import Direction
+from connectors.multipart import MultipartError
+from connectors.negotiation import Negotiated, NoCommonCodec
+from connectors.rtp.errors import UnsupportedSuite
+from connectors.rtp.events import DtmfEvent
+from connectors.sdp import SdpError, SessionDescription, encode
+from connectors.sip.call_info import call_metadata, number_of
+from connectors.sip.config import SipConfig
+from connectors.sip.dtmf_info import KeyPresses, Source, parse_dtmf
+from connectors.sip.invitation import Answer, Info, SipCall
+from connectors.sip.media import Background, DialogMedia, LegHandle, MediaPlace, capabilities
+from connectors.sip.message import SipRequest
+from connectors.siprec import RecordingBody, read_body
+from engine.errors import EngineError
+from pipeline.call import CallInfo, LegOptions
+from pipeline.errors import CallEnded, CallError
+from sinks.record import SpeakerRole
+
+logger = logging.getLogger(__name__)
+
+
+class CallHandle(Protocol):
+    """What is needed of `pipeline.Call`."""
+
+    @property
+    def ended(self) -> bool: ...
+
+    def add_leg(self, options: LegOptions, /) -> LegHandle: ...
+
+    def update(self, metadata: Mapping[str, str], /) -> None: ...
+
+    def transfer(self, metadata: Mapping[str, str], /) -> None: ...
+
+    def hold(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def dtmf(self, leg: str, digit: str, start: float, duration: float, /) -> None: ...
+
+    async def end(self, reason: str, /) -> None: ...
+
+    async def wait_ended(self) -> None: ...
+
+
+class CallRegistry(Protocol):
+    """What is needed of `pipeline.Calls`."""
+
+    def start(self, info: CallInfo, /) -> CallHandle: ...
+
+    def get(self, call_id: str, /) -> object | None: ...
+
+
+class Refused(ConnectorError):
+    """The peer is answered `status` with `headers`."""
+
+    def __init__(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.headers = headers
+        self.retryable = status == 503
+
+
+_STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
+    ((MultipartError, SdpError), 400),
+    ((UnsupportedSuite, CodecError), 488),
+    (CallEnded, 481),
+)
+
+
+def refusal_of(error: Exception) -> Refused:
+    """How an error of ours or of the peer's is answered: 503 for what may pass, 500 for what nobody foresaw."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, NoCommonCodec):
+        return Refused(488, str(error), (("Warning", f'{error.warning.value} trunkline "{error}"'),))
+    if getattr(error, "retryable", False):
+        return Refused(503, str(error))
+    status = next((status for kinds, status in _STATUS if isinstance(error, kinds)), 500)
+    return Refused(status, str(error))
+
+
+@dataclass(slots=True)
+class PipelineCall:
+    """A call of the pipeline, which dialogs may hand on. `started_at`: when its media time began."""
+
+    handle: CallHandle
+    started_at: float
+    keys: KeyPresses
+
+
+class Session:
+    """One dialog. `over` is set by the connector when no more may be said to the peer."""
+
+    def __init__(
+        self, sip: SipCall, calls: CallRegistry, config: SipConfig, place: MediaPlace, background: Background
+    ) -> None:
+        self.sip = sip
+        self.over = False
+        self.begun = False
+        self.call: PipelineCall | None = None
+        self.media = DialogMedia(place, capabilities(config, self.direction), background)
+        self._calls, self._config, self._background = calls, config, background
+        self._held = False
+        self._listened: bool | None = None
+        self._watched = (0, time.monotonic())
+
+    direction = Direction.SENDRECV
+    connector = "sip"
+
+    @property
+    def call_id(self) -> str:
+        """For the log."""
+        return self.sip.dialog.call_id
+
+    # -- descriptions
+
+    def begin(self, replaced: "Session | None" = None) -> Answer:
+        """Answer the INVITE: start the call, or take over that of `replaced`. Raises what `refusal_of` knows; nothing
+        is left behind then."""
+        request = self.sip.request
+        try:
+            body = self.read(request)
+            description = self.describe(body.sdp)
+            self.call = self.start(body) if replaced is None else replaced.hand_over(request, self)
+            self.join(body)
+        except BaseException:
+            self.abandon(replaced)
+            raise
+        self.begun = True
+        return Answer(encode(description), is_offer=body.sdp is None)
+
+    def reoffer(self, request: SipRequest) -> Answer:
+        """Answer a re-INVITE or UPDATE. Raises what `refusal_of` knows; nothing is changed then."""
+        body = self.read(request)
+        if body.sdp is None and request.method == "UPDATE":
+            self.join(body)
+            return Answer()
+        description = self.describe(body.sdp)
+        self.join(body)
+        return Answer(encode(description), is_offer=body.sdp is None)
+
+    def acknowledge(self, request: SipRequest) -> None:
+        """The answer to our offer came. Raises what `refusal_of` knows; the call is to be ended then."""
+        body = self.read(request)
+        if body.sdp is None:
+            raise Refused(488, "no description in the ACK")
+        self.media.negotiation.accept(body.sdp)
+        self.join(body)
+
+    def read(self, request: SipRequest) -> RecordingBody:
+        """The description in a request's body, and what else a recording client puts into it."""
+        if not request.body:
+            return RecordingBody()
+        return read_body(request.headers.get("Content-Type") or "application/sdp", request.body)
+
+    def describe(self, offer: SessionDescription | None) -> SessionDescription:
+        """Our answer, or our offer where there is none."""
+        negotiation = self.media.negotiation
+        return negotiation.offer() if offer is None else negotiation.answer(offer)[0]
+
+    # -- the call
+
+    def start(self, body: RecordingBody) -> PipelineCall:  # noqa: ARG002 - a recording client's says who calls
+        """Begin the pipeline's call. Raises `CallError`."""
+        request = self.sip.request
+        return self.start_call(number_of(request.from_.uri), number_of(request.to.uri))
+
+    def start_call(self, from_: str, to: str) -> PipelineCall:
+        """The Call-ID is the call's id, with our tag where a dialog of the same one is running."""
+        dialog = self.sip.dialog
+        call_id = dialog.call_id if self._calls.get(dialog.call_id) is None else f"{dialog.call_id};{dialog.local_tag}"
+        metadata = call_metadata(self.sip.request, self._config.metadata_headers)
+        info = CallInfo(call_id, self.connector, from_=from_, to=to, metadata=metadata)
+        return PipelineCall(self._calls.start(info), time.monotonic(), KeyPresses())
+
+    def join(self, body: RecordingBody) -> None:  # noqa: ARG002 - as above
+        """Bring the legs in line with what was agreed. Raises `CallError`, `EngineError`."""
+        agreed = self.media.negotiation.streams
+        if not agreed and self.media.negotiation.offering:
+            for number, stream in enumerate(self.media.streams.values()):
+                if stream.leg is None:
+                    self.add_leg(stream.endpoint.port, _leg_options(number, self._config))
+        for number, negotiated in enumerate(agreed):
+            port = negotiated.local.port
+            if self.media.streams[port].leg is None:
+                self.add_leg(port, _leg_options(number, self._config))
+            self.media.streams[port].endpoint.update(negotiated)
+        self._follow_hold(agreed)
+
+    def add_leg(self, port: int, options: LegOptions, leg: LegHandle | None = None) -> None:
+        """Open a leg for the stream of this port, or go on with one that was taken over. A line that a running call
+        adds is accepted though there is no room to hear it."""
+        assert self.call is not None
+        try:
+            leg = leg or self.call.handle.add_leg(options)
+        except (CallError, EngineError) as error:
+            if not self.begun:
+                raise
+            logger.warning("call %s: leg %s is not heard: %s", self.call_id, options.leg, error)
+            return
+        self.media.attach(self.media.streams[port], leg, self._on_rtp_dtmf, self.call.started_at)
+
+    def hand_over(self, request: SipRequest, successor: "Session") -> PipelineCall:
+        """Another dialog replaces this one (RFC 3891): it goes on with the call and its legs, in the order of the
+        lines; legs that it has no line for are closed."""
+        assert self.call is not None
+        call, legs = self.call, self.media.let_go()
+        self.call = None
+        ports = list(successor.media.streams)
+        successor.call = call
+        for leg, port in zip(legs, ports, strict=False):
+            successor.add_leg(port, leg.options, leg)
+        for leg in legs[len(ports) :]:
+            self._background(leg.close())
+        metadata = call_metadata(request, self._config.metadata_headers)
+        call.handle.transfer({**metadata, "from": number_of(request.from_.uri)})
+        return call
+
+    def abandon(self, replaced: "Session | None") -> None:
+        """What was begun comes to nothing."""
+        call, self.call = self.call, None
+        self._background(self._end(call if replaced is None else None, "refused"))
+
+    # -- while it runs
+
+    def press(self, info: Info) -> None:
+        """A key by INFO, where it did not come by RTP already."""
+        key, leg = parse_dtmf(info.content_type, info.body), self._first_leg()
+        if key is None or leg is None or self.call is None or self.call.handle.ended:
+            return
+        now = time.monotonic()
+        if self.call.keys.is_new(key.digit, now, Source.INFO):
+            at = max(now - self.call.started_at - key.duration_s, 0.0)
+            self.call.handle.dtmf(leg.options.leg, key.digit, at, key.duration_s)
+
+    def is_silent(self, now: float) -> bool:
+        """Nothing came for as long as a call may be without media; a hold does not count."""
+        packets, since = self._watched
+        if self.media.packets != packets or self._held:
+            self._watched = (self.media.packets, now)
+            return False
+        return now - since >= self._config.rtp.inactivity_s
+
+    async def end(self, reason: str) -> None:
+        """The dialog is over: the last audio goes to the legs, the last words out, and the call ends with the reason,
+        unless another dialog has it. Returns when its records are out."""
+        self.over = True
+        call, self.call = self.call, None
+        await self._end(call, reason)
+
+    async def _end(self, call: PipelineCall | None, reason: str) -> None:
+        await self.media.close()
+        if call is not None:
+            await call.handle.end(reason)
+
+    def hold(self, held: bool) -> None:
+        """What comes on hold is music, and nobody's words."""
+        if held is self._held or self.call is None:
+            return
+        self._held = held
+        for stream in self.media.streams.values():
+            stream.endpoint.pause() if held else stream.endpoint.resume()
+        if not self.call.handle.ended:
+            self.call.handle.hold() if held else self.call.handle.resume()
+
+    def _follow_hold(self, agreed: list[Negotiated]) -> None:
+        """`inactive` and the null address are a hold; so is `sendonly`, unless the peer has never listened to us, as
+        one that only hands its audio on does not."""
+        if not agreed:
+            return
+        if self._listened is None:
+            self._listened = any(one.remote.direction.receives for one in agreed)
+        silent = all(not one.remote.direction.sends or one.remote.null_address for one in agreed)
+        self.hold(silent or (self._listened and all(one.remote.on_hold for one in agreed)))
+
+    def _on_rtp_dtmf(self, leg: LegHandle, event: DtmfEvent) -> None:
+        call = self.call
+        if call is None or call.handle.ended:
+            return
+        if call.keys.is_new(event.digit, time.monotonic(), Source.RTP):
+            call.handle.dtmf(leg.options.leg, event.digit, event.start_s, event.duration_s)
+
+    def _first_leg(self) -> LegHandle | None:
+        return next((stream.leg for stream in self.media.streams.values() if stream.leg is not None), None)
+
+
+def _leg_options(number: int, config: SipConfig) -> LegOptions:
+    name = "caller" if number == 0 else f"caller-{number + 1}"
+    return LegOptions(name, SpeakerRole(config.role), number)
+
+
+__all__ = ["CallHandle", "CallRegistry", "PipelineCall", "Refused", "Session", "refusal_of"]

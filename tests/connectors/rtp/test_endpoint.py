@@ -1,0 +1,300 @@
+"""The driver on real sockets: a peer on loopback, RTP to it and from it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from connectors.errors import LocalProtocolError
+from connectors.media_lines import AudioMedia, Direction
+from connectors.negotiation import Negotiated
+from connectors.payload_formats import Codec
+from connectors.rtp import DtmfEvent, NoFreePort, PortPool, RtpConfig, RtpEndpoint, RtpPacket
+from connectors.rtp.events import Bye
+from connectors.rtp.reader import SocketReader
+from connectors.rtp.rtcp import Goodbye, ReceiverReport, SenderReport, encode_compound, parse_compound
+from connectors.rtp.srtp import SrtpReceiver, SrtpSender
+from connectors.sdes import Crypto
+from tests.connectors.rtp.network import CODECS, EVENTS, PCMA, PCMU, Sender
+from tests.connectors.rtp.test_dtmf import press
+from tests.connectors.rtp.test_feed import FakeLeg
+
+HOST = "127.0.0.1"
+CONFIG = RtpConfig(report_s=0.1, inactivity_s=0.25)
+
+
+class Peer:
+    """Two sockets of another party."""
+
+    def __init__(self) -> None:
+        self.rtp, self.rtcp = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        for sock in (self.rtp, self.rtcp):
+            sock.bind((HOST, 0))
+            sock.setblocking(False)
+        self.port: int = self.rtp.getsockname()[1]
+        self.rtcp_port: int = self.rtcp.getsockname()[1]
+        self.sender = Sender()
+
+    def agreed(self, *, mux: bool = False, port: int | None = None, codec: Codec = PCMU) -> Negotiated:
+        remote = AudioMedia(HOST, port or self.port, codecs=CODECS, rtcp_port=self.rtcp_port, rtcp_mux=mux)
+        return Negotiated(0, remote, remote, codec, CODECS, EVENTS, Direction.SENDRECV, None, None, 20)
+
+    def send(self, endpoint: RtpEndpoint, data: bytes, *, control: bool = False) -> None:
+        sock, port = (self.rtcp, endpoint.port + 1) if control else (self.rtp, endpoint.port)
+        sock.sendto(data, (HOST, port))
+
+    def close(self) -> None:
+        self.rtp.close()
+        self.rtcp.close()
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    made = Peer()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ports() -> PortPool:
+    return PortPool(41_000, 41_999)
+
+
+Open = Callable[..., Awaitable[RtpEndpoint]]
+
+
+@pytest.fixture
+async def opened(ports: PortPool) -> AsyncIterator[Open]:
+    endpoints: list[RtpEndpoint] = []
+
+    async def make(**options: object) -> RtpEndpoint:
+        endpoints.append(await RtpEndpoint.open(HOST, ports, CONFIG, **options))  # type: ignore[arg-type]
+        return endpoints[-1]
+
+    yield make
+    for endpoint in endpoints:
+        await endpoint.close()
+    assert ports.taken == 0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def arrived(sock: socket.socket, wanted: Callable[[bytes], bool] = bool) -> bytes:
+    """The first datagram that is wanted."""
+    async with asyncio.timeout(5):
+        while True:
+            data = await asyncio.get_running_loop().sock_recv(sock, 2048)
+            if wanted(data):
+                return data
+
+
+async def test_packets_reach_the_leg(peer: Peer, opened: Open) -> None:
+    leg, endpoint = FakeLeg(), await opened()
+    endpoint.attach(leg)
+    endpoint.update(peer.agreed())
+    for packet in peer.sender.packets(20):
+        peer.send(endpoint, packet.data)
+    await until(lambda: len(leg.frames) >= 20)
+    assert [frame.pts for frame in leg.frames[:20]] == list(range(0, 3200, 160))
+    assert endpoint.stats.received == 20
+
+
+async def test_packets_wait_for_leg_and_agreement(peer: Peer, opened: Open) -> None:
+    leg, endpoint = FakeLeg(), await opened()
+    endpoint.update(peer.agreed())
+    peer.send(endpoint, peer.sender.packet().data)
+    await asyncio.sleep(0.02)
+    endpoint.attach(leg)
+    await until(lambda: len(leg.frames) == 1)
+
+
+async def test_what_waits_behind_a_gap_comes_without_another_packet(peer: Peer, opened: Open) -> None:
+    leg, endpoint = FakeLeg(), await opened()
+    endpoint.attach(leg)
+    endpoint.update(peer.agreed())
+    packets = peer.sender.packets(3)
+    peer.send(endpoint, packets[0].data)
+    peer.send(endpoint, packets[2].data)
+    await until(lambda: len(leg.frames) >= 2)
+    assert leg.frames[1].samples.size == 320
+    assert endpoint.stats.lost == 1
+
+
+async def test_silence_is_heard_where_nothing_is_sent(peer: Peer, opened: Open) -> None:
+    leg, endpoint = FakeLeg(), await opened()
+    endpoint.attach(leg)
+    endpoint.update(peer.agreed())
+    peer.send(endpoint, peer.sender.packet().data)
+    await until(lambda: sum(frame.samples.size for frame in leg.frames) >= 160 + 1600)
+
+
+async def test_keys_and_goodbye_reach_their_callbacks(peer: Peer, opened: Open) -> None:
+    keys: list[DtmfEvent] = []
+    byes: list[Bye] = []
+    endpoint = await opened()
+    endpoint.attach(FakeLeg(), keys.append, byes.append)
+    endpoint.update(peer.agreed())
+    for packet in [*peer.sender.packets(2), *press(peer.sender, "7", 2)]:
+        peer.send(endpoint, packet.data)
+    await until(lambda: len(keys) == 1)
+    assert keys[0].digit == "7"
+    peer.send(endpoint, encode_compound([ReceiverReport(7), Goodbye((7,))]), control=True)
+    await until(lambda: byes == [Bye()])
+
+
+async def test_reports_go_to_the_peers_rtcp_port(peer: Peer, opened: Open) -> None:
+    endpoint = await opened()
+    endpoint.attach(FakeLeg())
+    endpoint.update(peer.agreed())
+    peer.send(endpoint, peer.sender.packet().data)
+    data = await arrived(peer.rtcp, lambda data: len(data) > 40)
+    packets, error = parse_compound(data)
+    assert error is None
+    assert isinstance(packets[0], ReceiverReport)
+    assert packets[0].blocks[0].ssrc == 7
+
+
+async def test_with_rtcp_mux_reports_go_to_the_rtp_port(peer: Peer, opened: Open) -> None:
+    endpoint = await opened()
+    endpoint.attach(FakeLeg())
+    endpoint.update(peer.agreed(mux=True))
+    packets, _ = parse_compound(await arrived(peer.rtp))
+    assert isinstance(packets[0], ReceiverReport)
+
+
+async def test_a_peer_elsewhere_is_answered_where_it_is(peer: Peer, opened: Open) -> None:
+    endpoint = await opened()
+    endpoint.attach(FakeLeg())
+    endpoint.update(peer.agreed(port=9, mux=True))
+    for packet in peer.sender.packets(3):
+        peer.send(endpoint, packet.data)
+    await until(lambda: endpoint.stats.received == 3)
+    endpoint.send_audio(np.zeros(160, np.int16))
+    await arrived(peer.rtp, lambda data: data[1] & 0x7F == 0)
+
+
+async def test_audio_is_sent_in_real_time_and_reported(peer: Peer, opened: Open) -> None:
+    endpoint = await opened()
+    with pytest.raises(LocalProtocolError):
+        endpoint.send_audio(np.zeros(160, np.int16))
+    endpoint.attach(FakeLeg())
+    endpoint.update(peer.agreed())
+    assert endpoint.speaker().rate_hz == 8000
+    began = asyncio.get_running_loop().time()
+    endpoint.send_audio(np.zeros(8 * 200, np.int16))
+    packets = [RtpPacket.parse(await arrived(peer.rtp)) for _ in range(10)]
+    assert asyncio.get_running_loop().time() - began >= 0.17
+    assert [packet.sequence for packet in packets] == [(packets[0].sequence + index) % 65536 for index in range(10)]
+    data = await arrived(peer.rtcp, lambda data: data[1] == 200)
+    report = parse_compound(data)[0][0]
+    assert isinstance(report, SenderReport)
+    assert (report.ssrc, report.octets) == (packets[0].ssrc, 160 * report.packets)
+    endpoint.update(peer.agreed(codec=PCMA))
+    endpoint.send_audio(np.zeros(160, np.int16))
+    assert RtpPacket.parse(await arrived(peer.rtp)).payload_type == 8
+    endpoint.send_audio(np.zeros(80_000, np.int16))
+    endpoint.speaker().stop()
+
+
+async def test_srtp_both_ways_and_its_state_outlives_a_new_agreement(peer: Peer, opened: Open) -> None:
+    theirs, ours = (
+        Crypto(1, "AES_CM_128_HMAC_SHA1_80", bytes(30)),
+        Crypto(1, "AES_CM_128_HMAC_SHA1_80", bytes(range(30))),
+    )
+    agreed = replace(peer.agreed(), remote_crypto=theirs, local_crypto=ours)
+    leg, endpoint = FakeLeg(), await opened()
+    endpoint.attach(leg)
+    endpoint.update(agreed)
+    seal, unseal = SrtpSender(theirs), SrtpReceiver(ours)
+    first = seal.seal(peer.sender.packet().data)
+    peer.send(endpoint, first)
+    await until(lambda: len(leg.frames) == 1)
+    endpoint.update(replace(agreed))
+    peer.send(endpoint, first)
+    peer.send(endpoint, peer.sender.packet().data)
+    await until(lambda: (endpoint.stats.replayed, endpoint.stats.unauthentic) == (1, 1))
+    endpoint.send_audio(np.zeros(160, np.int16))
+    assert len(RtpPacket.parse(unseal.open(await arrived(peer.rtp))).payload) == 160
+    packets, error = parse_compound(unseal.open_rtcp(await arrived(peer.rtcp)))
+    assert error is None
+    assert packets
+
+
+async def test_a_hold_is_not_heard_and_no_inactivity(peer: Peer, opened: Open) -> None:
+    silent: list[bool] = []
+    leg = FakeLeg()
+    endpoint = await opened(on_inactive=lambda: silent.append(True))
+    endpoint.pause()
+    endpoint.attach(leg)
+    endpoint.update(peer.agreed())
+    peer.send(endpoint, peer.sender.packet().data)
+    await until(lambda: endpoint.stats.received == 1)
+    await asyncio.sleep(0.5)
+    assert not leg.frames
+    assert not silent
+    endpoint.resume()
+    peer.send(endpoint, peer.sender.packet().data)
+    await until(lambda: bool(leg.frames))
+    assert leg.frames[0].pts == 160
+    await until(lambda: silent == [True])
+    await asyncio.sleep(0.3)
+    assert silent == [True]
+
+
+async def test_closing_hands_on_what_waits_and_says_goodbye(peer: Peer, ports: PortPool) -> None:
+    leg, endpoint = FakeLeg(), await RtpEndpoint.open(HOST, ports)
+    endpoint.attach(leg)
+    endpoint.update(peer.agreed())
+    packets = peer.sender.packets(3)
+    peer.send(endpoint, packets[0].data)
+    await until(lambda: len(leg.frames) == 1)
+    peer.send(endpoint, packets[2].data)
+    await until(lambda: endpoint.stats.received == 2)
+    await endpoint.close()
+    await endpoint.close()
+    assert len(leg.frames) == 2
+    assert (leg.stats.packets, leg.stats.lost) == (2, 1)
+    packets_, _ = parse_compound(await arrived(peer.rtcp))
+    assert isinstance(packets_[-1], Goodbye)
+    assert ports.taken == 0
+
+
+async def test_an_endpoint_that_never_ran_gives_its_ports_back(ports: PortPool) -> None:
+    endpoint = await RtpEndpoint.open(HOST, ports)
+    assert ports.taken == 1
+    assert endpoint.stats.received == 0
+    await endpoint.close()
+    assert ports.taken == 0
+
+
+async def test_no_free_port_is_told() -> None:
+    pool = PortPool(42_000, 42_001)
+    endpoint = await RtpEndpoint.open(HOST, pool)
+    with pytest.raises(NoFreePort):
+        await RtpEndpoint.open(HOST, pool)
+    await endpoint.close()
+
+
+async def test_the_reader_serves_all_sockets_and_leaves_nothing_behind(peer: Peer, opened: Open) -> None:
+    legs = [FakeLeg() for _ in range(20)]
+    endpoints = [await opened() for _ in legs]
+    for endpoint, leg in zip(endpoints, legs, strict=True):
+        endpoint.attach(leg)
+        endpoint.update(peer.agreed())
+    for packet in peer.sender.packets(10):
+        for endpoint in endpoints:
+            peer.send(endpoint, packet.data)
+    await until(lambda: all(len(leg.frames) >= 10 for leg in legs))
+    assert all([frame.pts for frame in leg.frames[:10]] == list(range(0, 1600, 160)) for leg in legs)
+    for endpoint in endpoints:
+        await endpoint.close()
+    reader = SocketReader.of(asyncio.get_running_loop())
+    assert not reader._selector.get_map()
+    assert not reader._watched

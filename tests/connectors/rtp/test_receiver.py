@@ -1,0 +1,279 @@
+"""Whose packets are heard, and what is reported to the peer."""
+
+from dataclasses import replace
+
+import pytest
+
+from connectors.rtp.events import Bye
+from connectors.rtp.packet import RtpPacket
+from connectors.rtp.receiver import RtpReceiver
+from connectors.rtp.rtcp import (
+    Goodbye,
+    ReceiverReport,
+    ReportBlock,
+    SenderReport,
+    SourceDescription,
+    encode_compound,
+    parse_compound,
+)
+from tests.connectors.rtp.network import CODECS, PCMU, PEER, START, Arrival, Sender, damage, play
+
+ELSEWHERE = ("198.51.100.7", 31000)
+THIRD = ("203.0.113.9", 5004)
+
+
+def moved(packets: list[Arrival], address: tuple[str, int]) -> list[Arrival]:
+    return [replace(packet, address=address) for packet in packets]
+
+
+def test_the_signalled_address_is_believed_at_once() -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    heard = play(core, Sender().packets(1))
+    assert len(heard.audio) == 1
+    assert core.peer == PEER
+
+
+def test_a_peer_behind_nat_is_found_by_its_packets_and_loses_none() -> None:
+    core = RtpReceiver(CODECS, signalled=("10.0.0.5", 4000))
+    heard = play(core, Sender().packets(10))
+    assert len(heard.audio) == 10
+    assert heard.longest_wait_s <= 0.041
+    assert core.peer == PEER
+    assert core.stats.foreign == 0
+
+
+def test_without_symmetric_rtp_only_the_signalled_address_is_heard() -> None:
+    core = RtpReceiver(CODECS, signalled=("10.0.0.5", 4000), symmetric=False)
+    assert not play(core, Sender().packets(10)).audio
+    assert core.stats.foreign == 10
+    assert core.peer is None
+
+
+def test_nobody_takes_over_from_a_peer_that_sends() -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    sent = Sender().packets(100)
+    attack = moved(Sender(ssrc=666, at=START + 0.005).packets(100), ELSEWHERE)
+    heard = play(core, sorted([*sent, *attack], key=lambda packet: packet.at))
+    assert core.peer == PEER
+    assert len(heard.audio) == 100
+    assert core.stats.foreign == 100
+    assert core.stats.ssrc_changes == 0
+
+
+def test_nobody_takes_over_by_the_peers_ssrc() -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    sent = Sender().packets(100)
+    attack = moved([replace(packet, at=packet.at - 0.001) for packet in sent[2:]], ELSEWHERE)
+    play(core, sorted([*sent, *attack], key=lambda packet: packet.at))
+    assert (core.peer, core.stats.foreign, core.stats.duplicate) == (PEER, 98, 0)
+
+
+def test_a_peer_whose_nat_binding_moved_is_found_again() -> None:
+    core = RtpReceiver(CODECS, signalled=("10.0.0.5", 4000))
+    sender = Sender()
+    sent = sender.packets(50)
+    sender.at += 1.5
+    sender.timestamp += 12_000
+    sent += moved(sender.packets(50), ELSEWHERE)
+    heard = play(core, sent)
+    assert core.peer == ELSEWHERE
+    assert len(heard.audio) == 100
+    assert (core.stats.lost, core.stats.ssrc_changes) == (0, 0)
+
+
+def test_a_new_agreement_moves_the_peer_at_once() -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    sender = Sender()
+    play(core, sender.packets(50))
+    core.update(CODECS, THIRD, None)
+    assert core.peer is None
+    heard = play(core, moved(sender.packets(50), THIRD))
+    assert core.peer == THIRD
+    assert len(heard.audio) == 50
+    assert core.stats.ssrc_changes == 0
+
+
+def test_the_new_address_wins_although_the_old_one_still_sends() -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    old = Sender()
+    play(core, old.packets(50))
+    core.update(CODECS, THIRD, None)
+    new = Sender(ssrc=99, at=old.at + 0.21)
+    rest = [*old.packets(40), *moved(new.packets(50), THIRD)]
+    play(core, sorted(rest, key=lambda packet: packet.at))
+    assert core.peer == THIRD
+    assert core._stream.ssrc == 99
+
+
+def test_the_same_agreement_changes_nothing() -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    sender = Sender()
+    play(core, sender.packets(10))
+    core.update(CODECS, PEER, None)
+    assert core.peer == PEER
+    assert len(play(core, sender.packets(10)).audio) == 10
+
+
+def test_payload_types_that_were_not_agreed_on_do_not_make_a_peer() -> None:
+    core = RtpReceiver([PCMU])
+    assert not play(core, Sender(codec=CODECS[1]).packets(5)).audio
+    assert core.peer is None
+    assert core.stats.foreign == 5
+
+
+def test_payload_types_that_were_not_agreed_on_are_counted_within_a_stream() -> None:
+    core = RtpReceiver([PCMU])
+    sender = Sender()
+    sent = [*sender.packets(10), sender.packet(payload_type=77), *sender.packets(10)]
+    heard = play(core, sent)
+    assert len(heard.audio) == 20
+    assert heard.audio[10].pts == 11 * 160
+    assert (core.stats.received, core.stats.lost, core.stats.unknown_payload) == (21, 0, 1)
+
+
+def test_extensions_padding_and_contributors_are_put_aside() -> None:
+    core = RtpReceiver(CODECS)
+    sent = Sender().packets(10)
+    changed = []
+    for index, arrival in enumerate(sent):
+        packet = replace(RtpPacket.parse(arrival.data), csrc=(5, 6) * (index % 2), padding=4 * (index % 3))
+        changed.append(replace(arrival, data=packet.encode()))
+    heard = play(core, changed)
+    assert [event.payload for event in heard.audio] == [arrival.data[12:] for arrival in sent]
+    assert [event.pts for event in heard.audio] == list(range(0, 1600, 160))
+
+
+def test_empty_packets_keep_a_binding_open_and_are_no_audio() -> None:
+    core = RtpReceiver(CODECS)
+    sender = Sender()
+    sent = [*sender.packets(10), sender.packet(b""), *sender.packets(10)]
+    assert len(play(core, sent).audio) == 20
+    assert core.stats.lost == 0
+
+
+def test_what_is_no_rtp_is_counted() -> None:
+    core = RtpReceiver(CODECS)
+    play(core, [Arrival(START, b""), Arrival(START, b"hello"), Arrival(START, bytes(40))])
+    assert core.stats.malformed == 3
+
+
+# RTCP
+
+
+def test_a_report_tells_what_was_received() -> None:
+    core = RtpReceiver(CODECS, ssrc=4711, cname="leg@example")
+    sent = Sender(sequence=65_500).packets(200)
+    done = damage(sent, loss=0.1)
+    play(core, done.delivered, until=sent[-1].at + 0.2)
+    sender_report = SenderReport(7, 0x1122334455667788, 0, 200, 32_000)
+    core.receive_rtcp(encode_compound([sender_report]), PEER, sent[-1].at + 0.5)
+    packets, error = parse_compound(core.report(sent[-1].at + 2.5))
+    assert error is None
+    report, description = packets
+    assert isinstance(report, ReceiverReport)
+    assert (report.ssrc, description) == (4711, SourceDescription(((4711, ((1, b"leg@example"),)),)))
+    (block,) = report.blocks
+    assert block.ssrc == 7
+    assert block.lost == done.lost
+    assert block.fraction_lost == 256 * done.lost // 200
+    assert block.highest_sequence & 0xFFFF == (65_500 + 199) & 0xFFFF
+    assert (block.highest_sequence - 65_500) % 0x10000 == 199
+    assert block.last_sr == 0x33445566
+    assert block.delay_since_sr == 2 * 65_536
+
+
+def test_the_fraction_lost_is_that_since_the_last_report() -> None:
+    core = RtpReceiver(CODECS)
+    sender = Sender()
+    sent = sender.packets(100)
+    play(core, sent[:50] + sent[60:])
+    assert _block(core, sender.at).fraction_lost == 256 * 10 // 100
+    play(core, sender.packets(100))
+    block = _block(core, sender.at)
+    assert (block.fraction_lost, block.lost) == (0, 10)
+
+
+def test_duplicates_make_the_loss_negative() -> None:
+    core = RtpReceiver(CODECS)
+    sent = Sender().packets(100)
+    play(core, [packet for packet in sent for _ in range(2)])
+    assert _block(core, sent[-1].at).lost == -100
+
+
+def test_a_report_on_a_new_source_begins_anew() -> None:
+    core = RtpReceiver(CODECS)
+    sent = Sender().packets(100)
+    play(core, sent[:50] + sent[60:])
+    play(core, Sender(ssrc=8, at=sent[-1].at + 0.02).packets(50))
+    block = _block(core, sent[-1].at + 2)
+    assert (block.ssrc, block.lost, block.fraction_lost) == (8, 0, 0)
+
+
+def test_without_packets_the_report_is_empty() -> None:
+    packets, _ = parse_compound(RtpReceiver(CODECS).report(START))
+    assert isinstance(packets[0], ReceiverReport)
+    assert packets[0].blocks == ()
+
+
+def test_the_round_trip_is_measured_by_our_own_reports() -> None:
+    core = RtpReceiver(CODECS, ssrc=5)
+    play(core, Sender().packets(5))
+    packets, _ = parse_compound(core.report(START + 1, (1, 2, 3)))
+    report = packets[0]
+    assert isinstance(report, SenderReport)
+    assert (report.rtp_timestamp, report.packets, report.octets) == (1, 2, 3)
+    answer = ReceiverReport(7, (ReportBlock(5, last_sr=report.ntp >> 16 & 0xFFFFFFFF, delay_since_sr=32_768),))
+    core.receive_rtcp(encode_compound([answer]), PEER, START + 1.65)
+    assert core.stats.rtt_ms == pytest.approx(150, abs=0.1)
+
+
+def test_bye_is_told_once_and_another_source_is_heard_at_once() -> None:
+    core = RtpReceiver(CODECS)
+    sender = Sender()
+    play(core, sender.packets(10))
+    bye = encode_compound([ReceiverReport(7), Goodbye((7,), b"moved")])
+    core.receive_rtcp(bye, PEER, sender.at)
+    core.receive_rtcp(bye, PEER, sender.at)
+    assert core.take(sender.at) == [Bye("moved")]
+    heard = play(core, Sender(ssrc=8, at=sender.at).packets(1))
+    assert len(heard.audio) == 1
+
+
+def test_bye_of_another_source_or_host_means_nothing() -> None:
+    core = RtpReceiver(CODECS)
+    play(core, Sender().packets(10))
+    core.receive_rtcp(encode_compound([Goodbye((8,))]), PEER, START + 1)
+    core.receive_rtcp(encode_compound([Goodbye((7,))]), THIRD, START + 1)
+    assert not any(isinstance(event, Bye) for event in core.take(START + 0.21))
+    assert core.stats.foreign == 1
+
+
+def test_rtcp_on_the_rtp_port_is_read() -> None:
+    core = RtpReceiver(CODECS)
+    sender = Sender()
+    play(core, sender.packets(10))
+    core.receive(encode_compound([ReceiverReport(7), Goodbye((7,))]), PEER, sender.at)
+    assert core.take(sender.at) == [Bye()]
+    assert (core.stats.rtcp, core.stats.malformed) == (1, 0)
+    assert core.rtcp_peer == PEER
+
+
+def test_malformed_rtcp_is_counted() -> None:
+    core = RtpReceiver(CODECS)
+    core.receive_rtcp(b"\x80\xc9\x00\x10", PEER, START)
+    assert (core.stats.rtcp, core.stats.malformed_rtcp) == (1, 1)
+
+
+def test_what_waits_at_the_end_is_heard() -> None:
+    core = RtpReceiver(CODECS)
+    sent = Sender().packets(10)
+    heard = play(core, sent[:8] + sent[9:])
+    assert len(heard.audio) == 8
+    assert len(core.finish(sent[-1].at)) == 1
+    assert (core.stats.received, core.stats.lost) == (9, 1)
+
+
+def _block(core: RtpReceiver, now: float) -> ReportBlock:
+    packets, _ = parse_compound(core.report(now))
+    assert isinstance(packets[0], ReceiverReport)
+    return packets[0].blocks[0]

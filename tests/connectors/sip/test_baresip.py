@@ -1,0 +1,130 @@
+"""Calls by baresip, a telephone that is not ours: every codec, SRTP, TCP and TLS; it hangs up when its file is over."""
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import subprocess
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from connectors.sip import SipConfig
+from tests.connectors.sip.stage import Stage, changed, stage
+from tests.pipeline.scripted import script, words
+from tests.services.missing import missing
+
+MODULES = ("g711", "g722", "opus", "aufile", "srtp")
+RATES = {"PCMU/8000/1": (8_000, 1), "PCMA/8000/1": (8_000, 1), "G722/16000/1": (16_000, 1), "opus/48000/2": (48_000, 2)}
+SAID_S = 1.5
+
+
+@pytest.fixture(scope="module")
+def baresip() -> str:
+    path = shutil.which("baresip")
+    if path is None:
+        missing("baresip is not installed: apt-get install baresip-core")
+    return path
+
+
+@pytest.fixture(scope="module")
+def address() -> str:
+    """Of a network interface of this machine: baresip does not use the loopback one."""
+    for word in subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=False).stdout.split():
+        with contextlib.suppress(OSError):
+            socket.inet_pton(socket.AF_INET, word)
+            return word
+    missing("this machine has no network interface with an IPv4 address")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory, address: str) -> tuple[str, str]:
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={address}"]
+    subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return cert, key
+
+
+def modules_folder() -> Path:
+    return next(path.parent for path in Path("/usr/lib").glob("**/baresip/modules/g711.so"))
+
+
+def configure(folder: Path, codec: str, encryption: str, address: str) -> None:
+    rate, channels = RATES[codec]
+    tone = np.sin(np.arange(round(SAID_S * rate)) * 2 * np.pi * 440 / rate) * 8_000
+    with wave.open(str(folder / "said.wav"), "wb") as said:
+        said.setnchannels(channels)
+        said.setsampwidth(2)
+        said.setframerate(rate)
+        said.writeframes(np.repeat(tone.astype("<i2"), channels).tobytes())
+    lines = ["poll_method epoll", "sip_verify_server no", f"module_path {modules_folder()}"]
+    lines += [f"audio_source aufile,{folder}/said.wav", f"audio_player aufile,{folder}/heard.wav"]
+    lines += [f"module {name}.so" for name in MODULES]
+    lines += ["module_tmp account.so", "module_app menu.so"]
+    (folder / "config").write_text("\n".join(lines) + "\n")
+    (folder / "accounts").write_text(f"<sip:test@{address}>;regint=0;audio_codecs={codec}{encryption}\n")
+    (folder / "contacts").write_text("")
+
+
+async def call(baresip: str, server: Stage, folder: Path, transport: str) -> None:
+    host, port = server.connector.addresses[transport]
+    to = f"sip:line@{host}:{port};transport={transport.lower()}"
+    process = await asyncio.create_subprocess_exec(
+        *(baresip, "-f", str(folder), "-e", f"/dial {to}", "-t", "10"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        await server.ended()
+    except TimeoutError:
+        process.kill()
+        said, _ = await process.communicate()
+        pytest.fail(said.decode(errors="replace"))
+    process.kill()
+    await process.communicate()
+
+
+def listening(address: str, transport: str, certificate: tuple[str, str]) -> SipConfig:
+    listen: dict[str, str | None] = {"udp": None, "tcp": None, transport.lower(): f"{address}:0"}
+    return changed(tls_cert=certificate[0], tls_key=certificate[1], **listen)
+
+
+@pytest.mark.parametrize(
+    ("codec", "transport", "encryption"),
+    [
+        ("PCMU/8000/1", "UDP", ""),
+        ("PCMA/8000/1", "UDP", ""),
+        ("G722/16000/1", "UDP", ""),
+        ("opus/48000/2", "UDP", ""),
+        ("PCMU/8000/1", "TCP", ""),
+        ("PCMA/8000/1", "TLS", ";mediaenc=srtp-mand"),
+        ("PCMU/8000/1", "UDP", ";mediaenc=srtp"),
+    ],
+)
+async def test_call_is_heard_to_its_last_word(
+    baresip: str,
+    address: str,
+    certificate: tuple[str, str],
+    tmp_path: Path,
+    codec: str,
+    transport: str,
+    encryption: str,
+) -> None:
+    configure(tmp_path, codec, encryption, address)
+    said = script(words("one two three four"))
+    async with stage(listening(address, transport, certificate), said) as server:
+        await call(baresip, server, tmp_path, transport)
+        (end,) = await server.ended()
+        assert end.reason == "completed"
+        assert end.statistics is not None
+        assert end.statistics.packets >= SAID_S * 50 - 5
+        assert end.statistics.lost == 0
+        heard = server.recognizer.running[0].audio()
+        assert np.abs(heard).max() > 0.1
+        spectrum = np.abs(np.fft.rfft(heard[8_000:16_000]))
+        assert abs(int(spectrum.argmax()) * 2 - 440) <= 4  # the tone itself, so the codec was the right one
+        assert "".join(one.transcript for one in server.finals()) == "one two three four"

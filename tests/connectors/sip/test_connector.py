@@ -1,0 +1,361 @@
+"""The whole connector on loopback: SIP and RTP sockets, the real pipeline, a scripted recogniser."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from connectors.rtp.config import RtpConfig
+from connectors.rtp.dtmf import EventPayload
+from connectors.sdp import parse
+from connectors.sip import Credential, SipConfig, SipUnavailable
+from connectors.sip.digest import DigestClient
+from connectors.sip.transaction import TimerValues
+from pipeline.call import PipelineConfig
+from sinks.record import CallAction, SpeakerRole
+from tests.connectors.sip.peers import Caller
+from tests.connectors.sip.stage import LOOPBACK, Phone, Stage, changed, stage
+from tests.pipeline.scripted import script, words
+
+START, UPDATE, HOLD, RESUME, END = (
+    CallAction.START,
+    CallAction.UPDATE,
+    CallAction.HOLD,
+    CallAction.RESUME,
+    CallAction.END,
+)
+QUICK = TimerValues(t1=0.02, t2=0.08, t4=0.1)
+
+
+@asynccontextmanager
+async def phone_at(server: Stage) -> AsyncIterator[Phone]:
+    phone = await Phone.open(server.address)
+    try:
+        yield phone
+    finally:
+        phone.close()
+
+
+async def hang_up(phone: Phone, caller: Caller) -> None:
+    assert (await phone.ask(caller.request("BYE"))).status == 200
+
+
+async def test_call_is_transcribed_and_its_last_word_comes_before_its_end() -> None:
+    said = script(words("the last word is kept"))
+    config = changed(metadata_headers=("User-to-User", "X-*"))
+    async with stage(config, said) as server, phone_at(server) as phone:
+        caller = phone.caller()
+        answer = await phone.call(
+            caller,
+            From=f"<sip:+15550100@example.com>;tag={caller.tag}",
+            To="<sip:+15550199@example.com>",
+            User_to_User="00abcd;encoding=hex",
+            X_Queue="billing",
+            Subject="not wanted",
+        )
+        (_, line), *_ = answer.audio
+        await phone.talk(line.port, seconds=1.6)
+        bye = caller.request("BYE", From=f"<sip:+15550100@example.com>;tag={caller.tag}")
+        assert (await phone.ask(bye)).status == 200
+        (end,) = await server.ended()
+        assert server.actions() == [START, UPDATE, END]
+        assert (end.reason, end.connector, end.from_, end.to) == ("completed", "sip", "+15550100", "+15550199")
+        assert end.metadata == {
+            "Call-ID": caller.call_id,
+            "User-to-User": "00abcd;encoding=hex",
+            "X-Queue": "billing",
+        }
+        assert end.call_id == caller.call_id
+        assert end.statistics is not None
+        assert (end.statistics.packets, end.statistics.lost) == (80, 0)
+        assert [(leg.leg, leg.speaker_role) for leg in end.legs] == [("caller", SpeakerRole.CUSTOMER)]
+        assert " ".join(one.transcript for one in server.finals()).split() == ["the", "last", "word", "is", "kept"]
+        assert server.records[-1] is end
+
+
+async def test_role_of_the_caller_is_configurable() -> None:
+    async with stage(changed(role="agent")) as server, phone_at(server) as phone:
+        caller = phone.caller()
+        await phone.call(caller)
+        await hang_up(phone, caller)
+        (end,) = await server.ended()
+        assert end.legs[0].speaker_role is SpeakerRole.AGENT
+
+
+@pytest.mark.parametrize("how", ["sendonly", "inactive", "0.0.0.0"])
+async def test_hold_and_resume(how: str) -> None:
+    async with stage() as server, phone_at(server) as phone:
+        caller = phone.caller()
+        port = (await phone.call(caller)).audio[0][1].port
+        offer = phone.offer(address=how) if how == "0.0.0.0" else phone.offer(how)
+        held = await phone.call(caller, offer)
+        assert not held.audio[0][1].direction.sends
+        assert server.actions() == [START, UPDATE, HOLD]
+        heard = server.recognizer.running[0]
+        await phone.talk(port, 0.3)
+        assert heard.pushed == 0
+        resumed = await phone.call(caller, phone.offer())
+        assert resumed.audio[0][1].port == port
+        assert server.actions() == [START, UPDATE, HOLD, RESUME]
+        await phone.talk(port, 0.5)
+        await server.until(lambda: heard.pushed > 0)
+        await hang_up(phone, caller)
+        await server.ended()
+
+
+async def test_peer_that_only_ever_sends_is_not_on_hold() -> None:
+    async with stage() as server, phone_at(server) as phone:
+        caller = phone.caller()
+        port = (await phone.call(caller, phone.offer("sendonly"))).audio[0][1].port
+        await phone.talk(port, 0.5)
+        await server.until(lambda: server.recognizer.running[0].pushed > 0)
+        assert HOLD not in server.actions()
+        await phone.call(caller, phone.offer("inactive"))
+        assert server.actions()[-1] is HOLD
+
+
+async def test_late_offer_is_ours_and_the_answer_comes_with_the_ack() -> None:
+    async with stage() as server, phone_at(server) as phone:
+        caller = phone.caller()
+        invite = caller.request("INVITE")
+        ok = await phone.ask(invite)
+        caller.learn(ok)
+        offer = parse(ok.body)
+        assert {codec.name for codec in offer.audio[0][1].codecs} >= {"PCMU", "PCMA", "G722", "TELEPHONE-EVENT"}
+        phone.put(caller.ack(invite, phone.offer(codecs="0")))
+        await phone.talk(offer.audio[0][1].port, 0.5)
+        await server.until(lambda: server.recognizer.running[0].pushed > 0)
+        await hang_up(phone, caller)
+        await server.ended()
+
+
+async def test_late_answer_without_a_common_codec_ends_the_call() -> None:
+    async with stage() as server, phone_at(server) as phone:
+        caller = phone.caller()
+        invite = caller.request("INVITE")
+        caller.learn(await phone.ask(invite))
+        phone.put(caller.ack(invite, phone.offer(codecs="18")))
+        await phone.hear_request("BYE")
+        (end,) = await server.ended()
+        assert end.reason == "no common codec"
+
+
+async def test_no_common_codec_is_refused_with_a_warning_and_no_call_began() -> None:
+    async with stage() as server, phone_at(server) as phone:
+        answer = await phone.ask(phone.caller().request("INVITE", phone.offer(codecs="18")))
+        assert answer.status == 488
+        assert (answer.headers.get("Warning") or "").startswith("305 ")
+        assert server.records == []
+
+
+async def test_refused_reinvite_leaves_the_media_running() -> None:
+    async with stage() as server, phone_at(server) as phone:
+        caller = phone.caller()
+        port = (await phone.call(caller)).audio[0][1].port
+        assert (await phone.ask(caller.request("INVITE", phone.offer(codecs="18")))).status == 488
+        await phone.talk(port, 0.5)
+        await server.until(lambda: server.recognizer.running[0].pushed > 0)
+
+
+@pytest.mark.parametrize("body", [b"v=1\r\n", b"\x00\xff", b"m=audio x RTP/AVP 0\r\n"])
+async def test_body_that_is_no_description_is_refused(body: bytes) -> None:
+    async with stage() as server, phone_at(server) as phone:
+        assert (await phone.ask(phone.caller().request("INVITE", body))).status == 400
+        assert server.records == []
+
+
+async def test_full_engine_refuses_with_retry_after_and_gives_its_ports_back() -> None:
+    config = changed(retry_after_s=9, rtp=RtpConfig(first_port=23_000, last_port=23_003))
+    async with stage(config, max_sessions=1) as server, phone_at(server) as phone:
+        first = phone.caller()
+        await phone.call(first)
+        for _ in range(3):
+            answer = await phone.ask(phone.caller().request("INVITE", phone.offer()))
+            assert (answer.status, answer.headers.get("Retry-After")) == (503, "9")
+        await hang_up(phone, first)
+        ends = await server.ended(4)
+        assert [end.reason for end in ends].count("refused") == 3
+        await phone.call(phone.caller())
+
+
+async def test_no_port_left_is_refused_with_retry_after() -> None:
+    config = changed(rtp=RtpConfig(first_port=23_010, last_port=23_011))
+    async with stage(config) as server, phone_at(server) as phone:
+        await phone.call(phone.caller())
+        answer = await phone.ask(phone.caller().request("INVITE", phone.offer()))
+        assert (answer.status, answer.headers.get("Retry-After")) == (503, "5")
+
+
+async def test_draining_pipeline_refuses_and_options_says_so() -> None:
+    async with stage() as server, phone_at(server) as phone:
+        assert (await phone.ask(phone.caller().request("OPTIONS"))).status == 200
+        await server.calls.drain(0)
+        assert (await phone.ask(phone.caller().request("INVITE", phone.offer()))).status == 503
+        assert (await phone.ask(phone.caller().request("OPTIONS"))).status == 503
+
+
+async def test_key_that_comes_by_rtp_and_by_info_is_one_key() -> None:
+    async with stage() as server, phone_at(server) as phone:
+        caller = phone.caller()
+        port = (await phone.call(caller)).audio[0][1].port
+        await phone.talk(port, 0.2)
+        for k in range(6):
+            payload = EventPayload(event=5, end=k >= 3, volume=10, duration=160 * min(k + 1, 4)).encode()
+            phone.say(port, payload, payload_type=101, timestamp=1_600)
+        await server.until(server.keys)
+        for body in (b"Signal=5\r\nDuration=160\r\n", b"Signal=7\r\nDuration=250\r\n"):
+            info = caller.request("INFO", body, content_type="application/dtmf-relay")
+            assert (await phone.ask(info)).status == 200
+        await hang_up(phone, caller)
+        await server.ended()
+        assert server.keys() == ["5", "7"]
+
+
+async def test_call_without_media_is_hung_up() -> None:
+    config = changed(rtp=RtpConfig(inactivity_s=0.2))
+    async with stage(config) as server, phone_at(server) as phone:
+        await phone.call(phone.caller())
+        await phone.hear_request("BYE")
+        (end,) = await server.ended()
+        assert end.reason == "no media"
+
+
+async def test_call_on_hold_needs_no_media() -> None:
+    config = changed(rtp=RtpConfig(inactivity_s=0.2))
+    async with stage(config) as server, phone_at(server) as phone:
+        await phone.call(phone.caller(), phone.offer("inactive"))
+        await asyncio.sleep(2.5)
+        assert END not in server.actions()
+
+
+async def test_call_that_the_pipeline_ends_gets_a_bye() -> None:
+    async with stage(pipeline=PipelineConfig(tick_ms=5, max_call_s=0.2)) as server, phone_at(server) as phone:
+        await phone.call(phone.caller())
+        await phone.hear_request("BYE")
+        (end,) = await server.ended()
+        assert end.reason == "longest duration reached"
+
+
+async def test_closing_server_hangs_up_and_waits_for_the_last_words() -> None:
+    async with stage(changed(), script(words("bye"))) as server, phone_at(server) as phone:
+        port = (await phone.call(phone.caller())).audio[0][1].port
+        await phone.talk(port, 0.5)
+        _, bye = await asyncio.gather(server.connector.close(), phone.hear_request("BYE"))
+        assert bye.method == "BYE"
+        (end,) = await server.ended()
+        assert end.reason == "server shutting down"
+        assert server.records[-1] is end
+        assert [one.transcript for one in server.finals()] == ["bye"]
+
+
+async def test_lost_ack_ends_the_call() -> None:
+    async with stage(timers=QUICK) as server, phone_at(server) as phone:
+        await phone.ask(phone.caller().request("INVITE", phone.offer()))
+        await phone.hear_request("BYE")
+        (end,) = await server.ended()
+        assert end.reason == "no ACK"
+
+
+async def test_two_dialogs_of_one_call_id_are_two_calls() -> None:
+    async with stage() as server, phone_at(server) as phone:
+        one, two = phone.caller(), phone.caller()
+        two.call_id = one.call_id
+        for caller in (one, two):
+            await phone.call(caller)
+        for caller in (one, two):
+            await hang_up(phone, caller)
+        ids = {end.call_id for end in await server.ended(2)}
+        assert len(ids) == 2
+        assert one.call_id in ids
+
+
+async def test_replaced_call_goes_on_as_the_same_one() -> None:
+    async with stage() as server, phone_at(server) as phone, phone_at(server) as other:
+        old, new = phone.caller(), other.caller()
+        port = (await phone.call(old)).audio[0][1].port
+        await phone.talk(port, 0.3)
+        replaces = f"{old.call_id};to-tag={old.to_tag};from-tag={old.tag}"
+        port = (await other.call(new, Replaces=replaces)).audio[0][1].port
+        await phone.hear_request("BYE")
+        heard = server.recognizer.running[0].pushed
+        await other.talk(port, 0.5)
+        await server.until(lambda: server.recognizer.running[0].pushed > heard)
+        assert END not in server.actions()
+        await hang_up(other, new)
+        (end,) = await server.ended()
+        assert end.call_id == old.call_id
+        assert [leg.leg for leg in end.legs] == ["caller"]
+        assert len(server.recognizer.opened) == 1
+
+
+async def test_second_audio_line_is_a_second_leg() -> None:
+    async with stage() as server, phone_at(server) as phone, phone_at(server) as other:
+        caller = phone.caller()
+        second = other.offer().split(b"t=0 0\r\n")[1]
+        ports = [line.port for _, line in (await phone.call(caller, phone.offer() + second)).audio]
+        await other.talk(ports[1], 0.5)
+        await server.until(lambda: server.recognizer.running[1].pushed > 0)
+        assert server.recognizer.running[0].pushed == 0
+        await phone.call(caller, phone.offer() + second.replace(b"m=audio %d" % other.rtp_port, b"m=audio 0"))
+        await server.until(lambda: len(server.recognizer.sessions) == 1)
+        assert END not in server.actions()
+        await hang_up(phone, caller)
+        (end,) = await server.ended()
+        assert [leg.leg for leg in end.legs] == ["caller", "caller-2"]
+
+
+async def test_early_cancel_begins_no_call_twice() -> None:
+    async with stage(changed(ring=True)) as server, phone_at(server) as phone:
+        caller = phone.caller()
+        invite = caller.request("INVITE", phone.offer(), Require="100rel")
+        phone.put(invite)
+        ringing = await phone.answer()
+        assert ringing.status == 180
+        phone.put(caller.request("CANCEL", cseq=1, branch=invite.via.branch))
+        statuses = {(await phone.answer()).status for _ in range(2)}
+        assert statuses == {200, 487}
+        (end,) = await server.ended()
+        assert end.reason == "cancelled"
+
+
+async def test_credentials_are_asked_for() -> None:
+    config = changed(credentials=(Credential(username="alice", password="secret"),))
+    async with stage(config) as server, phone_at(server) as phone:
+        caller = phone.caller()
+        invite = caller.request("INVITE", phone.offer())
+        challenge = await phone.ask(invite)
+        assert challenge.status == 401
+        phone.put(caller.request("ACK", cseq=1, branch=invite.via.branch))
+        _, value = DigestClient("alice", "secret").authorize(challenge, "INVITE", invite.uri)
+        await phone.call(caller, Authorization=value)
+        await hang_up(phone, caller)
+        await server.ended()
+
+
+async def test_stranger_gets_no_answer_at_all() -> None:
+    async with stage(changed(allow=("192.0.2.0/24",))) as server, phone_at(server) as phone:
+        phone.put(phone.caller().request("INVITE", phone.offer()))
+        await server.until(lambda: server.connector.stats.transport.strangers)
+        assert phone.messages.empty()
+        assert server.connector.stats.transport.received == 0
+    async with stage(changed(allow=("127.0.0.0/8",))) as server, phone_at(server) as phone:
+        assert (await phone.ask(phone.caller().request("OPTIONS"))).status == 200
+
+
+async def test_noise_is_counted_and_not_answered() -> None:
+    async with stage() as server, phone_at(server) as phone:
+        for noise in (b"\r\n\r\n", b"\x00", b"hello", b"INVITE sip:x SIP/2.0\r\n\r\n", b"\xff" * 2000):
+            phone._sip.sendto(noise)
+        assert (await phone.ask(phone.caller().request("OPTIONS"))).status == 200
+        stats = server.connector.stats.transport
+        assert (stats.keepalives, stats.malformed) == (2, 3)
+        assert phone.messages.empty()
+
+
+async def test_port_that_is_taken_is_named() -> None:
+    async with stage() as server:
+        other = Stage(server.calls, server.connector, server.recognizer)
+        taken = SipConfig(udp=f"{LOOPBACK}:{other.address[1]}", tcp=None)
+        with pytest.raises(SipUnavailable, match=r"udp = .*in use"):
+            await type(server.connector)(server.calls, taken).start()

@@ -1,0 +1,114 @@
+"""Runs a plan: lines that call one after the other, the server's records beside them, the report at the end."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from trunkline.loadtest.outcome import Caller, Outcome, Outcomes
+from trunkline.loadtest.plan import Plan
+from trunkline.loadtest.report import Report, Thresholds, make_report
+from trunkline.loadtest.sources import Source
+from trunkline.loadtest.tally import Tally
+
+RECORDS_WAIT_S = 15.0
+"""How long after a call its END may take to come."""
+
+BREATH_S = 0.5
+"""Between two calls of a line, and longer each time the server refuses."""
+
+MAX_BREATH_S = 5.0
+POLL_S = 0.1
+
+
+class LoadTest:
+    """One run. `on_change`: called when a figure has changed, for a display."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        caller: Caller,
+        tally: Tally,
+        source: Source | None,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.active = 0
+        self.outcomes = Outcomes()
+        self._plan, self._caller, self._tally, self._source = plan, caller, tally, source
+        self._on_change = on_change
+        self._began = 0.0
+        self._judging: set[asyncio.Task[None]] = set()
+
+    async def run(self, thresholds: Thresholds) -> Report:
+        """Returns when all calls are over and their records are there. Raises `ConfigError` where the server or its
+        records cannot be reached; a cancelled run hangs up at once."""
+        plan, caller, source = self._plan, self._caller, self._source
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(caller.close)
+            await caller.start()
+            if source is not None:
+                stack.push_async_callback(source.close)
+                await source.start()
+            loop = asyncio.get_running_loop()
+            self._began = loop.time()
+            async with asyncio.TaskGroup() as group:
+                for line in range(plan.calls):
+                    group.create_task(self._line(line))
+            seconds = loop.time() - self._began
+            if self._judging:
+                await asyncio.wait(self._judging)
+        return make_report(
+            self.outcomes.calls,
+            self._tally.totals,
+            thresholds,
+            kind=caller.kind,
+            setup=caller.setup,
+            records="not read" if source is None else source.title,
+            most_at_once=self.outcomes.most_at_once,
+            ramp_s=plan.calls / plan.rate,
+            seconds=seconds,
+        )
+
+    async def _line(self, line: int) -> None:
+        """Calls until the plan is over."""
+        breath, at = BREATH_S, self._plan.begins_at(line)
+        await asyncio.sleep(at)
+        while (play_s := self._plan.next_call_s(at)) is not None:
+            outcome = await self._call(at, play_s)
+            breath = BREATH_S if outcome.refused is None else min(2 * breath, MAX_BREATH_S)
+            await asyncio.sleep(breath)
+            at = asyncio.get_running_loop().time() - self._began
+
+    async def _call(self, at: float, play_s: float) -> Outcome:
+        key = self._caller.new_key()
+        self._tally.expect(key)
+        if self._source is not None:
+            self._source.follow(key)
+        self.active += 1
+        self.outcomes.most_at_once = max(self.outcomes.most_at_once, self.active)
+        try:
+            outcome = await self._caller.call(key, play_s)
+        finally:
+            self.active -= 1
+        outcome.placed_s = at
+        self.outcomes.calls.append(outcome)
+        self._on_change()
+        judging = asyncio.create_task(self._judge(outcome))
+        self._judging.add(judging)
+        judging.add_done_callback(self._judging.discard)
+        return outcome
+
+    async def _judge(self, outcome: Outcome) -> None:
+        """Wait for the call's END and add its records up."""
+        if self._source is not None:
+            if outcome.refused is None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RECORDS_WAIT_S):
+                        while not self._tally.has_ended(outcome.key):  # noqa: ASYNC110 - a state of another process
+                            await asyncio.sleep(POLL_S)
+            self._source.unfollow(outcome.key)
+        if outcome.refused is None:
+            self._tally.judge(outcome.key, outcome.packets, outcome.played_s)
+        else:
+            self._tally.forget(outcome.key)
+        self._on_change()
