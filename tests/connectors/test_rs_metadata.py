@@ -112,6 +112,8 @@ def test_extension_elements_are_kept_by_name() -> None:
     assert oracle.participants[1].name == "WIRELESS CALLER"
     avaya = parse_metadata(sample("audiocodes_avaya.xml"))
     assert avaya.sessions[0].extensions == {"AvayaUCID": "FA080019001038F725B3"}
+    twice = document("<x:wrap><x:a>first</x:a><x:b><x:a>second</x:a>text</x:b></x:wrap>")
+    assert twice.extensions == {"a": "first", "b": "text"}
 
 
 @pytest.mark.parametrize(
@@ -201,10 +203,12 @@ def test_updates_without_end_keep_the_newest_objects_in_bounded_memory() -> None
 
 def test_too_many_objects_and_long_texts_are_cut() -> None:
     metadata = document(
+        "".join(f'<group group_id="g{number}"/>' for number in range(MAX_OBJECTS + 3)),
         "".join(f'<participant participant_id="p{number}"/>' for number in range(MAX_OBJECTS + 3)),
         f'<stream stream_id="t"><label>{"l" * 5000}</label></stream>',
     )
     assert (len(metadata.participants), metadata.participants[0].id) == (MAX_OBJECTS, "p3")
+    assert (len(metadata.groups), metadata.groups[0]) == (MAX_OBJECTS, "g3")
     assert metadata.differences[Difference.TOO_MANY] == 3
     assert len(metadata.streams[0].label or "") == MAX_TEXT
 

@@ -270,6 +270,29 @@ def test_anonymous_parties_with_one_address_keep_their_roles() -> None:
     assert [role for *_, role in legs(events)] == [CUSTOMER, AGENT]
 
 
+def test_second_anonymous_party_is_not_taken_for_the_first_one() -> None:
+    first, second = RsParticipant("a", "sip:anonymous@x"), RsParticipant("b", "sip:anonymous@x")
+    for update in (said(("1", first), ("2", second)), said(("2", second), complete=False)):
+        session = start()
+        session.apply(offer("1", "2"), said(("1", first)))
+        assert session.apply(None, update)[0] == LegUpdated("2", "2", (second,), AGENT)
+
+
+def test_two_lines_of_one_label_are_two_legs() -> None:
+    assert legs(start().apply(offer("1", "1"), TWO)) == [("1", "Dana", CUSTOMER), ("1-2", "Dana", CUSTOMER)]
+
+
+def test_first_session_of_a_call_names_it() -> None:
+    sessions = (
+        RsSession("cs-1", "g", extensions={"ucid": "1"}),
+        RsSession("cs-2", "g", extensions={"ucid": "2", "x": "3"}),
+    )
+    events = start().apply(offer(), replace(TWO, sessions=sessions))
+    assert events == [
+        MetadataChanged({"siprec.session_id": "cs-1", "siprec.group_id": "g", "siprec.ucid": "1", "siprec.x": "3"})
+    ]
+
+
 def test_held_party_that_sends_nothing_for_a_while_keeps_its_name() -> None:
     session = start()
     session.apply(offer("1", "2"), TWO)

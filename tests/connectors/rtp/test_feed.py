@@ -1,5 +1,7 @@
 """From RTP events to frames of the pipeline."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,7 @@ class FakeLeg:
 
 
 def contiguous(frames: list[AudioFrame]) -> None:
-    for before, after in zip(frames, frames[1:], strict=False):
+    for before, after in itertools.pairwise(frames):
         assert after.pts == before.pts + before.samples.size
 
 
@@ -56,7 +58,7 @@ def test_a_loss_is_concealed_in_its_place() -> None:
     sent = [sender.packet(octets[at : at + 160]) for at in range(0, len(octets), 160)]
     LegFeed(leg).deliver([event for _, event in play(core, sent[:10] + sent[11:], until=sender.at).events])
     contiguous(leg.frames)
-    heard = decode_mulaw(np.concatenate([frame.samples for frame in leg.frames]))  # type: ignore[arg-type]
+    heard = decode_mulaw(np.concatenate([frame.samples for frame in leg.frames]))
     assert heard.size == tone.size
     concealed = heard[1600:1760].astype(float)
     assert np.corrcoef(concealed, tone[1600:1760])[0, 1] > 0.95
@@ -90,7 +92,7 @@ def test_a_muted_leg_hears_nothing_and_its_time_goes_on() -> None:
     feed.muted = False
     sender.pause(1.0)
     feed.deliver([event for _, event in play(core, sender.packets(10)).events])
-    assert leg.frames[10].pts == 60 * 160 + 8000
+    assert leg.frames[-10].pts == 60 * 160 + 8000
 
 
 def test_keys_and_goodbye_go_to_their_callbacks_even_when_muted() -> None:

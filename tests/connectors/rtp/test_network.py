@@ -77,7 +77,6 @@ def test_most_of_a_jittery_network_is_heard() -> None:
     sent = Sender().packets(3000)
     play(core, damage(sent, jitter_s=0.06).delivered)
     assert core.stats.late <= 6
-    assert core.stats.jitter_ms > 10 or not core.stats.jitter_ms
     core.measure(sent[-1].at)
     assert 12 < core.stats.jitter_ms < 28
     assert 50 <= core.stats.wait_ms <= 120
@@ -149,7 +148,7 @@ def test_the_last_packets_of_the_old_source_may_come_behind_the_first_of_the_new
     core = receiver()
     first = Sender(ssrc=1).packets(100)
     second = Sender(ssrc=2, at=first[-1].at + 0.02, count=100).packets(100)
-    mixed = first[:-1] + [second[0], first[-1]] + second[1:]
+    mixed = [*first[:-1], second[0], first[-1], *second[1:]]
     heard = play(core, mixed)
     assert sorted(places(heard)) == list(range(200))
     assert core.stats.ssrc_changes == 1

@@ -7,34 +7,36 @@ from connectors.rtp.packet import Extension, RtpPacket, is_rtcp
 from tests.connectors.rtp.captures import capture, captures
 
 PAYLOAD = bytes((index * 37 + 11) & 0xFF for index in range(160))
-COMMON = {"sequence": 15743, "timestamp": 3937035252, "ssrc": 0x5DDDF5C0}
+SEQUENCE, TIMESTAMP, SSRC = 15743, 3937035252, 0x5DDDF5C0
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("rtp-pcmu", RtpPacket(payload_type=0, payload=PAYLOAD, **COMMON)),
-        ("rtp-marker", RtpPacket(payload_type=0, payload=PAYLOAD, marker=True, **COMMON)),
-        ("rtp-csrc", RtpPacket(payload_type=8, payload=PAYLOAD, csrc=(0x11223344, 0xAABBCCDD), **COMMON)),
+        ("rtp-pcmu", RtpPacket(0, SEQUENCE, TIMESTAMP, SSRC, payload=PAYLOAD)),
+        ("rtp-marker", RtpPacket(0, SEQUENCE, TIMESTAMP, SSRC, payload=PAYLOAD, marker=True)),
+        ("rtp-csrc", RtpPacket(8, SEQUENCE, TIMESTAMP, SSRC, payload=PAYLOAD, csrc=(0x11223344, 0xAABBCCDD))),
         (
             "rtp-extension",
-            RtpPacket(payload_type=0, payload=PAYLOAD, extension=Extension(0xBEDE, b"\x10\xb0\x00\x00"), **COMMON),
+            RtpPacket(0, SEQUENCE, TIMESTAMP, SSRC, payload=PAYLOAD, extension=Extension(0xBEDE, b"\x10\xb0\x00\x00")),
         ),
-        ("rtp-padding", RtpPacket(payload_type=0, payload=PAYLOAD[:157], padding=3, **COMMON)),
+        ("rtp-padding", RtpPacket(0, SEQUENCE, TIMESTAMP, SSRC, payload=PAYLOAD[:157], padding=3)),
         (
             "rtp-everything",
             RtpPacket(
-                payload_type=101,
+                101,
+                SEQUENCE,
+                TIMESTAMP,
+                SSRC,
                 payload=b"\x05\x8a\x03\x20",
                 marker=True,
                 csrc=(9,),
                 extension=Extension(0x1000, bytes(8)),
                 padding=4,
-                **COMMON,
             ),
         ),
-        ("rtp-empty", RtpPacket(payload_type=0, **COMMON)),
-        ("rtp-dtmf-end", RtpPacket(payload_type=101, payload=b"\x05\x8a\x03\x20", **COMMON)),
+        ("rtp-empty", RtpPacket(0, SEQUENCE, TIMESTAMP, SSRC)),
+        ("rtp-dtmf-end", RtpPacket(101, SEQUENCE, TIMESTAMP, SSRC, payload=b"\x05\x8a\x03\x20")),
     ],
 )
 def test_captured_packets_are_read_and_written(name: str, expected: RtpPacket) -> None:

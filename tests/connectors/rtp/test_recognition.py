@@ -7,7 +7,7 @@ from connectors.rtp.receiver import RtpReceiver
 from engine import Engine, Session, SessionOptions, StepEvents, Word
 from pipeline.call import LegStats
 from pipeline.ingest import Ingest, Intake
-from tests.connectors.rtp.network import CODECS, START, Sender, damage, play
+from tests.connectors.rtp.network import CODECS, START, Arrival, Sender, damage, play
 from trunkline.demo.script import load_audio, load_script
 from trunkline.wer import WordErrors, word_errors
 
@@ -56,7 +56,7 @@ def errors(networks: list[dict[str, float]]) -> list[WordErrors]:
     """The word errors of the call on each of these networks."""
     script = load_script()
     listener = Listener(len(networks))
-    running = []
+    running: list[tuple[str, Session, Intake, RtpReceiver, LegFeed, list[Arrival]]] = []
     for network in networks:
         for name, codes in zip(LEGS, load_audio(), strict=True):
             sender = Sender()

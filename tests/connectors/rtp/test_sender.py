@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ def test_audio_is_sent_at_the_pace_of_its_media_time(ptime_ms: int) -> None:
     assert [at for at, _ in sent] == pytest.approx([START + index * ptime_ms / 1000 for index in range(count)])
     packets = [packet for _, packet in sent]
     size = 8 * ptime_ms
-    for before, after in zip(packets, packets[1:], strict=False):
+    for before, after in itertools.pairwise(packets):
         assert (after.sequence - before.sequence) % 0x10000 == 1
         assert (after.timestamp - before.timestamp) % 2**32 == size
     assert [packet.marker for packet in packets] == [True] + [False] * (count - 1)
