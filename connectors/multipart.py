@@ -145,7 +145,7 @@ _COMPACT = {"c": "content-type", "l": "content-length", "e": "content-encoding"}
 
 
 def _decoded(headers: Mapping[str, str], body: bytes) -> bytes:
-    """Parts in SIP are sent as they are (RFC 3261, section 27.5); base64 and quoted-printable are read all the same."""
+    """Parts in SIP are sent as they are (RFC 3261, section 7.4); base64 and quoted-printable are read all the same."""
     encoding = headers.get("content-transfer-encoding", "").lower()
     if encoding == "quoted-printable":
         return binascii.a2b_qp(body)

@@ -99,7 +99,7 @@ class NegotiationSession:
         return self._describe(slots), self.streams
 
     def offer(self, streams: int = 1) -> SessionDescription:
-        """Our offer, where the peer's request had none (RFC 3264, section 4; RFC 3261, section 13.3.1).
+        """Our offer, where the peer's request had none (RFC 3264, section 4; RFC 3261, section 13.3.1.4).
 
         The first one has `streams` audio lines. A later one repeats all lines in their places, with all that we can do:
         what the peer has put on hold is offered for a resume. Raises `LocalProtocolError` while an offer is open.

@@ -130,7 +130,7 @@ class RsMetadata:
     differences: Mapping[Difference, int] = field(default_factory=dict, compare=False)
 
     def merged(self, update: "RsMetadata") -> "RsMetadata":
-        """What is known after an update (RFC 7865, section 6.1.1): an object of a partial one replaces that of its
+        """What is known after an update (RFC 7865, section 6.1): an object of a partial one replaces that of its
         identifier. One that does not say what it is, and lacks streams or participants, is taken as partial."""
         if update.complete and (update.mode_given or (update.streams and update.participants)):
             return update

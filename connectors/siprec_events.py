@@ -42,7 +42,7 @@ class LegRemoved:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """The recording of a leg pauses (RFC 7866, section 7.1.1.1): nothing is sent on it."""
+    """The recording of a leg pauses (RFC 7866, section 7.1): nothing is sent on it."""
 
     leg: str
     label: str | None
