@@ -3,8 +3,9 @@
 `python -m benchmarks.sip [--rate 200] [--set-ups 3000] [--calls 400] [--hold 20]`
 
 Server and callers on this machine, on loopback. Set-ups: sipp (Debian's `sip-tester`) with its own scenario, INVITE to
-200 as sipp measures it. Held calls: the callers of `trunkline loadtest`, each sending PCMU by RTP in real time, what
-they sent set against what the server counted. The recogniser is a null recogniser. The last line is JSON.
+200 as sipp measures it, by a clock that ticks every few ms. Held calls: the callers of `trunkline loadtest`, each
+sending PCMU by RTP in real time, what they sent set against what the server counted. The recogniser is a null
+recogniser. The last line is JSON.
 """
 
 import argparse

@@ -15,7 +15,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.load.peer import WARM_UP_S, attribute, figures, start_sender
+from benchmarks.load.peer import WARM_UP_S, attribute, figures, leave, start_sender
 
 HOST = "127.0.0.1"
 RATE_HZ = 16_000
@@ -58,8 +58,7 @@ async def main() -> None:
     what = "receiver with jitter buffer and decoder thread, PyAV resampler, no DTLS"
     print(figures("aiortc", what, legs, handled, cpu, kept_up=samples >= 0.95 * legs * took * RATE_HZ), flush=True)
     sender.kill()
-    for task in listening:
-        task.cancel()
+    leave()
 
 
 async def _receiver(number: int) -> Any:
@@ -92,6 +91,3 @@ if __name__ == "__main__":
     with contextlib.suppress(ImportError):
         importlib.import_module("uvloop").install()
     asyncio.run(main())
-    # The decoder threads wait for work for ever.
-    sys.stdout.flush()
-    attribute("os._exit")(0)

@@ -5,9 +5,10 @@ import asyncio
 import importlib
 import importlib.metadata
 import json
+import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 WARM_UP_S = 3.0
 
@@ -42,3 +43,9 @@ def figures(package: str, what: str, legs: int, packets: int, cpu_s: float, *, k
             "kept_up": kept_up,
         }
     )
+
+
+def leave() -> NoReturn:
+    """End the process at once: the threads and tasks of the compared projects may wait for ever."""
+    sys.stdout.flush()
+    os._exit(0)

@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from benchmarks.load.peer import WARM_UP_S, attribute, figures, start_sender
+from benchmarks.load.peer import WARM_UP_S, attribute, figures, leave, start_sender
 
 HOST = "127.0.0.1"
 PIPELINE_RATE_HZ = 16_000
@@ -58,9 +58,8 @@ async def main() -> None:
     what = "FastAPI WebSocket, Twilio serializer, pipeline with a null recogniser"
     print(figures("pipecat-ai", what, legs, handled, cpu, kept_up=kept_up), flush=True)
     sender.kill()
-    server.should_exit = server.force_exit = True
-    with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-        await asyncio.wait_for(serving, 5.0)
+    serving.cancel()
+    leave()
 
 
 def _service() -> Any:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from connectors.sip import Credential
 from connectors.sip.grammar import Parameters
+from connectors.sip.parser import parse_datagram
 from connectors.sip.uri import SipUri
 from sinks.record import CallRecord
 from tests.connectors.sip.stage import LOOPBACK, Stage, changed, stage
@@ -213,3 +215,21 @@ async def test_interrupted_test_hangs_its_calls_up() -> None:
         await asyncio.gather(testing, return_exceptions=True)
         (end,) = await server.ended()
     assert end.reason is not None
+
+
+async def test_recording_client_asks_for_a_recorder() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
+        there.bind((LOOPBACK, 0))
+        there.setblocking(False)
+        caller = SipCaller(SipUri.to(LOOPBACK, "1000", there.getsockname()[1]), spoken("inbound"), recording=True)
+        await caller.start()
+        calling = asyncio.create_task(caller.call("key", 1.0))
+        invite = parse_datagram(await asyncio.get_running_loop().sock_recv(there, 65_536))
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
+        await caller.close()
+    assert invite.require == ("siprec",)
+    assert invite.headers.get("X-Loadtest") == "key"
+    assert invite.content_type is not None
+    assert invite.content_type.essence == "multipart/mixed"
+    assert "sip.src" in (invite.headers.get("Contact") or "")
