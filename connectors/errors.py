@@ -1,11 +1,17 @@
-"""Errors of the connectors.
+"""Errors of the connectors. Those that only one module raises stand in it, those of a package in its `errors`.
 
 ConnectorError
 ├── LocalProtocolError     we used a protocol core in a way its protocol does not allow
 ├── RemoteProtocolError    the peer broke its protocol; carries the WebSocket close code that answers it
 ├── StreamRefused          a well-formed stream that is not admitted; carries the close code, retryable when we are full
 ├── InvalidStreamUrl       a URL that no carrier would stream to
-└── StreamClosed           the server closed a stream that was being played to it
+├── StreamClosed           the server closed a stream that was being played to it
+├── sdp.SdpError           no session description that can be answered (400)
+├── multipart.MultipartError, safe_xml.XmlError    a body or its metadata that cannot be read
+├── negotiation.NoCommonCodec    a description without a line that can be used (488)
+├── codecs.errors.CodecError, rtp.errors.RtpError, sip.errors.SipParseError    with the trees of their packages
+├── sip.session.Refused, whip.WhipRefused    how a peer is answered that cannot have what it asks for
+└── sip.connector.SipUnavailable, whip.WebRtcUnavailable    the server cannot run as it is configured
 
 `retryable` says whether the same request may succeed later without a change.
 """

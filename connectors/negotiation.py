@@ -6,7 +6,7 @@ a later one may take over. A refused offer leaves everything as it was (RFC 3261
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from connectors.agreement import MediaWarning, Negotiated, accept_line, answer_line, offer_line, rejected
@@ -65,6 +65,7 @@ class NegotiationSession:
         self._slots: list[_Slot] = []
         self._pending: list[_Slot] | None = None
         self._sent: SessionDescription | None = None
+        self._sent_before: SessionDescription | None = None
 
     @property
     def streams(self) -> list[Negotiated]:
@@ -96,7 +97,19 @@ class NegotiationSession:
             self._release_all(fresh)
             raise
         self._replace(slots)
+        self._sent_before = self._sent
         return self._describe(slots), self.streams
+
+    def refuse(self, indexes: Collection[int]) -> SessionDescription:
+        """The last answer anew, before it is sent, without the lines of these places: there is no room for them after
+        all. Their ports are released."""
+        slots = [
+            _Slot(rejected(slot.local, self._address)) if index in indexes else slot
+            for index, slot in enumerate(self._slots)
+        ]
+        self._replace(slots)
+        self._sent = self._sent_before
+        return self._describe(slots)
 
     def offer(self, streams: int = 1) -> SessionDescription:
         """Our offer, where the peer's request had none (RFC 3264, section 4; RFC 3261, section 13.3.1.4).

@@ -146,6 +146,20 @@ class RsMetadata:
             extensions=dict(list({**self.extensions, **update.extensions}.items())[-MAX_EXTENSIONS:]),
         )
 
+    @property
+    def dangling(self) -> int:
+        """References to objects that are not there."""
+        streams = {stream.id for stream in self.streams}
+        participants = {participant.id for participant in self.participants}
+        sessions = {session.id for session in self.sessions}
+        missing = 0
+        for association in self.stream_associations:
+            missing += sum(stream_id not in streams for stream_id in (*association.send, *association.receive))
+            missing += association.participant_id not in participants
+        for link in self.session_associations:
+            missing += (link.participant_id not in participants) + (link.session_id not in sessions)
+        return missing
+
     def senders(self) -> dict[str, list[str]]:
         """Identifiers of the streams, each with those of the participants whose voice it carries."""
         found: dict[str, list[str]] = {}

@@ -126,16 +126,7 @@ class _Reader:
         groups = set(metadata.groups)
         if not groups or any(session.group_id not in groups for session in metadata.sessions):
             self._count(Difference.NO_GROUP)
-        streams = {stream.id for stream in metadata.streams}
-        participants = {participant.id for participant in metadata.participants}
-        sessions = {session.id for session in metadata.sessions}
-        for association in metadata.stream_associations:
-            missing = sum(stream_id not in streams for stream_id in (*association.send, *association.receive))
-            self._count(Difference.DANGLING, missing + (association.participant_id not in participants))
-        for link in metadata.session_associations:
-            self._count(
-                Difference.DANGLING, (link.participant_id not in participants) + (link.session_id not in sessions)
-            )
+        self._count(Difference.DANGLING, metadata.dangling)
 
     def _objects(self, name: str, build: Callable[[Node], Item | None]) -> tuple[Item, ...]:
         found: dict[object, Item] = {}

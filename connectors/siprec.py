@@ -15,6 +15,7 @@ from connectors.sdp import SessionDescription
 from connectors.siprec_body import RecordingBody, read_body
 from connectors.siprec_events import (
     LegAdded,
+    LegRefused,
     LegRemoved,
     LegUpdated,
     MetadataChanged,
@@ -29,6 +30,7 @@ from sinks.record import SpeakerRole
 
 __all__ = [
     "LegAdded",
+    "LegRefused",
     "LegRemoved",
     "LegUpdated",
     "MetadataChanged",
@@ -46,7 +48,7 @@ __all__ = [
 ]
 
 MAX_LEGS = 256
-"""Legs of one call over its whole life; media lines after that are not recorded."""
+"""Legs of one call over its whole life; media lines after that are refused."""
 
 MAX_SESSION_IDS = 64
 MAX_NAME = 64
@@ -54,12 +56,14 @@ MAX_NAME = 64
 
 @dataclass(slots=True)
 class SiprecStats:
-    """Over all calls. `documents` of metadata taken in, `bad_documents` left out; `differences` from RFC 7865 and in
-    the join with the description. `duplicate_streams`: recorded by another dialog already. `unmerged`: a dialog turned
-    out to record a running call after it had begun as one of its own. `refused_legs`: over the limit."""
+    """Over all calls. `documents` of metadata taken in, `bad_documents` left out; `asked`: for all metadata anew, as
+    what came could not be read or referred to nothing. `differences` from RFC 7865 and in the join with the
+    description. `duplicate_streams`: recorded by another dialog already. `unmerged`: a dialog turned out to record a
+    running call after it had begun as one of its own. `refused_legs`: over the limit."""
 
     documents: int = 0
     bad_documents: int = 0
+    asked: int = 0
     differences: Counter[str] = field(default_factory=Counter)
     duplicate_streams: int = 0
     unmerged: int = 0
@@ -101,6 +105,12 @@ class RecordedCall:
         self.legs += 1
         return name
 
+    def take_back(self, leg: "_Leg") -> None:
+        """There is no such leg after all."""
+        self._names.discard(leg.name)
+        if leg.channel_index == self.legs - 1:
+            self.legs -= 1
+
     def carries(self, stream_id: str | None, other_than: "RecordingSession") -> bool:
         """Whether another dialog records the stream."""
         return stream_id is not None and any(
@@ -129,6 +139,10 @@ class RecordedCalls:
         session = RecordingSession(call, self)
         call.sessions.append(session)
         return session
+
+    def parties(self, metadata: RsMetadata) -> list[RsParticipant]:
+        """Who called and who was called, in this order, as far as a document says."""
+        return sorted(metadata.participants, key=lambda participant: self.rule.called(participant) is not True)[:2]
 
     def bind(self, call: RecordedCall, session_ids: Sequence[str]) -> None:
         """The call has these communication sessions, too."""
@@ -162,12 +176,23 @@ class RecordingSession:
         self._media: tuple[tuple[int, AudioMedia], ...] = ()
         self._legs: dict[int, _Leg] = {}
         self._told: Mapping[str, str] = {}
+        self._incomplete = False
         self._closed = False
 
     @property
     def metadata(self) -> RsMetadata:
         """All that is known, over all updates."""
         return self._metadata
+
+    @property
+    def is_incomplete(self) -> bool:
+        """The last document was an update that refers to what was never told."""
+        return self._incomplete
+
+    @property
+    def has_legs(self) -> bool:
+        """It records something that no other dialog does."""
+        return bool(self._legs)
 
     @property
     def paused(self) -> bool:
@@ -179,15 +204,6 @@ class RecordingSession:
         """The streams that this dialog records, as far as metadata has named them."""
         return {leg.line.stream_id for leg in self._legs.values() if leg.line.stream_id is not None}
 
-    @property
-    def parties(self) -> tuple[RsParticipant | None, RsParticipant | None]:
-        """Who called and who was called, as far as it is known."""
-        participants = list(self._metadata.participants)
-        rule = self._calls.rule
-        participants.sort(key=lambda participant: rule.called(participant) is not True)
-        caller, called, *_ = [*participants[:2], None, None]
-        return caller, called
-
     def apply(
         self,
         sdp: SessionDescription | None,
@@ -197,16 +213,17 @@ class RecordingSession:
     ) -> list[SiprecEvent]:
         """Take in what a request brought: the client's description, its metadata, or one of them.
 
-        `accepted`: places of the media lines that our answer takes; None means all that are in use. Both None: streams
-        are looked at anew, for one that another dialog of the call has given up.
+        `accepted`: places of the media lines that we take; None means all that are in use. Description and metadata
+        both None: streams are looked at anew, for one that another dialog of the call has given up.
         """
         if self._closed:
             return []
         if metadata is not None:
             self._learn(metadata)
         if sdp is not None:
-            self._media = tuple(item for item in sdp.audio if accepted is None or item[0] in accepted)
-        joined = join(self._media, self._metadata)
+            self._media = tuple(sdp.audio)
+        media = [item for item in self._media if accepted is None or item[0] in accepted]
+        joined = join(media, self._metadata)
         if metadata is not None:
             self._calls.stats.differences.update(joined.differences)
         lines = {line.index: line for line in joined.lines}
@@ -223,6 +240,12 @@ class RecordingSession:
             events.append(MetadataChanged(told))
         return events
 
+    def unheard(self, leg: str) -> None:
+        """A leg that was added could not be opened. It is added again as soon as anything changes."""
+        for index, known in list(self._legs.items()):
+            if known.name == leg:
+                self.call.take_back(self._legs.pop(index))
+
     def close(self) -> list[SiprecEvent]:
         """The dialog is over: its legs go. The call is over where `call.sessions` is empty then."""
         if self._closed:
@@ -236,7 +259,8 @@ class RecordingSession:
         stats = self._calls.stats
         stats.documents += 1
         stats.differences.update({difference.value: count for difference, count in metadata.differences.items()})
-        self._metadata = self._metadata.merged(metadata)
+        self._metadata = merged = self._metadata.merged(metadata)
+        self._incomplete = merged is not metadata and merged.dangling > 0
         self._calls.bind(self.call, [session.id for session in self._metadata.sessions])
         self.call.roles.learn(self._metadata.participants)
 
@@ -247,7 +271,7 @@ class RecordingSession:
             return []
         if call.legs >= MAX_LEGS:
             stats.refused_legs += 1
-            return []
+            return [LegRefused(line.label, line.index)]
         channel_index, name = call.legs, call.new_name(line)
         leg = _Leg(name, line, channel_index, line.participants, call.roles.of(line.participants))
         self._legs[line.index] = leg

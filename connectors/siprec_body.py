@@ -11,8 +11,11 @@ from connectors.rs_metadata import parse_metadata
 from connectors.safe_xml import XmlError
 from connectors.sdp import SessionDescription, parse
 
-METADATA_TYPES = frozenset({"application/rs-metadata+xml", "application/rs-metadata", "application/recording+xml"})
-"""The registered type, that of RFC 7866's drafts, and one that some clients use."""
+METADATA_TYPES = ("application/rs-metadata+xml", "application/rs-metadata", "application/recording+xml")
+"""The registered type (RFC 9806), that of RFC 7866, and one that some clients use."""
+
+METADATA_REQUEST = "application/rs-metadata-request"
+"""What a recording server asks its client with for all metadata anew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,14 @@ class LegRemoved:
 
 
 @dataclass(frozen=True, slots=True)
+class LegRefused:
+    """The line is not recorded: the call has had as many legs as a call may have."""
+
+    label: str | None
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """The recording of a leg pauses (RFC 7866, section 7.1): nothing is sent on it."""
 
@@ -72,4 +80,4 @@ class MetadataChanged:
     metadata: Mapping[str, str]
 
 
-SiprecEvent = LegAdded | LegUpdated | LegRemoved | Paused | Resumed | Transferred | MetadataChanged
+SiprecEvent = LegAdded | LegUpdated | LegRemoved | LegRefused | Paused | Resumed | Transferred | MetadataChanged

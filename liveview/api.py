@@ -8,11 +8,11 @@
     GET /api/mic              {"whip", "token", "ice_servers"}: where the microphone page sends its audio
     GET /api/events           server-sent events, one stream a page; `?call_id=` adds that call's records
 
-Events of the stream: `ready` {"now", "build", "call_id", "heartbeat_s"} once it is subscribed; `calls` and `words`
-(see `feed`); `record`, a record of the selected call as the sinks get it; `ping` {"now"} as heartbeat. A reader that
-applies what comes after `ready` and reads the snapshot then misses nothing: `revision` says which text is newer.
-A record's event id names it and the time of its emission; with `Last-Event-ID` the stream begins with every record of
-that call which the view still holds from that time on.
+Events of the stream: `ready` {"now", "build", "microphone", "call_id", "heartbeat_s"} once it is subscribed, with
+whether the microphone page can be used; `calls` and `words` (see `feed`); `record`, a record of the selected call as
+the sinks get it; `ping` {"now"} as heartbeat. A reader that applies what comes after `ready` and reads the snapshot
+then misses nothing: `revision` says which text is newer. A record's event id names it and the time of its emission;
+with `Last-Event-ID` the stream begins with every record of that call which the view still holds from that time on.
 """
 
 import asyncio
@@ -238,6 +238,7 @@ class LivePage:
             hello = {
                 "now": _now(),
                 "build": self._build,
+                "microphone": self._microphone is not None,
                 "call_id": call_id,
                 "heartbeat_s": self._config.heartbeat_s,
             }

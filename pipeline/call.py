@@ -1,14 +1,15 @@
 """Calls: what connectors hold. A connector starts a call, adds its legs, pushes frames and ends it.
 
-Order of a call's records: START first; every transcript of a leg before END; END last, with statistics. A call's
-trouble stays its own: refusals are errors raised to its connector, a leg that cannot be flushed is counted.
+Order of a call's records: START first; every transcript of a leg before END; END last, with statistics. A call that
+was refused before it was announced has none. A call's trouble stays its own: refusals are errors raised to its
+connector, a leg that cannot be flushed is counted.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import msgspec
@@ -22,7 +23,7 @@ from pipeline.latency import LatencyHistogram
 from pipeline.leg import Leg, LegStats
 from pipeline.records import CallInfo, LegOptions, Numbering, RecordMaker
 from pipeline.segments import Segmenter
-from sinks.record import CallAction, CallStatistics, LegInfo
+from sinks.record import CallAction, CallStatistics, LegInfo, SpeakerRole
 
 __all__ = ["Call", "CallInfo", "Calls", "Leg", "LegOptions", "LegStats", "PipelineConfig", "PipelineStats"]
 
@@ -30,14 +31,18 @@ logger = logging.getLogger(__name__)
 
 REMEMBERED_CALLS = 4_096
 
+_NO_ROLES: Mapping[str, SpeakerRole] = {}
+
 
 class PipelineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`chunk_ms`: latency class of every leg. `language`: where a connector names none. `silence_ms`: pause that ends
-    a sentence. `queue_ms`: audio a leg may have waiting for a tick. `max_gap_ms`: longest silence made up for missing
-    audio. `flush_timeout_s`: wait for the last words at the end of a leg."""
+    """`chunk_ms`: latency class of every leg. `language`: where a connector names none. `language_lock`: under `auto`,
+    go on with the prompt of the language that a leg turned out to speak. `silence_ms`: pause that ends a sentence.
+    `queue_ms`: audio a leg may have waiting for a tick. `max_gap_ms`: longest silence made up for missing audio.
+    `flush_timeout_s`: wait for the last words at the end of a leg."""
 
     chunk_ms: Literal[80, 160, 320, 560, 1120] = 160
     language: str = "auto"
+    language_lock: bool = False
     silence_ms: Annotated[int, msgspec.Meta(ge=80, le=10_000)] = 400
     max_segment_s: Annotated[float, msgspec.Meta(ge=1, le=120)] = 15.0
     tick_ms: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
@@ -82,15 +87,39 @@ class Call:
         self._ending: asyncio.Task[None] | None = None
         self._started = calls.clock.monotonic()
         self._over = asyncio.Event()
+        self._announced = False
+        self._held = False
         self._limit = asyncio.get_running_loop().call_later(
             calls.config.max_call_s, self._begin_end, "longest duration reached"
         )
-        self._announce(CallAction.START)
+
+    @property
+    def announced(self) -> bool:
+        """START was published."""
+        return self._announced
 
     @property
     def ended(self) -> bool:
         """True from the first `end` on."""
         return self._ending is not None
+
+    def announce(self) -> None:
+        """Publish START, with the legs and the metadata that are there by now, and HOLD where the call begins so.
+        Idempotent. Raises `CallEnded`."""
+        self._check_running()
+        if not self._announced:
+            self._announced = True
+            self._calls.stats.calls_started += 1
+            info = self.info
+            logger.info(
+                "call %s started by %s",
+                info.call_id,
+                info.connector,
+                extra={"call_id": info.call_id, "pii.from": info.from_, "pii.to": info.to},
+            )
+            self._tell(CallAction.START)
+            if self._held:
+                self._tell(CallAction.HOLD)
 
     async def wait_ended(self) -> None:
         """Resolves after END was published, whoever ended the call: the connector, a limit or a drain."""
@@ -107,7 +136,7 @@ class Call:
             raise DuplicateLeg(f"call {self.info.call_id} has a leg {name!r}")
         config = calls.config
         session = calls.recognizer.open(
-            SessionOptions(chunk_ms=config.chunk_ms, language=options.language or config.language)
+            SessionOptions(config.chunk_ms, options.language or config.language, config.language_lock)
         )
         leg = Leg(
             options,
@@ -133,32 +162,33 @@ class Call:
         self.all_legs.append(leg)
         self._records.legs = [known for known in self._records.legs if known.leg != name]
         self._records.legs.append(LegInfo(leg=name, speaker_role=options.role, channel_index=options.channel_index))
-        self._announce(CallAction.UPDATE)
+        self._tell(CallAction.UPDATE)
         return leg
 
-    def update(self, metadata: Mapping[str, str]) -> None:
-        """Add to the call's metadata. Raises `CallEnded`."""
-        self._check_running()
-        self._records.metadata.update(metadata)
-        self._announce(CallAction.UPDATE)
+    def update(self, metadata: Mapping[str, str], roles: Mapping[str, SpeakerRole] = _NO_ROLES) -> None:
+        """Add to the call's metadata. `roles`: by leg, where it turned out who speaks on it; records from here on have
+        them. Raises `CallEnded`."""
+        self._learn(metadata, roles)
+        self._tell(CallAction.UPDATE)
 
-    def transfer(self, metadata: Mapping[str, str]) -> None:
-        """Another party speaks from here on; `metadata` says who. Raises `CallEnded`."""
-        self._check_running()
-        self._records.metadata.update(metadata)
-        self._announce(CallAction.TRANSFER)
+    def transfer(self, metadata: Mapping[str, str], roles: Mapping[str, SpeakerRole] = _NO_ROLES) -> None:
+        """Another party speaks from here on; `metadata` and `roles` say who. Raises `CallEnded`."""
+        self._learn(metadata, roles)
+        self._tell(CallAction.TRANSFER)
 
     def hold(self) -> None:
         """The call is on hold: what was said so far becomes final. Raises `CallEnded`."""
         self._check_running()
+        self._held = True
         for leg in self.legs.values():
             leg.finalize()
-        self._announce(CallAction.HOLD)
+        self._tell(CallAction.HOLD)
 
     def resume(self) -> None:
         """The hold is over. Raises `CallEnded`."""
         self._check_running()
-        self._announce(CallAction.RESUME)
+        self._held = False
+        self._tell(CallAction.RESUME)
 
     def dtmf(self, leg: str | Leg, digit: str, start: float, duration: float) -> None:
         """A key press on a leg; `start`, `duration`: seconds of its media time. Raises `CallEnded`."""
@@ -184,9 +214,11 @@ class Call:
             if isinstance(outcome, BaseException):  # a fault of ours: END is published all the same
                 logger.error("call %s: a leg failed to close", self.info.call_id, exc_info=outcome)
         statistics = self._statistics()
-        self._announce(CallAction.END, reason=reason, statistics=statistics)
+        self._tell(CallAction.END, reason=reason, statistics=statistics)
         self._calls.forget(self, self._records.numbering)
         self._over.set()
+        if not self._announced:
+            return
         logger.info(
             "call %s ended after %.1f s (%s): %d packets, %d lost, %d late, %d words, latency p50 %s p95 %s ms",
             self.info.call_id,
@@ -212,11 +244,19 @@ class Call:
             p95_latency_ms=self._latencies.percentile(95),
         )
 
-    def _announce(
-        self, action: CallAction, *, reason: str | None = None, statistics: CallStatistics | None = None
-    ) -> None:
-        at = self._calls.clock.stamp()
-        self._calls.publish([self._records.call(action, at, reason=reason, statistics=statistics)])
+    def _learn(self, metadata: Mapping[str, str], roles: Mapping[str, SpeakerRole]) -> None:
+        self._check_running()
+        self._records.metadata.update(metadata)
+        for name, role in roles.items():
+            if name in self.legs:
+                self.legs[name].options = replace(self.legs[name].options, role=role)
+        legs = self._records.legs
+        legs[:] = [msgspec.structs.replace(leg, speaker_role=roles.get(leg.leg, leg.speaker_role)) for leg in legs]
+
+    def _tell(self, action: CallAction, *, reason: str | None = None, statistics: CallStatistics | None = None) -> None:
+        if self._announced:
+            at = self._calls.clock.stamp()
+            self._calls.publish([self._records.call(action, at, reason=reason, statistics=statistics)])
 
     def _check_running(self) -> None:
         if self._ending is not None:
@@ -263,8 +303,9 @@ class Calls:
         """The running call of this id."""
         return self._calls.get(call_id)
 
-    def start(self, info: CallInfo) -> Call:
-        """Begin a call and publish its START.
+    def start(self, info: CallInfo, *, announce: bool = True) -> Call:
+        """Begin a call and publish its START. `announce` False: nothing is published of it before `Call.announce`, and
+        where it ends before, as one that the engine has no room for, nothing at all.
 
         Raises `DuplicateCall`, `CallsFull` (retryable), `Draining` (retryable).
         """
@@ -279,15 +320,10 @@ class Calls:
             self._stats.calls_refused += 1
             raise
         numbering = self._remembered.pop(info.call_id, None) or Numbering()
-        logger.info(
-            "call %s started by %s",
-            info.call_id,
-            info.connector,
-            extra={"call_id": info.call_id, "pii.from": info.from_, "pii.to": info.to},
-        )
         call = self._calls[info.call_id] = Call(self, info, RecordMaker(info, numbering))
         self._idle.clear()
-        self._stats.calls_started += 1
+        if announce:
+            call.announce()
         return call
 
     async def run(self) -> None:
@@ -322,10 +358,14 @@ class Calls:
         """A call is over; its counters are kept for a while, should it start again."""
         call_id = call.info.call_id
         del self._calls[call_id]
-        self._remembered[call_id] = numbering
+        if numbering.calls:
+            self._remembered[call_id] = numbering
         if len(self._remembered) > REMEMBERED_CALLS:
             self._remembered.popitem(last=False)
-        self._stats.calls_ended += 1
+        if call.announced:
+            self._stats.calls_ended += 1
+        else:
+            self._stats.calls_refused += 1
         for leg in call.all_legs:
             self._stats.audio.add(leg.intake.stats)
         if not self._calls:

@@ -9,7 +9,8 @@ PipelineError
 │   └── Draining             the server takes no new calls (retryable)
 └── AudioFileError           a file the user named cannot be read as audio
     ├── AudioFileNotFound    no such file
-    └── NotAudio             not a format that can be decoded, or damaged
+    ├── NotAudio             not a format that can be decoded, or damaged
+    └── TooManyChannels      more channels than are transcribed at the same time
 """
 
 
@@ -52,4 +53,8 @@ class AudioFileNotFound(AudioFileError):
 
 
 class NotAudio(AudioFileError):
+    pass
+
+
+class TooManyChannels(AudioFileError):
     pass

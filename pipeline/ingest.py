@@ -2,6 +2,9 @@
 
 A packet costs one append when it arrives. The work is done here, for all legs together: a table look-up, one matrix
 product, one `push` a leg. 16 kHz audio passes through; rates other than 8 and 16 kHz go through soxr, leg by leg.
+
+G.711 in packets of 20 ms takes the short way while nothing is missing: `hear` takes the packets of many legs at once,
+with nothing done for a single one but its `push`. `Intake.push` takes any audio and brings a leg back to the short way.
 """
 
 import logging
@@ -17,12 +20,14 @@ from engine.session import Recognizer, Session
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import ALAW_OFFSET, FLOAT_TABLE, MULAW_OFFSET, SILENCE
 from pipeline.resample import BLOCK, DELAY_16K, HISTORY, OUTPUT_RATE_HZ, TAPS_A_SIDE, StreamResampler, half_band
+from pipeline.steady import NEVER, SteadyRows
 from pipeline.timeline import Timeline
 
 logger = logging.getLogger(__name__)
 
 NARROWBAND_HZ = 8_000
 _INT16_SCALE = np.float32(1 / 32768)
+_OFFSETS = {Encoding.PCMU: MULAW_OFFSET, Encoding.PCMA: ALAW_OFFSET}
 
 
 @dataclass(slots=True)
@@ -58,14 +63,16 @@ class Intake:
     def __init__(self, ingest: "Ingest", session: Session, call_id: str, row: int, queue_s: float) -> None:
         self.session = session
         self.call_id = call_id
-        self.stats = IntakeStats()
-        self.timeline = Timeline()
         self.closed = False
+        self._stats = IntakeStats()
+        self._timeline = Timeline()
         self._ingest = ingest
         self._row = row
         self._queue: deque[AudioFrame] = deque()
         self._queue_s = queue_s
         self._queued_s = 0.0
+        self._packets = 0  # that wait for the tick outside the queue, all before what is in it
+        self._max_packets = int(queue_s * NARROWBAND_HZ) // BLOCK
         self._rate = 0
         self._base_s = 0.0  # session time at which the present rate began
         self._taken = 0  # samples at the present rate
@@ -80,17 +87,81 @@ class Intake:
         queue = self._queue
         if not queue:
             self._ingest._ready.append(self)
+            self._ingest._steady.due[self._row] = NEVER
         queue.append(frame)
         self._queued_s += frame.samples.size / frame.sample_rate_hz
         while self._queued_s > self._queue_s and len(queue) > 1:
             dropped = queue.popleft()
             self._queued_s -= dropped.samples.size / dropped.sample_rate_hz
-            self.stats.dropped_frames += 1
+            self._stats.dropped_frames += 1
+
+    def push_packet(self, pts: int, codes: bytes, encoding: Encoding, arrival: float) -> None:
+        """The same for a packet of G.711, `codes` of `encoding`: at a fraction of the cost where it is one of 20 ms."""
+        if self._queue or len(codes) != BLOCK or self._packets >= self._max_packets or self.closed:
+            self.push(AudioFrame(pts, np.frombuffer(codes, np.uint8), encoding, NARROWBAND_HZ, arrival))
+        else:
+            self._packets += 1
+            self._ingest._packets.add(self, pts, codes, _OFFSETS[encoding], arrival)
+
+    @property
+    def ingest(self) -> "Ingest":
+        return self._ingest
+
+    @property
+    def ticket(self) -> int | None:
+        """Of this leg for `Ingest.hear`, which takes packets as soon as nothing waits here; None once it is closed."""
+        return None if self.closed else self._ingest._steady.ticket(self._row)
+
+    @property
+    def stats(self) -> IntakeStats:
+        self._settle()
+        return self._stats
+
+    @property
+    def timeline(self) -> Timeline:
+        self._settle()
+        return self._timeline
 
     @property
     def media_s(self) -> float:
         """Session time of the audio taken from the queue so far, that in a filter included."""
-        return self._base_s + self._taken / self._rate if self._rate else 0.0
+        self._settle()
+        return self._at(self._taken)
+
+    def _at(self, taken: int) -> float:
+        return self._base_s + taken / self._rate if self._rate else 0.0
+
+    def _settle(self) -> None:
+        """Enter what `SteadyRows` counted."""
+        if self.closed:
+            return
+        packets, arrivals = self._ingest._steady.settle(self._row)
+        if packets:
+            self._stats.frames += packets
+            self._next_pts += BLOCK * packets
+            self._taken += BLOCK * packets
+            first = self._taken - BLOCK * (len(arrivals) - 1)
+            for index, arrival in enumerate(arrivals):
+                self._timeline.add(self._at(first + BLOCK * index), arrival)
+
+
+class _Packets:
+    """Those of all legs since the last tick, a column for each of their properties: one object for each of them would
+    cost as much again. `offsets`: where their code's table begins in `FLOAT_TABLE`."""
+
+    def __init__(self) -> None:
+        self.intakes: list[Intake] = []
+        self.pts: list[int] = []
+        self.codes: list[bytes] = []
+        self.offsets: list[int] = []
+        self.arrivals: list[float] = []
+
+    def add(self, intake: Intake, pts: int, codes: bytes, offset: int, arrival: float) -> None:
+        self.intakes.append(intake)
+        self.pts.append(pts)
+        self.codes.append(codes)
+        self.offsets.append(offset)
+        self.arrivals.append(arrival)
 
 
 class Ingest:
@@ -107,8 +178,12 @@ class Ingest:
         self._queue_s = queue_s
         self._max_gap_s = max_gap_s
         self._ready: list[Intake] = []
+        self._packets = _Packets()
         self._free: list[int] = []
-        self._history = np.zeros((16, HISTORY), np.float32)
+        self._steady = SteadyRows()
+        self._sessions: list[Session] = []
+        self._intakes: list[Intake | None] = []
+        self._history = np.zeros((len(self._steady), HISTORY), np.float32)
         self._opened = 0
         self._rows = 0
         self._owners: list[Intake] = []
@@ -126,29 +201,112 @@ class Ingest:
         if not self._free:
             self._free.append(self._opened)
             self._opened += 1
+            self._sessions.append(session)
+            self._intakes.append(None)
             if self._opened > len(self._history):
                 self._history = np.concatenate([self._history, np.zeros_like(self._history)])
-        return Intake(self, session, call_id, self._free.pop(), self._queue_s)
+                self._steady.grow()
+        row = self._free.pop()
+        intake = Intake(self, session, call_id, row, self._queue_s)
+        self._steady.begin(row)
+        self._sessions[row], self._intakes[row] = session, intake
+        return intake
 
     def tick(self) -> None:
         """Decode, resample and push everything that waits."""
+        self._hear_packets()
         if not self._ready:
+            self._recognizer.flush()
             return
         ready, self._ready = self._ready, []
         for intake in ready:
             self._take(intake)
         self._step()
+        for intake in ready:
+            self._rest(intake)
+        self._recognizer.flush()
 
     def flush(self, intake: Intake) -> None:
         """Hand on what waits for this leg now, without the tick."""
+        self._hear_packets()
         self._take(intake)
         self._step()
+        self._rest(intake)
+
+    def hear(
+        self,
+        tickets: NDArray[np.int64],
+        pts: NDArray[np.int64],
+        codes: NDArray[np.int16],
+        arrivals: NDArray[np.float64],
+    ) -> NDArray[np.bool_]:
+        """Decode, resample and push a packet of 20 ms of each of these legs now; no leg must be among them twice.
+
+        `tickets`, `pts`, `arrivals`: (n,). `codes`: (n, 160), G.711 as indices into `g711.FLOAT_TABLE`. Returns which
+        packets were taken; the others are not what was due, and are for `Intake.push`.
+        """
+        fit = self._steady.take(tickets, pts, arrivals, BLOCK)
+        rows = self._steady.rows_of(tickets)
+        if not fit.all():
+            rows, codes = rows[fit], codes[fit]
+        size = len(self._codes)
+        for at in range(0, len(rows), size):
+            self._hear(rows[at : at + size], codes[at : at + size])
+        return fit
+
+    def _hear(self, rows: NDArray[np.int64], codes: NDArray[np.int16]) -> None:
+        x = np.empty((len(rows), HISTORY + BLOCK), np.float32)
+        x[:, :HISTORY] = self._history[rows]
+        x[:, HISTORY:] = FLOAT_TABLE[codes]
+        self._history[rows] = x[:, BLOCK:]
+        push, sessions = self._recognizer.push, self._sessions
+        for row, pcm in zip(rows.tolist(), half_band(x), strict=True):
+            try:
+                push(sessions[row], pcm)
+            except EngineError as error:
+                self._refused(row, error)
+
+    def _hear_packets(self) -> None:
+        """Those that came one by one since the last tick."""
+        packets = self._packets
+        if not packets.intakes:
+            return
+        self._packets = _Packets()
+        codes = np.frombuffer(b"".join(packets.codes), np.uint8).reshape(-1, BLOCK)
+        indices = codes + np.array(packets.offsets, np.int16)[:, None]
+        rows = np.array([intake._row for intake in packets.intakes], np.int64)
+        pts, arrivals = np.array(packets.pts, np.int64), np.array(packets.arrivals)
+        tickets = self._steady.tickets(rows)
+        refused: set[int] = set()
+        for turn in _turns(rows):
+            fit = self.hear(tickets[turn], pts[turn], indices[turn], arrivals[turn])
+            if not fit.all():
+                refused.update(turn[~fit].tolist())
+        waiting: dict[Intake, list[AudioFrame]] = {}
+        for index, intake in enumerate(packets.intakes):
+            intake._packets = 0
+            if index in refused:
+                encoding = Encoding.PCMA if packets.offsets[index] == ALAW_OFFSET else Encoding.PCMU
+                frame = AudioFrame(packets.pts[index], codes[index], encoding, NARROWBAND_HZ, packets.arrivals[index])
+                waiting.setdefault(intake, []).append(frame)
+        for intake, frames in waiting.items():
+            later = list(intake._queue)
+            intake._queue.clear()
+            intake._queued_s = 0.0
+            for frame in (*frames, *later):
+                intake.push(frame)
+
+    def _rest(self, intake: Intake) -> None:
+        """Nothing waits for this leg any more: it may be steady from here on."""
+        if intake._rate == NARROWBAND_HZ and not intake._skip and not intake.closed:
+            self._steady.due[intake._row] = intake._next_pts
 
     def close(self, intake: Intake) -> None:
         """Hand on all this leg has, the filter's tail included, and recycle its row. The output is then exactly
         16,000 samples per second of input. Idempotent."""
         if intake.closed:
             return
+        self._hear_packets()
         self._take(intake)
         self._end_rate(intake)
         self._step()
@@ -156,7 +314,9 @@ class Ingest:
 
     def _take(self, intake: Intake) -> None:
         """Move a leg's frames from its queue into the batch, on its time line."""
-        queue, stats = intake._queue, intake.stats
+        intake._settle()
+        self._steady.due[intake._row] = NEVER
+        queue, stats = intake._queue, intake._stats
         while queue:
             frame = queue.popleft()
             samples, pts = frame.samples, frame.pts
@@ -167,12 +327,12 @@ class Ingest:
                 samples = samples[self._mend(intake, frame) :]
             self._put(intake, samples, frame.encoding)
             intake._next_pts += samples.size
-            intake.timeline.add(intake.media_s, frame.arrival)
+            intake._timeline.add(intake._at(intake._taken), frame.arrival)
         intake._queued_s = 0.0
 
     def _mend(self, intake: Intake, frame: AudioFrame) -> int:
         """Bring the leg to the frame's pts; returns how many of its first samples are known already."""
-        stats, missing = intake.stats, frame.pts - intake._next_pts
+        stats, missing = intake._stats, frame.pts - intake._next_pts
         limit = int(self._max_gap_s * frame.sample_rate_hz)
         if missing < -limit:
             stats.resyncs += 1
@@ -189,7 +349,7 @@ class Ingest:
         self._put(intake, np.zeros(filled, np.int16), Encoding.L16)
         if missing > filled:
             stats.resyncs += 1
-            intake.timeline.jump(intake.media_s, (missing - filled) / frame.sample_rate_hz)
+            intake._timeline.jump(intake._at(intake._taken), (missing - filled) / frame.sample_rate_hz)
         intake._next_pts = frame.pts
         return 0
 
@@ -199,7 +359,7 @@ class Ingest:
         if intake._rate:
             self._end_rate(intake)
             self._step()
-            intake.stats.resyncs += 1
+            intake._stats.resyncs += 1
             intake._next_pts = round(intake._next_pts / intake._rate * rate)
         intake._base_s, intake._taken, intake._rate = intake.media_s, 0, rate
         intake._soxr = None if rate in (NARROWBAND_HZ, OUTPUT_RATE_HZ) else StreamResampler(rate)
@@ -287,13 +447,33 @@ class Ingest:
         try:
             self._recognizer.push(intake.session, pcm)
         except EngineError as error:
+            self._refused(intake._row, error)
+
+    def _refused(self, row: int, error: EngineError) -> None:
+        intake = self._intakes[row]
+        if intake is not None:
             logger.warning("call %s: session takes no audio: %s", intake.call_id, error)
             self._release(intake)
 
     def _release(self, intake: Intake) -> None:
         if not intake.closed:
+            intake._settle()
             intake.closed = True
+            self._intakes[intake._row] = None
+            self._steady.due[intake._row] = NEVER
             self._free.append(intake._row)
+
+
+def _turns(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Indices into `rows`: first those where each row comes for the first time, then those of the second, and so on."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    if len(first) == len(rows):
+        return [np.arange(len(rows))]
+    counts = np.diff(np.append(first, len(rows)))
+    turn = np.arange(len(rows)) - np.repeat(first, counts)
+    return [order[turn == number] for number in range(int(counts.max()))]
 
 
 def _to_float(samples: NDArray[np.generic], encoding: Encoding) -> NDArray[np.float32]:

@@ -1,89 +1,243 @@
-"""A file through the engine as fast as it goes: the same segments and records as a live call, without clocks.
+"""Files through the engine as fast as it goes: the same segments and records as live calls, without clocks.
 
-Chain: file -> 16 kHz blocks -> sessions, one a channel -> segmenters -> finals. The engine is stepped right here, so
-audio is read no faster than it is heard and memory does not grow with the file.
+Chain: file -> reader threads: blocks at 16 kHz -> sessions, one a channel -> the engine's thread steps them in batches
+-> `Recording` -> records. As many files are under way as there is room for their channels, and each is read a bounded
+time ahead of what was heard of it: the engine always finds its next chunks, and memory grows with the number of
+channels under way, not with the files.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import os
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 
-from engine import Engine, SessionOptions, StepEvents
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import Engine, Hypothesis, Session, SessionOptions, StepEvents
+from engine.errors import EngineError, EngineFull
 from engine.session import SAMPLE_RATE_HZ
 from pipeline.audio_file import AudioFile
-from pipeline.records import CallInfo, LegOptions, Numbering, RecordMaker
-from pipeline.segments import Segment, Segmenter
-from sinks.record import SpeakerRole, TranscriptRecord
+from pipeline.errors import AudioFileError, TooManyChannels
+from pipeline.recording import Recording
+from pipeline.segments import Segmenter
+from sinks.record import TranscriptRecord
+
+BLOCK_S = 4.0
+"""Audio read in one go. Another block is read when less than this is waiting, so at most twice as much waits: far from
+where the engine would throw audio away."""
+
+_READERS = 4
+
+_LOST = "the engine ended a session before its last word: see its log"
 
 
-class _Channel:
-    """One channel of the file."""
+@dataclass(frozen=True, slots=True)
+class FileNews:
+    """What came of the file number `file`.
 
-    def __init__(self, engine: Engine, options: SessionOptions, leg: LegOptions) -> None:
-        self.leg = leg
-        self.session = engine.open(options)
-        self.segmenter = Segmenter(leg.leg)
-
-    def hear(self, events: StepEvents) -> list[Segment]:
-        news = [hypothesis for hypothesis in events.hypotheses if hypothesis.session == self.session]
-        return self.segmenter.update(news, events.progress.get(self.session, 0.0))
-
-
-def transcribe_file(
-    engine: Engine, path: Path, options: SessionOptions, on_progress: Callable[[float], None] | None = None
-) -> Iterator[TranscriptRecord]:
-    """Finals of every channel as they come; the engine must not be started. `on_progress`: seconds of the file heard.
-
-    Raises `AudioFileError`, `UnknownLocale`, `UnknownChunk`, `EngineFull`.
+    `heard_s`: seconds of audio heard since the news before, all channels together. `ended`: nothing more comes of this
+    file; `error`: it ended early, or could not be begun.
     """
-    news: list[StepEvents] = []
-    with AudioFile(path) as file, _subscribed(engine, news.append):
-        maker = RecordMaker(CallInfo(str(path), "file"), Numbering())
-        legs = [LegOptions(f"channel-{index}", SpeakerRole.UNKNOWN, index) for index in range(file.channels)]
-        channels: list[_Channel] = []
+
+    file: int
+    records: tuple[TranscriptRecord, ...] = ()
+    heard_s: float = 0.0
+    ended: bool = False
+    error: AudioFileError | None = None
+
+
+class _Reading:
+    """A file being fed to its sessions, by one reader thread at a time."""
+
+    def __init__(self, number: int, file: AudioFile, recording: Recording) -> None:
+        self.number = number
+        self.file = file
+        self.recording = recording
+        self.blocks: Iterator[NDArray[np.float32]] = file.blocks(BLOCK_S)
+        self.given_s = 0.0
+        self.heard_s = 0.0
+        self.busy = False
+        self.read_up = False
+        self.error: AudioFileError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fed:
+    """A reader is done with a block of `seconds`; without a block the file is at its end, by `error` or properly."""
+
+    reading: _Reading
+    seconds: float | None
+    error: Exception | None = None
+
+
+class OfflineTranscription:
+    """Transcribes files with a started engine that nobody else uses.
+
+    `at_once`: channels under way at the same time, at most the engine's sessions. `segmenter`: makes that of a leg.
+    Good for one `run`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        options: SessionOptions,
+        *,
+        at_once: int,
+        segmenter: Callable[[str], Segmenter] = Segmenter,
+    ) -> None:
+        self._engine = engine
+        self._options = options
+        self._at_once = min(at_once, engine.max_sessions)
+        self._segmenter = segmenter
+        # Not bounded by itself: what is in it comes from audio that was read ahead, which is.
+        self._news: SimpleQueue[StepEvents | _Fed] = SimpleQueue()
+        self._sessions: dict[Session, _Reading] = {}
+        self._readings: dict[int, _Reading] = {}
+        self._next: tuple[int, AudioFile] | None = None
+        self._readers = ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1), "reader")
+
+    def run(self, paths: Iterable[Path]) -> Generator[FileNews, None, None]:
+        """News of all files as they come. A file that cannot be read ends with its error, the others go on.
+
+        Raises `EngineError` where the engine fails, `UnknownLocale` and `UnknownChunk` with the first file.
+        """
+        waiting = iter(enumerate(paths))
+        self._engine.subscribe(self._news.put)
         try:
-            channels += (_Channel(engine, options, leg) for leg in legs)
-            heard_s = 0.0
-            for block in file.blocks():
-                for channel, pcm in zip(channels, block, strict=True):
-                    engine.push(channel.session, pcm)
-                yield from _finals(engine, channels, news, maker)
-                heard_s += block.shape[1] / SAMPLE_RATE_HZ
-                if on_progress is not None:
-                    on_progress(heard_s)
+            while True:
+                yield from self._begin_files(waiting)
+                if not self._readings:
+                    return
+                yield from self._hear(self._news.get())
         finally:
-            for channel in channels:
-                engine.close(channel.session)
-            rest = list(_finals(engine, channels, news, maker))
-        yield from rest
-        for channel in channels:
-            for segment in channel.segmenter.close(had_audio=heard_s > 0):
-                yield maker.transcript(channel.leg, segment, _stamp(), 0.0)
+            self._readers.shutdown(cancel_futures=True)
+            self._engine.unsubscribe(self._news.put)
+            self._abandon()
 
+    def _begin_files(self, waiting: Iterator[tuple[int, Path]]) -> Iterator[FileNews]:
+        """Open files as long as there is room for all of their channels."""
+        while True:
+            if self._next is None:
+                number, path = next(waiting, (-1, None))
+                if path is None:
+                    return
+                try:
+                    file = AudioFile(path)
+                    if file.channels > self._at_once:
+                        file.close()
+                        raise TooManyChannels(
+                            f"{path} has {file.channels} channels, but only {self._at_once} are transcribed at once"
+                        )
+                except AudioFileError as error:
+                    yield FileNews(number, ended=True, error=error)
+                    continue
+                self._next = number, file
+            number, file = self._next
+            if len(self._sessions) + file.channels > self._at_once:
+                return
+            sessions = self._open(file.channels)
+            if sessions is None:
+                return
+            self._next = None
+            recording = Recording(file.path, sessions, self._segmenter)
+            reading = self._readings[number] = _Reading(number, file, recording)
+            self._sessions.update(dict.fromkeys(sessions, reading))
+            self._feed(reading)
 
-@contextmanager
-def _subscribed(engine: Engine, callback: Callable[[StepEvents], None]) -> Iterator[None]:
-    engine.subscribe(callback)
-    try:
-        yield
-    finally:
-        engine.unsubscribe(callback)
+    def _open(self, channels: int) -> list[Session] | None:
+        """A session for each channel; None where the engine has no room yet."""
+        sessions: list[Session] = []
+        try:
+            sessions += (self._engine.open(self._options) for _ in range(channels))
+        except EngineFull:
+            for session in sessions:
+                self._engine.drop(session)
+            if not self._readings:
+                raise
+            return None
+        return sessions
 
+    def _feed(self, reading: _Reading) -> None:
+        """Have the next block read, where it is time for it."""
+        if not reading.busy and not reading.read_up and reading.given_s - reading.recording.slowest_s < BLOCK_S:
+            reading.busy = True
+            self._readers.submit(self._read, reading)
 
-def _finals(
-    engine: Engine, channels: list[_Channel], news: list[StepEvents], maker: RecordMaker
-) -> Iterator[TranscriptRecord]:
-    """Step until nothing is ready; the finals of that."""
-    while engine.step():
-        pass
-    for events in news:
-        for channel in channels:
-            for segment in channel.hear(events):
-                if segment.is_final:
-                    yield maker.transcript(channel.leg, segment, _stamp(), 0.0)
-    news.clear()
+    def _read(self, reading: _Reading) -> None:
+        """Read and push one block, on a reader thread; behind the last one, the sessions are closed."""
+        seconds, failure = None, None
+        try:
+            block = next(reading.blocks, None)
+            if block is not None:
+                for session, pcm in zip(reading.recording.channels, block, strict=True):
+                    self._engine.push(session, pcm)
+                seconds = block.shape[1] / SAMPLE_RATE_HZ
+        except Exception as error:  # noqa: BLE001 - raised where the news are heard
+            failure = error
+        self._news.put(_Fed(reading, seconds, failure))
 
+    def _hear(self, news: StepEvents | _Fed) -> Iterator[FileNews]:
+        if isinstance(news, _Fed):
+            self._fed(news)
+            return
+        hypotheses: dict[Session, list[Hypothesis]] = defaultdict(list)
+        for hypothesis in news.hypotheses:
+            hypotheses[hypothesis.session].append(hypothesis)
+        touched: dict[int, _Reading] = {}
+        for session in hypotheses.keys() | news.progress.keys() | set(news.closed):
+            if (reading := self._sessions.get(session)) is None:
+                continue
+            touched[reading.number] = reading
+            recording = reading.recording
+            recording.hear(session, hypotheses[session], news.progress.get(session, 0.0))
+            if session in news.closed:
+                if not recording.channels[session].complete:
+                    raise EngineError(_LOST)
+                recording.end(session)
+                del self._sessions[session]
+        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        for reading in touched.values():
+            self._feed(reading)
+            yield self._report(reading, at)
 
-def _stamp() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    def _fed(self, news: _Fed) -> None:
+        reading = news.reading
+        reading.busy = False
+        if isinstance(news.error, EngineError):
+            raise EngineError(_LOST) from news.error
+        if news.error is not None and not isinstance(news.error, AudioFileError):
+            raise news.error
+        if news.seconds is not None:
+            reading.given_s += news.seconds
+            self._feed(reading)
+            return
+        reading.read_up = True
+        reading.error = news.error
+        for session in reading.recording.channels:
+            self._engine.close(session)
+
+    def _report(self, reading: _Reading, at: str) -> FileNews:
+        recording = reading.recording
+        heard_s = recording.heard_s - reading.heard_s
+        reading.heard_s = recording.heard_s
+        if recording.ended:
+            reading.file.close()
+            del self._readings[reading.number]
+        return FileNews(reading.number, recording.take(at), heard_s, recording.ended, reading.error)
+
+    def _abandon(self) -> None:
+        """Nobody waits for what is still under way."""
+        for session in self._sessions:
+            self._engine.drop(session)
+        for reading in self._readings.values():
+            reading.file.close()
+        if self._next is not None:
+            self._next[1].close()
+        self._sessions.clear()
+        self._readings.clear()
+        self._next = None

@@ -34,6 +34,8 @@ class LegHandle(Protocol):
 
     def push(self, frame: AudioFrame, /) -> None: ...
 
+    def push_packet(self, pts: int, codes: bytes, encoding: Encoding, arrival: float, /) -> None: ...
+
     async def close(self) -> object: ...
 
 
@@ -71,6 +73,14 @@ class BoundStream:
     started: StreamStarted
     bound: _BoundCall
     legs: dict[Track, LegHandle] = field(default_factory=dict)
+
+    @property
+    def encoding(self) -> Encoding:
+        return _ENCODINGS[self.started.media_format.encoding]
+
+    def hear(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
+        """Audio as it came."""
+        self.legs[track].push_packet(pts, codes, self.encoding, arrival)
 
     def push(self, audio: Audio) -> None:
         media = self.started.media_format

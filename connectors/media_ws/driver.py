@@ -15,6 +15,7 @@ from connectors.media_ws.bindings import CallBindings
 from connectors.media_ws.config import MediaLimits
 from connectors.media_ws.events import Dialect
 from connectors.media_ws.peer import Peer
+from connectors.media_ws.socket import MediaSocket
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class MediaWebSocket:
         self.stats = bindings.stats
         self._path, self._dialect, self._bindings = path, dialect, bindings
         self._limits, self._authorize = limits, authorize
-        self._sockets: dict[web.WebSocketResponse, asyncio.Task[None] | None] = {}
+        self._sockets: dict[MediaSocket, asyncio.Task[None] | None] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -55,7 +56,7 @@ class MediaWebSocket:
         if stats.pending >= limits.max_pending:
             stats.crowded += 1
             raise web.HTTPServiceUnavailable(text="too many sockets without a stream\n", headers={"Retry-After": "1"})
-        ws = web.WebSocketResponse(
+        ws = MediaSocket(
             timeout=limits.close_timeout_s,
             heartbeat=limits.heartbeat_s,
             max_msg_size=limits.max_message_bytes,

@@ -7,10 +7,13 @@ clock and turns events into calls and legs.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from connectors.media_ws.steady import Foreseen
 
 
 class Track(StrEnum):
@@ -57,6 +60,15 @@ class Audio:
     codes: NDArray[np.uint8]
     arrival: float
     filled: bool = False
+
+
+class Packet(NamedTuple):
+    """Audio of one track as it came, right behind what was handed out before it. A tuple because one is made for each
+    message of each leg."""
+
+    track: Track
+    pts: int
+    codes: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +142,15 @@ class Dialect(Protocol):
     def stats(self) -> StreamStats: ...
 
     def receive(self, data: str | bytes, now: float) -> list[Event]: ...
+
+    def receive_next(self, data: bytes | bytearray, now: float) -> Packet | None:
+        """Take a text message if it is just the audio that was due; None: it is not, and nothing has changed."""
+
+    def foresee(self) -> "list[Foreseen]":
+        """The next message of each track, in the order of their turns; empty where that cannot be said."""
+
+    def passed_by(self, taken: Mapping[Track, int]) -> None:
+        """So many messages of each track were as foreseen and did not come here."""
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is due, or None."""

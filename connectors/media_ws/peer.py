@@ -9,26 +9,43 @@ import logging
 import math
 import time
 
-from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType
 
 from connectors.errors import StreamRefused
 from connectors.media_ws.bindings import BoundStream, CallBindings
 from connectors.media_ws.config import MediaLimits
-from connectors.media_ws.events import Anomaly, Audio, Dialect, Dtmf, Event, ProtocolError, Stopped, StreamStarted
+from connectors.media_ws.events import (
+    Anomaly,
+    Audio,
+    Dialect,
+    Dtmf,
+    Event,
+    ProtocolError,
+    Stopped,
+    StreamStarted,
+    Track,
+)
+from connectors.media_ws.socket import MediaSocket
+from connectors.media_ws.steady import SteadyStream
 
 logger = logging.getLogger(__name__)
+
+STEADY_AFTER = 8
+"""Messages of audio in order make a stream steady."""
 
 
 class Peer:
     """One socket with its core and stream. `code`, `close_reason`: for the close frame. `reason`: for the END of the
     call."""
 
-    def __init__(self, ws: web.WebSocketResponse, core: Dialect, bindings: CallBindings, limits: MediaLimits) -> None:
+    def __init__(self, ws: MediaSocket, core: Dialect, bindings: CallBindings, limits: MediaLimits) -> None:
         self.code, self.close_reason, self.reason = int(WSCloseCode.OK), "", ""
         self._ws, self._core, self._bindings, self._limits = ws, core, bindings, limits
         self._stream: BoundStream | None = None
         self._call = "-"
         self._warned = False
+        self._steady: SteadyStream | None = None
+        self._in_order = 0
         self._deadline = time.monotonic() + limits.start_timeout_s
         self._armed_for = math.inf
         self._timer: asyncio.TimerHandle | None = None
@@ -48,10 +65,15 @@ class Peer:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            self._settle()
+            if self._ws.frames is not None:
+                self._ws.frames.at_once = None
 
     async def _next(self) -> None:
         """One message of the socket."""
         message = await self._ws.receive()
+        self._settle()
+        self._in_order = 0
         now = time.monotonic()
         if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
             for event in self._core.receive(message.data, now):
@@ -63,6 +85,9 @@ class Peer:
                 self._deadline = now + self._limits.idle_timeout_s
                 if self._stream.bound.call.ended and not self.reason:
                     self._fault(WSCloseCode.GOING_AWAY, "the call was ended", "ended")
+            if self._ws.frames is not None:
+                self._ws.frames.handled()
+                self._ws.frames.at_once = None if self.reason else self._hear
             return
         for event in self._core.connection_lost(now):
             self._apply(event)
@@ -71,6 +96,49 @@ class Peer:
             self._fault(message.data.code, str(message.data), "protocol error")
         elif not self.reason:
             self.reason = "shutdown" if message.type is WSMsgType.CLOSING else "disconnected"
+
+    def _hear(self, data: bytearray, now: float) -> bool:
+        """Take a message at once if it is just the audio that was due."""
+        stream = self._stream
+        if stream is None or self.reason or stream.bound.call.ended:
+            return False
+        try:
+            packet = self._core.receive_next(data, now)
+            if packet is None:
+                return False
+            track, pts, codes = packet
+            stream.hear(track, pts, codes, now)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it ends this stream and no other
+            self._broken(exc)
+            self._closing = asyncio.get_running_loop().create_task(self.close())
+            return True
+        self._deadline = now + self._limits.idle_timeout_s
+        self._in_order += 1
+        if self._in_order >= STEADY_AFTER:
+            self._foresee(stream)
+        return True
+
+    def _foresee(self, stream: BoundStream) -> None:
+        """Let messages go past the core, if it can say what they will be like."""
+        foreseen, self._in_order = self._core.foresee(), 0
+        if foreseen and self._ws.frames is not None:
+            tracks = [(one, stream.legs[one.track].push_packet) for one in foreseen]
+            self._steady = SteadyStream(tracks, stream.encoding, self._not_foreseen)
+            self._ws.frames.at_once = self._steady.take
+
+    def _not_foreseen(self, data: bytearray, now: float) -> bool:
+        self._settle()
+        self._in_order = STEADY_AFTER - 2 * len(Track)  # what is needed to foresee the next ones
+        return self._hear(data, now)
+
+    def _settle(self) -> None:
+        """Tell the core what passed by it; messages go through it again."""
+        if self._steady is not None:
+            steady, self._steady = self._steady, None
+            self._core.passed_by(steady.taken)
+            self._deadline = max(self._deadline, steady.heard_at + self._limits.idle_timeout_s)
+            if self._ws.frames is not None and self._ws.frames.at_once is not None:
+                self._ws.frames.at_once = self._hear
 
     async def _start(self, started: StreamStarted) -> None:
         self._call = started.call_sid
@@ -106,6 +174,7 @@ class Peer:
 
     def _tick(self) -> None:
         self._armed_for = math.inf
+        self._settle()
         now = time.monotonic()
         try:
             for event in self._core.handle_timer(now):
@@ -145,6 +214,7 @@ class Peer:
 
     async def end(self) -> None:
         """Count the stream, end it and, with its last stream, its call."""
+        self._settle()
         counted, total = self._core.stats, self._stats
         for track in counted.tracks.values():
             total.packets += track.packets

@@ -56,6 +56,18 @@ class SequenceWindow(Generic[T]):
         self._given_up: deque[range] = deque(maxlen=_REMEMBERED_GAPS)
         self._unconfirmed: int | None = None
 
+    @property
+    def due(self) -> int | None:
+        """The sequence number that may `pass_by`; None while messages wait."""
+        return None if self._held else self._next
+
+    def pass_by(self, messages: int = 1) -> None:
+        """The messages that were due are handed out without the window."""
+        if messages:
+            self._next += messages
+            self._highest = self._next - 1
+            self._unconfirmed = None
+
     def push(self, seq: int, item: T, now: float, lane: str | None = None, media_ms: int = 0) -> Verdict:
         """Take a message in, or not: on DUPLICATE, LATE and IMPLAUSIBLE it is dropped."""
         if seq < self._next:

@@ -42,6 +42,10 @@ class TrackTimeline:
         """The timestamp the next packet should bear."""
         return (self.position - self._offset) // self._per_ms
 
+    def follows(self, timestamp_ms: int) -> bool:
+        """Whether a packet of this time stamp has its place right at the position, as far as jitter goes."""
+        return timestamp_ms * self._per_ms + self._offset - self.position < JITTER_MS * self._per_ms
+
     def place(self, timestamp_ms: int, samples: int, *, broken: bool, elapsed_s: float) -> Placement:
         """Place `samples` samples. `broken`: a packet before it may be missing, so the gap is exact however small.
 

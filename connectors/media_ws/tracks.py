@@ -42,6 +42,9 @@ class Tracks:
             self._timelines[track] = TrackTimeline(sample_rate_hz)
             self._missing[track] = 0
 
+    def __len__(self) -> int:
+        return len(self._timelines)
+
     def __contains__(self, track: Track) -> bool:
         return track in self._timelines
 
@@ -73,6 +76,28 @@ class Tracks:
             if other is not track and timeline.clock_ms - follower.clock_ms > FOLLOW_MS + FOLLOW_STEP_MS:
                 audio += self._fill(other, *follower.fill_to(timeline.clock_ms - FOLLOW_MS), arrival)
         return audio, placement.plausible
+
+    def place_next(self, track: Track, timestamp_ms: int, samples: int, missing: int) -> int | None:
+        """The pts of a packet right behind the one before it, with nothing missing on any track; None where it is not
+        that, and nothing has changed."""
+        timeline = self._timelines.get(track)
+        if timeline is None or missing != self._missing[track] or not timeline.follows(timestamp_ms):
+            return None
+        if len(self._timelines) > 1 and any(
+            timestamp_ms + samples * 1000 // self._rate - other.clock_ms > FOLLOW_MS
+            for other in self._timelines.values()
+            if other is not timeline
+        ):
+            return None
+        pts = timeline.position
+        timeline.position = pts + samples
+        self._stats[track].packets += 1
+        return pts
+
+    def pass_by(self, track: Track, packets: int, samples: int) -> None:
+        """So many packets of `samples` samples were handed out without coming here, one right behind the other."""
+        self._timelines[track].position += packets * samples
+        self._stats[track].packets += packets
 
     def _fill(self, track: Track, pts: int, samples: int, arrival: float) -> list[Audio]:
         self._stats[track].filled_samples += samples

@@ -28,7 +28,8 @@ does not speak the protocol loses its stream. Audio that was waiting for a missi
 """
 
 import re
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -45,6 +46,7 @@ from connectors.media_ws.events import (
     Mark,
     MediaEncoding,
     MediaFormat,
+    Packet,
     ProtocolError,
     Stopped,
     StreamStarted,
@@ -52,6 +54,7 @@ from connectors.media_ws.events import (
     Track,
 )
 from connectors.media_ws.reorder import SequenceWindow, Verdict
+from connectors.media_ws.steady import PACKET_CODES, Foreseen
 from connectors.media_ws.tracks import Tracks
 
 MULAW_ZERO = 0xFF
@@ -81,12 +84,14 @@ class TwilioStream:
         self._window: SequenceWindow[InOrder] = SequenceWindow(1, 0.0)
         self._tracks = Tracks((), wire.SAMPLE_RATE_HZ, MULAW_ZERO, self.stats.tracks, 0.0)
         self._events: list[Event] = []
+        self._recent: deque[tuple[Track, int, bytes]] = deque(maxlen=2 * len(Track))
         self._noted = False
 
     # -- from the driver
 
     def receive(self, data: str | bytes, now: float) -> list[Event]:
         self.stats.messages += 1
+        self._recent.clear()
         if self.state is State.ENDED:
             self.stats.after_end += 1
             return []
@@ -97,6 +102,53 @@ class TwilioStream:
         except RemoteProtocolError as exc:
             self._fail(exc, now)
         return self._take_events()
+
+    def receive_next(self, data: bytes | bytearray, now: float) -> Packet | None:  # noqa: ARG002 - for other dialects
+        started, window = self.started, self._window
+        if started is None or self.state is not State.STREAMING:
+            return None
+        try:
+            message = wire.decode_media(data)
+        except ValueError:  # msgspec's errors are of this kind, too
+            return None
+        media = message.media
+        timestamp, size = wire.number(media.timestamp), len(media.payload)
+        if (
+            message.stream_sid != started.stream_sid
+            or message.sequence_number != str(window.due)
+            or timestamp is None
+            or not 0 < size <= self._limits.max_payload_bytes
+        ):
+            return None
+        pts = self._tracks.place_next(media.track, timestamp, size, window.missing)
+        if pts is None:
+            return None
+        window.pass_by()
+        self.stats.messages += 1
+        self._recent.append((media.track, pts + size, bytes(data)))
+        return Packet(media.track, pts, media.payload)
+
+    def foresee(self) -> list[Foreseen]:
+        turns = len(self._tracks)
+        if len(self._recent) < 2 * turns:
+            return []
+        recent = list(self._recent)[-2 * turns :]
+        self._recent.clear()
+        if [one[0] for one in recent[:turns]] != [one[0] for one in recent[turns:]]:
+            return []
+        if len({one[0] for one in recent}) != turns:
+            return []
+        foreseen = [
+            Foreseen.after(message, before, track, turns, pts)
+            for (_, _, before), (track, pts, message) in zip(recent[:turns], recent[turns:], strict=True)
+        ]
+        return [one for one in foreseen if one is not None] if None not in foreseen else []
+
+    def passed_by(self, taken: Mapping[Track, int]) -> None:
+        for track, messages in taken.items():
+            self._tracks.pass_by(track, messages, PACKET_CODES)
+            self._window.pass_by(messages)
+            self.stats.messages += messages
 
     def next_timer(self) -> float | None:
         return self._window.deadline()

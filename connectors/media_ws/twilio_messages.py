@@ -59,7 +59,7 @@ class MediaBody(_Body, frozen=True):
     payload: bytes
 
 
-class Media(_Message, tag="media", frozen=True):
+class Media(_Message, tag="media", frozen=True, gc=False):
     sequence_number: str
     stream_sid: str
     media: MediaBody
@@ -128,6 +128,7 @@ class Clear(_Message, tag="clear", frozen=True):
 ServerMessage = Play | PlayMark | Clear
 
 _twilio_decoder: msgspec.json.Decoder[TwilioMessage] = msgspec.json.Decoder(TwilioMessage)
+_media_decoder: msgspec.json.Decoder[Media] = msgspec.json.Decoder(Media)
 _server_decoder: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)
 _encoder = msgspec.json.Encoder()
 
@@ -135,6 +136,11 @@ _encoder = msgspec.json.Encoder()
 def decode(data: str) -> TwilioMessage:
     """A message of Twilio's side. Raises `msgspec.DecodeError` (also for a message of another shape)."""
     return _twilio_decoder.decode(data)
+
+
+def decode_media(data: bytes | bytearray) -> Media:
+    """The same for a message that is expected to be `media`."""
+    return _media_decoder.decode(data)
 
 
 def decode_server(data: str) -> ServerMessage:

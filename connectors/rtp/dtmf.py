@@ -90,7 +90,7 @@ class KeyPresses:
         else:
             reports = self.finish()
             press = self._press = _Press(event, timestamp, start_s, clock_rate, now, 0)
-        press.duration = max(press.duration, payload.duration)
+        press.duration = payload.duration
         press.last = now
         return reports + self.finish() if payload.end else reports
 

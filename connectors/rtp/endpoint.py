@@ -51,7 +51,7 @@ class RtpEndpoint:
     @property
     def stats(self) -> RtpStats:
         """Counters of the leg so far; the measured figures are those of the last report."""
-        return RtpStats() if self._running is None else self._running.receiver.stats
+        return RtpStats() if self._running is None else self._running.stats
 
     def attach(
         self,
@@ -75,6 +75,11 @@ class RtpEndpoint:
             if self._running.speaker is not None:
                 self._running.speaker.update(negotiated.codec, negotiated.ptime_ms)
         self._run()
+
+    def leg_changed(self) -> None:
+        """The attached leg is fed to another intake from here on."""
+        if self._running is not None:
+            self._running.leave()
 
     def pause(self) -> None:
         """Hold: what comes is counted and not heard."""

@@ -16,6 +16,7 @@ from connectors.rtp.events import Audio, Bye, DtmfEvent, RtpEvent, Silence
 from connectors.rtp.quality import RtpStats
 from pipeline.call import LegStats
 from pipeline.frames import AudioFrame, Encoding, Samples
+from pipeline.ingest import Intake
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ OnBye = Callable[[Bye], None]
 
 
 class AudioLeg(Protocol):
-    """What is needed of `pipeline.Leg`."""
+    """What is needed of `pipeline.Leg`. One that has an `intake`, too, is served in bulk while its stream is steady."""
 
     stats: LegStats
 
@@ -59,6 +60,18 @@ class LegFeed:
                     self._on_dtmf(event)
             elif self._on_bye is not None:
                 self._on_bye(event)
+
+    @property
+    def intake(self) -> Intake | None:
+        """Where packets of this leg may be taken along with those of others; None where all are to come here."""
+        intake: Intake | None = None if self.muted else getattr(self._leg, "intake", None)
+        return intake
+
+    def heard(self, packets: Sequence[bytes]) -> None:
+        """These went to the intake and not through here: what the decoder has to know of them."""
+        if self._decoder is not None:
+            for payload in packets:
+                self._decoder.decode(payload)
 
     def report(self, stats: RtpStats) -> None:
         """Copy the counters that the call's statistics show."""

@@ -25,7 +25,7 @@ from connectors.rtp.rtcp import (
 )
 from connectors.rtp.source import ELSEWHERE, NEWCOMER, RELATCH_S, Address, Probation
 from connectors.rtp.srtp import SrtpReceiver
-from connectors.rtp.stream import RtpStream
+from connectors.rtp.stream import RtpStream, SteadyState
 
 _NTP_UNIT = 1 << 32
 
@@ -69,14 +69,32 @@ class RtpReceiver:
         return self._stream.waiting
 
     @property
+    def in_a_row(self) -> int:
+        """Undisturbed packets up to the last one, since the stream was last found steady."""
+        return self._stream.in_a_row
+
+    def steady(self) -> tuple[SteadyState, int, Codec, int, Address] | None:
+        """Where the stream stands, and the first two octets, codec, SSRC and source of its packets; None where they
+        are to come here one by one."""
+        if self._srtp is not None or self.peer is None or self._stream.ssrc is None:
+            return None
+        state = self._stream.steady()
+        return None if state is None else (state, *self._stream.plain_header, self._stream.ssrc, self.peer)
+
+    def resume(self, state: SteadyState) -> None:
+        """Steady packets have brought the stream here."""
+        self._stream.resume(state)
+
+    @property
     def arrived(self) -> float:
         """When the last packet of the stream came; 0 before the first."""
         return self._stream.arrived
 
     def update(self, codecs: Sequence[Codec], signalled: Address | None, srtp: SrtpReceiver | None) -> None:
-        """A new agreement. Where it moves the peer, its new address is looked for; the stream goes on."""
+        """A new agreement. Where it moves the peer, its new address is looked for; the stream goes on. `signalled`
+        None, as in a hold by 0.0.0.0, moves nobody."""
         self._stream.update(codecs)
-        if signalled != self._signalled:
+        if signalled is not None and signalled != self._signalled:
             self._signalled = signalled
             self.peer = self.rtcp_peer = None
             self._probation.clear()

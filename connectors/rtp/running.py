@@ -2,20 +2,29 @@
 
 import asyncio
 import math
+import random
 import time
 from collections.abc import Callable
 
 from connectors.rtp.agreement import Agreement
 from connectors.rtp.config import RtpConfig
+from connectors.rtp.events import Audio
 from connectors.rtp.feed import LegFeed
+from connectors.rtp.lanes import Entry
+from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
 from connectors.rtp.source import Address
 from connectors.rtp.speaker import Speaker
+from connectors.rtp.stream import STEADY_AFTER
 from connectors.rtp.transport import RtpTransport
 
 
 class RunningLeg:
-    """Runs from `start` to `close`. `on_inactive`: called once, when nothing came for `inactivity_s`."""
+    """Runs from `start` to `close`. `on_inactive`: called once, when nothing came for `inactivity_s`.
+
+    While its stream is steady it is in a lane (`lanes`), and `receiver` is behind: `_settle` brings it up to date. What
+    changes anything has the leg `leave` the lane; the stream soon enters one again.
+    """
 
     def __init__(
         self,
@@ -40,19 +49,57 @@ class RunningLeg:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._due = math.inf
+        self._in_lane = False
         transport.start(self._on_rtp, self._on_rtcp)
-        self._reporting = self._loop.call_later(config.report_s, self._report)
+        self._reporting = self._loop.call_later(self._until_report(), self._report)
 
     def update(self, agreement: Agreement) -> None:
         """A new agreement."""
+        self.leave()
         self._agreement = agreement
         self.receiver.update(agreement.negotiated.receive, agreement.rtp_address, agreement.keys.receiver)
         self._active_at = time.monotonic()
 
     def mute(self, muted: bool) -> None:
         """Hold: what comes is counted and not heard, and its absence is no inactivity."""
+        self.leave()
         self._feed.muted = muted
         self._active_at = time.monotonic()
+
+    @property
+    def stats(self) -> RtpStats:
+        """Counters so far."""
+        self._settle()
+        return self.receiver.stats
+
+    def _settle(self) -> None:
+        if self._in_lane:
+            self.receiver.resume(self._transport.lane_state())
+
+    def leave(self) -> None:
+        """Bring `receiver` up to date; packets come here one by one for a while."""
+        if self._in_lane:
+            self._in_lane = False
+            state, packets = self._transport.leave_lane()
+            self.receiver.resume(state)
+            self._feed.heard(packets)
+            self._arm(time.monotonic())
+
+    def hear(self, audio: Audio) -> None:
+        """A packet that was counted and is still to be heard."""
+        self._feed.deliver([audio])
+
+    def _enter(self) -> None:
+        """Into a lane, if the stream is steady and the leg can be fed from one."""
+        steady, intake = self.receiver.steady(), self._feed.intake
+        if steady is None or intake is None or (ticket := intake.ticket) is None:
+            return
+        state, header, codec, ssrc, peer = steady
+        entry = Entry(self, state, header, codec, ssrc, peer, ticket)
+        self._in_lane = self._transport.enter_lane(intake.ingest, entry)
+        if self._in_lane and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def send(self, packet: bytes) -> None:
         """An RTP packet to where the peer's come from, or else to where it said."""
@@ -62,6 +109,7 @@ class RunningLeg:
 
     def close(self) -> None:
         """Hand on what waits and say goodbye."""
+        self.leave()
         self._reporting.cancel()
         if self._timer is not None:
             self._timer.cancel()
@@ -72,16 +120,22 @@ class RunningLeg:
         self._send_rtcp(self.receiver.goodbye())
 
     def _on_rtp(self, data: bytes, address: Address) -> None:
+        self.leave()
         now = time.monotonic()
         receiver = self.receiver
         receiver.receive(data, address, now)
         self._feed.deliver(receiver.taken())
-        if self._timer is None or receiver.waiting:
+        if receiver.in_a_row >= STEADY_AFTER:
+            self._enter()
+        if not self._in_lane and (self._timer is None or receiver.waiting):
             self._arm(now)
 
     def _on_rtcp(self, data: bytes, address: Address) -> None:
+        self._settle()
         self.receiver.receive_rtcp(data, address, time.monotonic())
-        self._feed.deliver(self.receiver.taken())
+        if events := self.receiver.taken():
+            self.leave()
+            self._feed.deliver(events)
 
     def _arm(self, now: float) -> None:
         """See that `_tick` comes in time. It comes too early where packets have moved the time on: that is cheaper than
@@ -96,12 +150,15 @@ class RunningLeg:
     def _tick(self) -> None:
         now = time.monotonic()
         self._timer = None
-        self._feed.deliver(self.receiver.take(now))
+        due = self.receiver.next_timer(now)
+        if due is not None and due <= now:
+            self._feed.deliver(self.receiver.take(now))
         self._arm(now)
 
     def _report(self) -> None:
+        self._settle()
         now = time.monotonic()
-        self._reporting = self._loop.call_later(self._config.report_s, self._report)
+        self._reporting = self._loop.call_later(self._until_report(), self._report)
         sent = None if self.speaker is None else self.speaker.sent(now)
         self._send_rtcp(self.receiver.report(now, sent))
         self._feed.report(self.receiver.stats)
@@ -109,6 +166,11 @@ class RunningLeg:
         if silent_s >= self._config.inactivity_s and not self._feed.muted and self._on_inactive is not None:
             on_inactive, self._on_inactive = self._on_inactive, None
             on_inactive()
+
+    def _until_report(self) -> float:
+        """Half of the interval to one and a half, so that the reports of many legs do not fall together (RFC 3550,
+        section 6.2)."""
+        return self._config.report_s * (0.5 + random.random())  # noqa: S311 - nothing secret
 
     def _send_rtcp(self, data: bytes) -> None:
         agreement = self._agreement

@@ -4,15 +4,17 @@ Chain: datagram -> [SRTP] -> source -> this: sequence -> jitter buffer -> media 
 sender's timestamps, so the drift of its clock against ours moves nothing; ours only decides what timestamps to
 believe, and places what has none to go by: the first packet, a new source, another clock rate.
 
-An undisturbed packet of an octet-wise codec takes the short way, `receive_next`, and is held nowhere.
+An undisturbed packet of an octet-wise codec takes the short way, `receive_next`, and is held nowhere. A stream of such
+packets is `steady` and may be counted elsewhere (`lanes`) until it is not, and `resume`s here.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from connectors.codecs import UnsupportedCodec, sample_rate_hz
 from connectors.payload_formats import COMFORT_NOISE, TELEPHONE_EVENT, Codec
 from connectors.rtp.dtmf import EventPayload, KeyPresses
-from connectors.rtp.durations import BYTEWISE, duration
+from connectors.rtp.durations import BYTEWISE, STEADY_CODECS, duration
 from connectors.rtp.errors import MalformedEvent
 from connectors.rtp.events import Audio, DtmfEvent, RtpEvent, Silence
 from connectors.rtp.jitter import JitterBuffer, Verdict
@@ -42,12 +44,33 @@ _EARLY_S = 0.005  # a little beyond the fastest packet, so that a fast clock doe
 
 _NOTHING = Codec(-1, "", 1)
 
+STEADY_TICKS, STEADY_RATE_HZ = 160, 8_000
+"""The packets that `lanes` takes: 20 ms at 8 kHz."""
+
+STEADY_AFTER = 8
+"""Undisturbed packets in a row make a stream steady."""
+
+
+@dataclass(slots=True)
+class SteadyState:
+    """What packets in order change of a stream, in its units. `sequence`: the extended number due next."""
+
+    sequence: int
+    timestamp: int
+    media: int
+    position: int
+    transit: float
+    earliest: float
+    jitter: float
+    heard_at: float
+    received: int
+
 
 class RtpStream:
     """`codecs`: what the peer may send. `stats`: is filled in. `started_at`: the time of pts 0; None: the first packet.
 
     `events` collects what comes out, in order. `ssrc`: of the present source, None before the first packet. `waiting`:
-    `next_timer` may have come nearer with the last packet.
+    `next_timer` may have come nearer with the last packet. `in_a_row`: undisturbed packets up to the last one.
     """
 
     def __init__(self, codecs: Sequence[Codec], stats: RtpStats, started_at: float | None = None) -> None:
@@ -62,6 +85,7 @@ class RtpStream:
         self._buffer: JitterBuffer[tuple[RtpPacket, float]] = JitterBuffer()
         self._expected = 0
         self._plain = False
+        self.in_a_row = 0
         self._codec = _NOTHING
         self._payload_type = -1
         self._rate = self._out_rate = 1
@@ -148,9 +172,48 @@ class RtpStream:
         self._media = media + ticks
         self._position = position + ticks
         self._heard_at = now
+        self.in_a_row += 1
         self.stats.received += 1
         self.events.append(Audio(position * self._out_rate // self._rate, payload, self._codec, now))
         return True
+
+    def steady(self) -> SteadyState | None:
+        """Where the stream stands, if it is G.711 in packets of 20 ms and undisturbed for a while."""
+        if self.in_a_row < STEADY_AFTER:
+            return None
+        self.in_a_row = 0
+        codec = self._codec
+        if (
+            not self._plain
+            or codec.name not in STEADY_CODECS
+            or self._ticks != STEADY_TICKS
+            or self._rate != STEADY_RATE_HZ
+            or self._keys.next_timer() is not None
+            or self._timestamp is None
+        ):
+            return None
+        return SteadyState(
+            self._expected,
+            self._timestamp,
+            self._media,
+            self._position,
+            self._transit,
+            self._earliest,
+            self._jitter,
+            self._heard_at,
+            self.stats.received,
+        )
+
+    def resume(self, state: SteadyState) -> None:
+        """Go on from here."""
+        self._expected, self._timestamp, self._media = state.sequence, state.timestamp, state.media
+        self._position, self._transit, self._jitter = state.position, state.transit, state.jitter
+        self._heard_at, self.stats.received = state.heard_at, state.received
+
+    @property
+    def plain_header(self) -> tuple[int, Codec]:
+        """The first two octets of a steady stream's packets, and their codec."""
+        return PLAIN << 8 | self._payload_type, self._codec
 
     def begin(self, ssrc: int, sequence: int, now: float) -> None:
         """Another source, or the same one anew: what waits of the former is handed out, then media time goes on."""
@@ -165,6 +228,7 @@ class RtpStream:
     def receive(self, packet: RtpPacket, now: float) -> bool:
         """Take any packet of the present source. False: its sequence number is out of reach, nothing has changed."""
         buffer, stats = self._buffer, self.stats
+        self.in_a_row = 0
         if not len(buffer):
             buffer.skip(self._expected)
         number = extend(packet.sequence, buffer.highest)
@@ -227,8 +291,6 @@ class RtpStream:
         codec = self._codec
         self._plain = (
             codec.name in BYTEWISE
-            and self._payload_type >= 0
-            and self._timestamp is not None
             and not len(buffer)
             and not self._filled
             and not self._missing
@@ -264,6 +326,7 @@ class RtpStream:
     def _hear(self, packet: RtpPacket, codec: Codec, ticks: int, arrival: float) -> None:
         if packet.payload_type != self._payload_type or codec is not self._codec:
             self._switch(codec)
+        before = self._position
         lost = self._bridge(packet.timestamp, ticks, arrival)
         pts = self._pts(self._position)
         self._timestamp = (packet.timestamp + ticks) & 0xFFFFFFFF
@@ -274,7 +337,7 @@ class RtpStream:
             self._begun = arrival - self._position / self._rate
         if self._position + ticks > (arrival - self._begun + EXCESS_S) * self._rate:
             self.stats.excess += 1
-            self._position -= lost
+            self._position = before
             return
         self._position += ticks
         lost_before = pts - self._pts(self._position - ticks - lost)

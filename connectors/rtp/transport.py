@@ -2,16 +2,13 @@
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import Callable
 
+from connectors.rtp.lanes import Entry
 from connectors.rtp.ports import PortPool
-from connectors.rtp.reader import SocketReader
+from connectors.rtp.reader import MediaReader, OnDatagram
 from connectors.rtp.source import Address
-
-_MAX_DATAGRAM = 2_048
-
-OnDatagram = Callable[[bytes, Address], None]
+from connectors.rtp.stream import SteadyState
+from pipeline.ingest import Ingest
 
 
 class RtpTransport:
@@ -24,7 +21,7 @@ class RtpTransport:
         self._rtp, self._rtcp = ports.bind(address)
         self.port: int = self._rtp.getsockname()[1]
         self._ports = ports
-        self._reader: SocketReader | None = None
+        self._reader: MediaReader | None = None
 
     @property
     def closed(self) -> bool:
@@ -32,9 +29,23 @@ class RtpTransport:
 
     def start(self, on_rtp: OnDatagram, on_rtcp: OnDatagram) -> None:
         """Read; on the running loop."""
-        self._reader = SocketReader.of(asyncio.get_running_loop())
-        self._reader.add(self._rtp, _reading(self._rtp, on_rtp))
-        self._reader.add(self._rtcp, _reading(self._rtcp, on_rtcp))
+        self._reader = MediaReader.of(asyncio.get_running_loop())
+        self._reader.add(self._rtp, on_rtp)
+        self._reader.add(self._rtcp, on_rtcp)
+
+    def enter_lane(self, ingest: Ingest, entry: Entry) -> bool:
+        """RTP is read in bulk from here on and comes to `on_rtp` only where it is not what is due. False: it is not."""
+        return self._reader is not None and self._reader.enter(self._rtp, ingest, entry)
+
+    def lane_state(self) -> SteadyState:
+        """Where the stream in the lane stands."""
+        assert self._reader is not None
+        return self._reader.state(self._rtp)
+
+    def leave_lane(self) -> tuple[SteadyState, list[bytes]]:
+        """RTP comes to `on_rtp` again. Where the stream stands, and its last packets, oldest first."""
+        assert self._reader is not None
+        return self._reader.leave(self._rtp)
 
     def send(self, data: bytes, address: Address | None) -> None:
         """RTP, and with rtcp-mux RTCP; lost where the network does not take it."""
@@ -58,17 +69,3 @@ class RtpTransport:
         self._rtp.close()
         self._rtcp.close()
         self._ports.release(self.port)
-
-
-def _reading(sock: socket.socket, on_datagram: OnDatagram) -> Callable[[], None]:
-    """Reads one datagram: the socket is reported again while there are more, which costs less than asking."""
-    receive = sock.recvfrom
-
-    def read() -> None:
-        try:
-            data, address = receive(_MAX_DATAGRAM)
-        except OSError:  # nothing there after all, or the peer's port is closed (ICMP)
-            return
-        on_datagram(data, address)
-
-    return read

@@ -10,7 +10,6 @@ import logging
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.errors import ConnectorError
@@ -23,11 +22,12 @@ from connectors.sip.invitation import Acknowledged, Ended, IncomingCall, Info, R
 from connectors.sip.media import MediaPlace, run_in_background
 from connectors.sip.message import SipRequest, SipResponse
 from connectors.sip.recorded import RecordedDialog, Recordings
-from connectors.sip.session import CallRegistry, Refused, Session, refusal_of
+from connectors.sip.session import CallRegistry, Refused, Session, Shared, refusal_of
 from connectors.sip.session_timer import SessionTimerOptions
+from connectors.sip.stats import SipStats
 from connectors.sip.tcp import TcpTransport, tls_context
 from connectors.sip.transaction import Flow, TimerValues
-from connectors.sip.transport import AllowList, TransportStats
+from connectors.sip.transport import AllowList
 from connectors.sip.uas import SipUas, UasOptions
 from connectors.sip.udp import UdpTransport
 from connectors.siprec import RecordedCalls
@@ -46,15 +46,6 @@ class SipUnavailable(ConnectorError):
     """An address cannot be listened on, or the certificate not be used; the message says which and why."""
 
 
-@dataclass(slots=True)
-class SipStats:
-    """`calls` now; `refused` INVITEs by status; `failed` calls that a fault of ours ended. `transport`: messages."""
-
-    calls: int = 0
-    failed: int = 0
-    transport: TransportStats = field(default_factory=TransportStats)
-
-
 class SipConnector:
     """Made from its section of the configuration. `timers`: of the transactions, other than in RFC 3261 for tests."""
 
@@ -66,16 +57,19 @@ class SipConnector:
         ports: PortPool | None = None,
         timers: TimerValues | None = None,
     ) -> None:
-        self.stats = SipStats()
-        self.recorded = RecordedCalls(config.recording_roles)
-        self._calls, self._config = calls, config
+        self._config = config
         self._ports = ports or PortPool(config.rtp.first_port, config.rtp.last_port)
         self.uas = SipUas(_options(config, timers), _authenticator(config))
+        recorded = RecordedCalls(config.recording_roles)
+        self.stats = SipStats(
+            requests=self.uas.stats, transactions=self.uas.transaction_stats, recording=recorded.stats
+        )
         self._sessions: dict[SipCall, Session] = {}
-        self._recordings = Recordings(self.recorded)
         self._transports: dict[str, UdpTransport | TcpTransport] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._background = run_in_background(self._tasks)
+        self._shared = Shared(calls, config, self.stats, self._background)
+        self._recordings = Recordings(recorded)
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for: float | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -217,8 +211,9 @@ class SipConnector:
     def _session(self, sip: SipCall) -> Session:
         transport = self._transports[sip.flow.transport]
         place = MediaPlace(transport.address[0], sip.flow.local[0], self._ports, self._config.rtp)
-        arguments = (sip, self._calls, self._config, place, self._background)
-        return RecordedDialog(*arguments, self._recordings) if sip.is_recording else Session(*arguments)
+        if sip.is_recording:
+            return RecordedDialog(sip, self._shared, place, self._recordings)
+        return Session(sip, self._shared, place)
 
     def _refuse(self, sip: SipCall, error: Exception, now: float) -> None:
         refused = refusal_of(error)
@@ -236,12 +231,16 @@ class SipConnector:
                     session.acknowledge(event.answer)
             elif event.call.pending is not None:
                 self.uas.accept(event.call, session.reoffer(event.call.pending.request), now)
+            if session.question is not None and event.call.unacked is None:
+                question, session.question = session.question, None
+                self.stats.recording.asked += self.uas.ask_metadata(event.call, question, now)
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this call and no other
             if isinstance(event, Reoffer) and event.call.pending is not None:
                 self._refuse(event.call, error, now)
             elif isinstance(event, Acknowledged):
-                self._report(event.call, refusal_of(error), error)
-                self._hang_up(event.call, "no common codec")
+                refused = refusal_of(error)
+                self._report(event.call, refused, error)
+                self._hang_up(event.call, "no common codec" if refused.status == 488 else "refused")
             else:
                 self._report(event.call, refusal_of(error), error)
 

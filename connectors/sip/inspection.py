@@ -1,23 +1,22 @@
-"""What a UAS refuses in a well-formed request before it looks at its state (RFC 3261, sections 8.2.1 to 8.2.3)."""
+"""What a UAS refuses in a well-formed request before it looks at its state (RFC 3261, section 8.2; RFC 6086)."""
 
 from dataclasses import dataclass
 
 from connectors.sip import headers as fields
 from connectors.sip.grammar import header_parameters
 from connectors.sip.message import METHODS, SipRequest
+from connectors.siprec_body import METADATA_TYPES
 
 _METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "UPDATE", "PRACK")
 _EXTENSIONS = ("100rel", "timer", "replaces", "siprec")
 _SDP = "application/sdp"
-_BODIES = {
-    "INVITE": (_SDP, "multipart/mixed", "application/rs-metadata+xml"),
-    "INFO": ("application/dtmf-relay", "application/dtmf", "text/plain"),
-}
+_BODIES = (_SDP, "multipart/mixed", *METADATA_TYPES)
+_INFO_BODIES = ("application/dtmf-relay", "application/dtmf", "text/plain")
 _SCHEMES = frozenset({"sip", "sips", "tel"})
 
 ALLOW = ", ".join(_METHODS)
 SUPPORTED = ", ".join(_EXTENSIONS)
-ACCEPT = ", ".join(_BODIES["INVITE"])
+ACCEPT = ", ".join(_BODIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +37,16 @@ def inspect(request: SipRequest, refer_status: int = 603) -> Refusal | None:
     | 501, 405 | a method nobody knows, a method we do not do (section 8.2.1); REFER gets `refer_status` |
     | 416 | a scheme of the Request-URI (8.2.2.1; RFC 4475, sections 3.3.2 and 3.3.3) |
     | 420 | an extension in `Require`, not looked at in ACK and CANCEL (8.2.2.3) |
-    | 415 | a body's type or coding, unless its handling is optional (8.2.3) |
+    | 415 | a body's type or coding, unless its handling is optional (8.2.3); a BYE ends its call whatever it bears |
+    | 469 | an INFO of a package: we have announced none (RFC 6086, section 4.2.2) |
     | 406 | an INVITE whose sender takes no SDP (RFC 4475, section 3.3.15) |
     """
     return _method(request, refer_status) or _extensions(request) or _content(request)
+
+
+def takes_body(content_type: str) -> bool:
+    """Whether a call may be described by a body of this type, in lower case."""
+    return content_type in _BODIES
 
 
 def _method(request: SipRequest, refer_status: int) -> Refusal | None:
@@ -62,9 +67,11 @@ def _extensions(request: SipRequest) -> Refusal | None:
 
 def _content(request: SipRequest) -> Refusal | None:
     headers = request.headers
-    if request.body and not _is_optional(request):
+    if request.method == "INFO" and "Info-Package" in headers:
+        return Refusal(469, (("Recv-Info", ""),))
+    if request.body and request.method != "BYE" and not _is_optional(request):
         kind = request.content_type
-        taken = _BODIES.get(request.method, _BODIES["INVITE"])
+        taken = _INFO_BODIES if request.method == "INFO" else _BODIES
         if kind is None or kind.essence not in taken:
             return Refusal(415, (("Accept", ", ".join(taken)),))
         if any(coding.lower() != "identity" for coding in headers.get_list("Content-Encoding")):

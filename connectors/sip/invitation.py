@@ -1,7 +1,7 @@
 """One call of `uas.SipUas`: its state as a table, the answer that is owed, the offer that waits for its answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from connectors.sip.dialog import Dialog
@@ -94,7 +94,7 @@ class Answer:
 class SipCall:
     """`id`: a number, never used twice by one core. `request`: the INVITE it began with. `replaces`: the running call
     that it takes over once it is accepted (RFC 3891). `is_recording`: a recording client asks for a recording server
-    (RFC 7866). `user`: whatever the user of the core keeps with it."""
+    (RFC 7866); `gives_metadata`: it can be asked for its metadata."""
 
     id: int
     dialog: Dialog
@@ -103,6 +103,7 @@ class SipCall:
     pending: Pending | None
     replaces: "SipCall | None" = None
     is_recording: bool = False
+    gives_metadata: bool = False
     is_reliable: bool = False
     state: CallState = CallState.INCOMING
     offering: bool = False
@@ -116,7 +117,6 @@ class SipCall:
     peer_allows: frozenset[str] = frozenset()
     min_se_s: int = 0
     local_sdp: bytes = b""
-    user: object = field(default=None, repr=False)
 
     @property
     def is_over(self) -> bool:

@@ -20,6 +20,7 @@ from connectors.rtp.transport import RtpTransport
 from connectors.sip.config import SipConfig
 from pipeline.call import LegOptions, LegStats
 from pipeline.frames import AudioFrame
+from pipeline.ingest import Intake
 
 
 class LegHandle(Protocol):
@@ -69,8 +70,15 @@ class Stream:
 
     def give(self, leg: LegHandle | None) -> None:
         """From now on this leg hears it, or none."""
+        self.endpoint.leg_changed()
         self.leg = leg
         self.stats = LegStats() if leg is None else leg.stats
+
+    @property
+    def intake(self) -> Intake | None:
+        """Of the present leg."""
+        intake: Intake | None = getattr(self.leg, "intake", None)
+        return intake
 
     def push(self, frame: AudioFrame) -> None:
         """Audio that no leg hears is let go."""
@@ -80,12 +88,13 @@ class Stream:
 
 @dataclass(slots=True)
 class DialogMedia:
-    """`streams` by local port, in the order they were made."""
+    """`streams` by local port, in the order they were made. `on_gone`: called when a line and its leg are gone."""
 
     place: MediaPlace
     offered: Capabilities
     background: Background
     streams: dict[int, Stream] = field(default_factory=dict)
+    on_gone: Callable[[], None] = lambda: None
     negotiation: NegotiationSession = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,13 +148,13 @@ class DialogMedia:
         """A line is gone. Its leg ends with it, unless the leg was taken over before."""
         stream = self.streams.pop(port, None)
         if stream is not None:
-            self.background(_close(stream))
+            self.background(self._close(stream))
 
-
-async def _close(stream: Stream) -> None:
-    await stream.endpoint.close()
-    if stream.leg is not None:
-        await stream.leg.close()
+    async def _close(self, stream: Stream) -> None:
+        await stream.endpoint.close()
+        if stream.leg is not None:
+            await stream.leg.close()
+        self.on_gone()
 
 
 def run_in_background(tasks: set[asyncio.Task[Any]]) -> Background:

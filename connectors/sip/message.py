@@ -54,6 +54,7 @@ REASONS = {
     480: "Temporarily Unavailable",
     481: "Call/Transaction Does Not Exist",
     482: "Loop Detected",
+    469: "Bad Info Package",
     483: "Too Many Hops",
     486: "Busy Here",
     487: "Request Terminated",

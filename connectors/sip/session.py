@@ -8,7 +8,7 @@ says how the peer is answered.
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from connectors.codecs import CodecError
@@ -25,6 +25,7 @@ from connectors.sip.dtmf_info import KeyPresses, Source, parse_dtmf
 from connectors.sip.invitation import Answer, Info, SipCall
 from connectors.sip.media import Background, DialogMedia, LegHandle, MediaPlace, capabilities
 from connectors.sip.message import SipRequest
+from connectors.sip.stats import SipStats
 from connectors.siprec import RecordingBody, read_body
 from engine.errors import EngineError
 from pipeline.call import CallInfo, LegOptions
@@ -40,11 +41,13 @@ class CallHandle(Protocol):
     @property
     def ended(self) -> bool: ...
 
+    def announce(self) -> None: ...
+
     def add_leg(self, options: LegOptions, /) -> LegHandle: ...
 
-    def update(self, metadata: Mapping[str, str], /) -> None: ...
+    def update(self, metadata: Mapping[str, str], roles: Mapping[str, SpeakerRole] = ..., /) -> None: ...
 
-    def transfer(self, metadata: Mapping[str, str], /) -> None: ...
+    def transfer(self, metadata: Mapping[str, str], roles: Mapping[str, SpeakerRole] = ..., /) -> None: ...
 
     def hold(self) -> None: ...
 
@@ -60,7 +63,7 @@ class CallHandle(Protocol):
 class CallRegistry(Protocol):
     """What is needed of `pipeline.Calls`."""
 
-    def start(self, info: CallInfo, /) -> CallHandle: ...
+    def start(self, info: CallInfo, /, *, announce: bool) -> CallHandle: ...
 
     def get(self, call_id: str, /) -> object | None: ...
 
@@ -96,25 +99,50 @@ def refusal_of(error: Exception) -> Refused:
 
 @dataclass(slots=True)
 class PipelineCall:
-    """A call of the pipeline, which dialogs may hand on. `started_at`: when its media time began."""
+    """A call of the pipeline, which dialogs may hand on or share. `started_at`: when its media time began. `legs`: how
+    many it had so far. `held`: whether each of its dialogs is on hold."""
 
     handle: CallHandle
     started_at: float
-    keys: KeyPresses
+    keys: KeyPresses = field(default_factory=KeyPresses)
+    legs: int = 0
+    held: dict["Session", bool] = field(default_factory=dict)
+
+    def hold(self, dialog: "Session", held: bool | None) -> None:
+        """The call is on hold while all its dialogs are; None: this one has no say."""
+        before = self.is_held
+        if held is None:
+            self.held.pop(dialog, None)
+        else:
+            self.held[dialog] = held
+        if self.is_held is not before and not self.handle.ended:
+            self.handle.resume() if before else self.handle.hold()
+
+    @property
+    def is_held(self) -> bool:
+        return bool(self.held) and all(self.held.values())
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all dialogs of a server share."""
+
+    calls: CallRegistry
+    config: SipConfig
+    stats: SipStats
+    background: Background
 
 
 class Session:
-    """One dialog. `over` is set by the connector when no more may be said to the peer."""
+    """One dialog. `question`: why the peer is to be asked for its metadata, to be taken by who asks it."""
 
-    def __init__(
-        self, sip: SipCall, calls: CallRegistry, config: SipConfig, place: MediaPlace, background: Background
-    ) -> None:
+    def __init__(self, sip: SipCall, shared: Shared, place: MediaPlace) -> None:
         self.sip = sip
-        self.over = False
-        self.begun = False
         self.call: PipelineCall | None = None
-        self.media = DialogMedia(place, capabilities(config, self.direction), background)
-        self._calls, self._config, self._background = calls, config, background
+        self.media = DialogMedia(place, capabilities(shared.config, self.direction), shared.background)
+        self.question: str | None = None
+        self._shared, self._config = shared, shared.config
+        self._running = False
         self._held = False
         self._listened: bool | None = None
         self._watched = (0, time.monotonic())
@@ -131,27 +159,33 @@ class Session:
 
     def begin(self, replaced: "Session | None" = None) -> Answer:
         """Answer the INVITE: start the call, or take over that of `replaced`. Raises what `refusal_of` knows; nothing
-        is left behind then."""
+        is left behind then, and nothing was published of the call."""
         request = self.sip.request
         try:
             body = self.read(request)
             description = self.describe(body.sdp)
-            self.call = self.start(body) if replaced is None else replaced.hand_over(request, self)
-            self.join(body)
+            if replaced is None:
+                self.call = self.start(body)
+            else:
+                self.call = replaced.hand_over(request, self)
+                self._running = True
+            description = self._join_answered(body, description)
+            self.call.handle.announce()
         except BaseException:
-            self.abandon(replaced)
+            call, self.call = self.call, None
+            self._shared.background(self._end(call, "refused"))
             raise
-        self.begun = True
+        self._running = True
         return Answer(encode(description), is_offer=body.sdp is None)
 
     def reoffer(self, request: SipRequest) -> Answer:
-        """Answer a re-INVITE or UPDATE. Raises what `refusal_of` knows; nothing is changed then."""
+        """Answer a re-INVITE or UPDATE; lines that it adds and there is no room for are refused in the answer. Raises
+        what `refusal_of` knows; nothing is changed then."""
         body = self.read(request)
         if body.sdp is None and request.method == "UPDATE":
             self.join(body)
             return Answer()
-        description = self.describe(body.sdp)
-        self.join(body)
+        description = self._join_answered(body, self.describe(body.sdp))
         return Answer(encode(description), is_offer=body.sdp is None)
 
     def acknowledge(self, request: SipRequest) -> None:
@@ -159,8 +193,9 @@ class Session:
         body = self.read(request)
         if body.sdp is None:
             raise Refused(488, "no description in the ACK")
-        self.media.negotiation.accept(body.sdp)
-        self.join(body)
+        agreed = self.media.negotiation.accept(body.sdp)
+        if len(self.join(body)) == len(agreed) > 0:
+            raise Refused(503, "no room for a leg")
 
     def read(self, request: SipRequest) -> RecordingBody:
         """The description in a request's body, and what else a recording client puts into it."""
@@ -173,6 +208,11 @@ class Session:
         negotiation = self.media.negotiation
         return negotiation.offer() if offer is None else negotiation.answer(offer)[0]
 
+    def _join_answered(self, body: RecordingBody, description: SessionDescription) -> SessionDescription:
+        """The description anew, where our answer is to refuse lines for want of room."""
+        unheard = self.join(body)
+        return self.media.negotiation.refuse(unheard) if unheard and body.sdp is not None else description
+
     # -- the call
 
     def start(self, body: RecordingBody) -> PipelineCall:  # noqa: ARG002 - a recording client's says who calls
@@ -183,37 +223,54 @@ class Session:
     def start_call(self, from_: str, to: str) -> PipelineCall:
         """The Call-ID is the call's id, with our tag where a dialog of the same one is running."""
         dialog = self.sip.dialog
-        call_id = dialog.call_id if self._calls.get(dialog.call_id) is None else f"{dialog.call_id};{dialog.local_tag}"
+        calls = self._shared.calls
+        call_id = dialog.call_id if calls.get(dialog.call_id) is None else f"{dialog.call_id};{dialog.local_tag}"
         metadata = call_metadata(self.sip.request, self._config.metadata_headers)
         info = CallInfo(call_id, self.connector, from_=from_, to=to, metadata=metadata)
-        return PipelineCall(self._calls.start(info), time.monotonic(), KeyPresses())
+        return PipelineCall(calls.start(info, announce=False), time.monotonic())
 
-    def join(self, body: RecordingBody) -> None:  # noqa: ARG002 - as above
-        """Bring the legs in line with what was agreed. Raises `CallError`, `EngineError`."""
-        agreed = self.media.negotiation.streams
-        if not agreed and self.media.negotiation.offering:
-            for number, stream in enumerate(self.media.streams.values()):
+    def join(self, body: RecordingBody) -> list[int]:  # noqa: ARG002 - as above
+        """Bring the legs in line with what was agreed; the places of the lines that there is no room for. Raises
+        `CallError`, `EngineError` where the call does not run yet."""
+        negotiation, streams = self.media.negotiation, self.media.streams
+        agreed, unheard = negotiation.streams, []
+        if not agreed and negotiation.offering:
+            for port, stream in streams.items():
                 if stream.leg is None:
-                    self.add_leg(stream.endpoint.port, _leg_options(number, self._config))
-        for number, negotiated in enumerate(agreed):
+                    self.add_leg(port, self._next_leg())
+        for negotiated in agreed:
             port = negotiated.local.port
-            if self.media.streams[port].leg is None:
-                self.add_leg(port, _leg_options(number, self._config))
-            self.media.streams[port].endpoint.update(negotiated)
-        self._follow_hold(agreed)
+            if streams[port].leg is not None or self.add_leg(port, self._next_leg()):
+                streams[port].endpoint.update(negotiated)
+            else:
+                unheard.append(negotiated.index)
+        self._follow_hold([one for one in agreed if one.index not in unheard])
+        return unheard
 
-    def add_leg(self, port: int, options: LegOptions, leg: LegHandle | None = None) -> None:
-        """Open a leg for the stream of this port, or go on with one that was taken over. A line that a running call
-        adds is accepted though there is no room to hear it."""
+    def add_leg(self, port: int, options: LegOptions) -> bool:
+        """Open a leg for the stream of this port; False where a running call has no room for it."""
         assert self.call is not None
         try:
-            leg = leg or self.call.handle.add_leg(options)
+            leg = self.call.handle.add_leg(options)
         except (CallError, EngineError) as error:
-            if not self.begun:
+            if not self._running:
                 raise
-            logger.warning("call %s: leg %s is not heard: %s", self.call_id, options.leg, error)
-            return
+            self._shared.stats.refused_lines += 1
+            logger.warning("call %s: no room for leg %s: %s", self.call_id, options.leg, error)
+            return False
+        self.call.legs += 1
+        self.feed(port, leg)
+        return True
+
+    def feed(self, port: int, leg: LegHandle) -> None:
+        """The stream of this port is heard on this leg."""
+        assert self.call is not None
         self.media.attach(self.media.streams[port], leg, self._on_rtp_dtmf, self.call.started_at)
+
+    def _next_leg(self) -> LegOptions:
+        number = 0 if self.call is None else self.call.legs
+        name = "caller" if number == 0 else f"caller-{number + 1}"
+        return LegOptions(name, SpeakerRole(self._config.role), number)
 
     def hand_over(self, request: SipRequest, successor: "Session") -> PipelineCall:
         """Another dialog replaces this one (RFC 3891): it goes on with the call and its legs, in the order of the
@@ -224,17 +281,13 @@ class Session:
         ports = list(successor.media.streams)
         successor.call = call
         for leg, port in zip(legs, ports, strict=False):
-            successor.add_leg(port, leg.options, leg)
+            successor.feed(port, leg)
         for leg in legs[len(ports) :]:
-            self._background(leg.close())
+            self._shared.background(leg.close())
+        call.held[successor] = call.held.pop(self, False)
         metadata = call_metadata(request, self._config.metadata_headers)
         call.handle.transfer({**metadata, "from": number_of(request.from_.uri)})
         return call
-
-    def abandon(self, replaced: "Session | None") -> None:
-        """What was begun comes to nothing."""
-        call, self.call = self.call, None
-        self._background(self._end(call if replaced is None else None, "refused"))
 
     # -- while it runs
 
@@ -259,7 +312,6 @@ class Session:
     async def end(self, reason: str) -> None:
         """The dialog is over: the last audio goes to the legs, the last words out, and the call ends with the reason,
         unless another dialog has it. Returns when its records are out."""
-        self.over = True
         call, self.call = self.call, None
         await self._end(call, reason)
 
@@ -270,13 +322,12 @@ class Session:
 
     def hold(self, held: bool) -> None:
         """What comes on hold is music, and nobody's words."""
-        if held is self._held or self.call is None:
-            return
-        self._held = held
-        for stream in self.media.streams.values():
-            stream.endpoint.pause() if held else stream.endpoint.resume()
-        if not self.call.handle.ended:
-            self.call.handle.hold() if held else self.call.handle.resume()
+        if held is not self._held:
+            self._held = held
+            for stream in self.media.streams.values():
+                stream.endpoint.pause() if held else stream.endpoint.resume()
+        if self.call is not None:
+            self.call.hold(self, held)
 
     def _follow_hold(self, agreed: list[Negotiated]) -> None:
         """`inactive` and the null address are a hold; so is `sendonly`, unless the peer has never listened to us, as
@@ -297,11 +348,3 @@ class Session:
 
     def _first_leg(self) -> LegHandle | None:
         return next((stream.leg for stream in self.media.streams.values() if stream.leg is not None), None)
-
-
-def _leg_options(number: int, config: SipConfig) -> LegOptions:
-    name = "caller" if number == 0 else f"caller-{number + 1}"
-    return LegOptions(name, SpeakerRole(config.role), number)
-
-
-__all__ = ["CallHandle", "CallRegistry", "PipelineCall", "Refused", "Session", "refusal_of"]

@@ -13,8 +13,9 @@ from connectors.sip.digest import Challenge, DigestAuthenticator
 from connectors.sip.envelope import Envelope, mark_source
 from connectors.sip.errors import SipParseError
 from connectors.sip.extensions import parse_replaces
+from connectors.sip.headers import parse_accept
 from connectors.sip.in_dialog import HANDLERS, acknowledge
-from connectors.sip.inspection import ACCEPT, ALLOW, SUPPORTED, Refusal, inspect
+from connectors.sip.inspection import ACCEPT, ALLOW, SUPPORTED, Refusal, inspect, takes_body
 from connectors.sip.invitation import (
     Acknowledged,
     Answer,
@@ -32,6 +33,7 @@ from connectors.sip.invitation import (
 from connectors.sip.message import SipRequest, SipResponse
 from connectors.sip.transaction import Arrival, Flow, response_flow
 from connectors.sip.usage import UasOptions, UasStats, Usages
+from connectors.siprec_body import METADATA_REQUEST, METADATA_TYPES
 
 __all__ = [
     "Acknowledged",
@@ -50,8 +52,6 @@ __all__ = [
 
 _NO_DIALOG = frozenset({"BYE", "UPDATE", "INFO", "PRACK"})
 """Methods that mean nothing outside of a dialog."""
-
-BODIES = frozenset({"application/sdp", "multipart/mixed", "application/rs-metadata+xml", "application/rs-metadata"})
 
 
 class SipUas:
@@ -154,6 +154,11 @@ class SipUas:
         """BYE, as soon as it may be sent; 480 where the call was not answered yet. No event follows."""
         self._usages.step(call, CallEvent.HANG_UP, now)
 
+    def ask_metadata(self, call: SipCall, reason: str, now: float) -> bool:
+        """Ask a recording client for all its metadata anew (RFC 7866): they come in a request of its own.
+        False where it does not say that it can be asked. `reason`: one line."""
+        return self._usages.ask_metadata(call, reason, now)
+
     # -- requests
 
     def _receive_request(self, request: SipRequest, flow: Flow, now: float) -> None:
@@ -234,7 +239,7 @@ class SipUas:
         """A new call."""
         usages, request = self._usages, pending.request
         self.stats.invites += 1
-        if request.body and request.content_type is not None and request.content_type.essence not in BODIES:
+        if request.body and request.content_type is not None and not takes_body(request.content_type.essence):
             request.body = b""  # passed as optional (8.2.3)
         refusal = self._refusal_of_call(request, flow)
         replaced = None
@@ -245,9 +250,11 @@ class SipUas:
             return
         dialog = Dialog.from_invite(request, pending.envelope, usages.token(), flow)
         call = SipCall(self.stats.invites, dialog, request, flow, pending, replaces=replaced)
-        call.is_recording = "siprec" in request.require or any("+sip.src" in one.parameters for one in request.contacts)
+        call.is_recording = _is_recording(request)
         call.is_reliable = "100rel" in request.require
         call.peer_allows = frozenset(request.headers.get_list("Allow"))
+        accepted = parse_accept(request.headers.get_all("Accept"))
+        call.gives_metadata = call.is_recording and any(one.matches(METADATA_REQUEST) for one in accepted)
         pending.transaction.usage = call
         usages.calls[dialog.id] = call
         usages.peers[flow.remote[0]] += 1
@@ -306,3 +313,13 @@ class SipUas:
     @property
     def _retry_after(self) -> tuple[str, str]:
         return ("Retry-After", str(self._usages.options.retry_after_s))
+
+
+def _is_recording(request: SipRequest) -> bool:
+    """Of a recording client: by its option tag or feature tag (RFC 7866, section 6.1), or, where a client sends
+    neither, by its metadata."""
+    return (
+        "siprec" in request.require
+        or any("+sip.src" in contact.parameters for contact in request.contacts)
+        or METADATA_TYPES[1].encode() in request.body.lower()
+    )

@@ -39,6 +39,7 @@ from connectors.sip.session_timer import (
     negotiate,
 )
 from connectors.sip.transaction import TimerValues, Transaction, Transactions
+from connectors.siprec_body import METADATA_REQUEST
 
 REPEAT_2XX, LIMIT_2XX, REPEAT_1XX, LIMIT_1XX, SESSION = range(5)
 """What a call has alarms for."""
@@ -276,8 +277,22 @@ class Usages:
 
     # -- requests of ours
 
+    def ask_metadata(self, call: SipCall, reason: str, now: float) -> bool:
+        """See `SipUas.ask_metadata`."""
+        if call.is_over or not call.gives_metadata or "UPDATE" not in call.peer_allows:
+            return False
+        headers = [("Content-Disposition", "recording-session")]
+        self._request(call, "UPDATE", now, headers, f"{reason}\r\n".encode(), METADATA_REQUEST)
+        return True
+
     def _request(
-        self, call: SipCall, method: str, now: float, headers: Sequence[tuple[str, str]] = (), body: bytes = b""
+        self,
+        call: SipCall,
+        method: str,
+        now: float,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str = "application/sdp",
     ) -> Transaction:
         branch = f"z9hG4bK{self.token()}"
         request, flow = call.dialog.request(method, branch)
@@ -288,7 +303,7 @@ class Usages:
         if self.options.server_name:
             request.headers.add("User-Agent", self.options.server_name)
         if body:
-            request.headers.add("Content-Type", "application/sdp")
+            request.headers.add("Content-Type", content_type)
             request.body = body
         transaction = self.transactions.request(request, branch, flow, now)
         transaction.usage = call

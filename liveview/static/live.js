@@ -3,6 +3,7 @@
 import { CallList } from "./calls.js";
 import { Conversation } from "./conversation.js";
 import { $, setData, setHidden, setText } from "./dom.js";
+import { followNewest } from "./follow.js";
 import { Stream } from "./stream.js";
 
 const list = new CallList();
@@ -18,6 +19,7 @@ const stream = new Stream({
   ready(value) {
     build ??= value.build;
     if (value.build !== build) showBanner("Trunkline was updated.", "Reload", () => location.reload());
+    setHidden($("mic"), !value.microphone);
     if (value.call_id) loadSnapshot(value.call_id);
   },
   calls({ complete, calls, removed }) {
@@ -131,39 +133,7 @@ function showBanner(text, action, run) {
   setHidden($("banner"), false);
 }
 
-// Following the newest words until the reader scrolls up: whenever the text grows or the window changes.
-const scroller = $("scroll");
-
-function followLive() {
-  if (conversation?.pinned) scroller.scrollTop = scroller.scrollHeight;
-}
-
-function jumpToLive() {
-  if (!conversation) return;
-  conversation.pinned = true;
-  conversation.setUnread(0);
-  setHidden($("jump"), true);
-  followLive();
-}
-
-// Only a move upwards is the reader's: text that grows while the page scrolls down also leaves the end behind.
-let scrolledTo = 0;
-
-scroller.addEventListener("scroll", () => {
-  const up = scroller.scrollTop < scrolledTo;
-  scrolledTo = scroller.scrollTop;
-  if (!conversation) return;
-  if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48) {
-    jumpToLive();
-  } else if (up) {
-    conversation.pinned = false;
-    setHidden($("jump"), false);
-  }
-}, { passive: true });
-
-new ResizeObserver(followLive).observe(scroller);
-new ResizeObserver(followLive).observe($("log"));
-$("jump").addEventListener("click", jumpToLive);
+followNewest(() => conversation);
 $("banner-action").addEventListener("click", () => bannerAction?.());
 $("filter").addEventListener("input", (event) => list.filter(event.target.value));
 

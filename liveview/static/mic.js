@@ -2,6 +2,7 @@
 
 import { Conversation } from "./conversation.js";
 import { $, setData, setHidden, setText } from "./dom.js";
+import { followNewest } from "./follow.js";
 import { Stream } from "./stream.js";
 import { Refused, WhipSession } from "./whip.js";
 
@@ -185,31 +186,7 @@ function mute() {
   if (state === "live") setText($("link"), track.enabled ? STATES.live[0] : "Muted");
 }
 
-// Following the newest words until the reader scrolls up.
-const scroller = $("scroll");
-let scrolledTo = 0;
-
-function jumpToLive() {
-  if (!conversation) return;
-  conversation.pinned = true;
-  conversation.setUnread(0);
-  setHidden($("jump"), true);
-  scroller.scrollTop = scroller.scrollHeight;
-}
-
-scroller.addEventListener("scroll", () => {
-  const up = scroller.scrollTop < scrolledTo;
-  scrolledTo = scroller.scrollTop;
-  if (!conversation) return;
-  if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48) jumpToLive();
-  else if (up) {
-    conversation.pinned = false;
-    setHidden($("jump"), false);
-  }
-}, { passive: true });
-
-new ResizeObserver(() => conversation?.pinned && jumpToLive()).observe($("log"));
-$("jump").addEventListener("click", jumpToLive);
+followNewest(() => conversation);
 $("mute").addEventListener("click", mute);
 $("speak").addEventListener("submit", (event) => {
   event.preventDefault();

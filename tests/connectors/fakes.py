@@ -10,7 +10,7 @@ from connectors.media_ws.bindings import CallRegistry
 from engine.errors import EngineFull, UnknownLocale
 from pipeline.call import CallInfo, Calls, LegOptions, LegStats
 from pipeline.errors import CallEnded, Draining, DuplicateCall, DuplicateLeg
-from pipeline.frames import AudioFrame
+from pipeline.frames import AudioFrame, Encoding
 
 
 class FakeLeg:
@@ -24,6 +24,9 @@ class FakeLeg:
     def push(self, frame: AudioFrame) -> None:
         assert not self.closed
         self.frames.append(frame)
+
+    def push_packet(self, pts: int, codes: bytes, encoding: Encoding, arrival: float) -> None:
+        self.push(AudioFrame(pts, np.frombuffer(codes, np.uint8), encoding, 8000, arrival))
 
     async def close(self) -> None:
         if not self.closed:

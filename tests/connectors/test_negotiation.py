@@ -274,6 +274,23 @@ def test_refused_reoffer_changes_nothing(start: Start, ports: Ports) -> None:
     assert session.answer(offer(line(PCMU)))[0] == before
 
 
+def test_line_that_there_is_no_room_for_is_refused_in_the_answer(start: Start, ports: Ports) -> None:
+    session = start()
+    before, [first] = session.answer(offer(line(PCMU)))
+    grown, agreed = session.answer(offer(line(PCMU), line(PCMA), line(PCMA)))
+    assert (before.origin.version, grown.origin.version) == (1, 2)
+    refused = session.refuse([1])
+    assert refused.origin.version == 2
+    assert [media.port for media in refused.media] == [first.local.port, 0, agreed[2].local.port]
+    assert session.streams == [agreed[0], agreed[2]]
+    assert ports.taken == {first.local.port, agreed[2].local.port}
+    again, _ = session.answer(offer(line(PCMU), line(PCMA, port=0), line(PCMA)))
+    assert again.origin.version == 2
+    assert session.answer(offer(line(PCMU)))[0].origin.version == 3
+    assert session.refuse([0]).media[0].port == 0
+    assert ports.taken == set()
+
+
 def test_ports_that_run_out_pass_through_and_change_nothing(ports: Ports) -> None:
     scarce = Ports(limit=2)
     session = NegotiationSession(OURS, Capabilities(), scarce.allocate, release_port=scarce.release)

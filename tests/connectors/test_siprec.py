@@ -14,6 +14,7 @@ from connectors.sdp import AudioMedia, Codec, Direction, OtherMedia, SdpError, S
 from connectors.siprec import (
     MAX_LEGS,
     LegAdded,
+    LegRefused,
     LegRemoved,
     LegUpdated,
     MetadataChanged,
@@ -94,7 +95,6 @@ def test_legs_have_name_number_role_and_place() -> None:
         LegAdded("2", "2", 2, 1, (ALEX,), AGENT),
         MetadataChanged({"siprec.session_id": "cs-1", "siprec.group_id": "g"}),
     ]
-    assert session.parties == (DANA, ALEX)
     assert session.call.key == "dialog"
 
 
@@ -128,10 +128,16 @@ def test_vendors_call_identifiers_reach_the_calls_metadata() -> None:
             "siprec.session_id": "b3JhY2xlLXNlc3Npb24tMQ==",
         }
     )
-    caller, called = session.parties
-    assert caller is not None
-    assert called is not None
-    assert (caller.number, called.number) == ("4075550101", "8885550100")
+
+
+def test_party_that_called_comes_first() -> None:
+    calls = RecordedCalls()
+    oracle = parse_metadata(sample("oracle.xml"))
+    assert [party.number for party in calls.parties(oracle)] == ["4075550101", "8885550100"]
+    reversed_ = replace(oracle, participants=oracle.participants[::-1])
+    assert [party.number for party in calls.parties(reversed_)] == ["4075550101", "8885550100"]
+    assert calls.parties(said(("1", DANA), ("2", ALEX), ("3", SAM))) == [DANA, ALEX]
+    assert calls.parties(RsMetadata()) == []
 
 
 def test_body_of_one_type_and_bad_parts() -> None:
@@ -199,6 +205,7 @@ def test_line_that_is_given_to_another_label_is_another_leg() -> None:
 def test_only_accepted_lines_are_recorded() -> None:
     session = start()
     assert [leg for leg, *_ in legs(session.apply(offer("1", "2"), TWO, accepted=[1]))] == ["2"]
+    assert session.apply(None, TWO, accepted=[1]) == []
     assert [leg for leg, *_ in legs(session.apply(offer("1", "2"), None))] == ["1"]
 
 
@@ -473,6 +480,20 @@ def test_legs_of_a_call_are_bounded_and_their_names_harmless() -> None:
         session.apply(offer(str(number)), None)
     assert session.call.legs == MAX_LEGS
     assert calls.stats.refused_legs == 6
+    assert session.apply(offer("one more"), None) == [LegRefused("one more", 0)]
+
+
+def test_leg_that_could_not_be_opened_comes_again_under_its_name() -> None:
+    session = start()
+    session.apply(offer("1", "2", "3"), TWO)
+    for leg in ("3", "2", "nobody"):
+        session.unheard(leg)
+    assert session.stream_ids == {"cs-1-1"}
+    assert session.apply(None, None, accepted=[0, 2]) == [LegAdded("3", "3", 2, 1, (), SpeakerRole.UNKNOWN)]
+    assert session.apply(None, TWO) == [LegAdded("2", "2", 1, 2, (ALEX,), AGENT)]
+    session.unheard("3")  # not the newest one: its place stays free
+    assert legs(session.apply(None, TWO)) == [("3", "", SpeakerRole.UNKNOWN)]
+    assert session.call.legs == 4
 
 
 people = st.sampled_from([DANA, ALEX, SAM, replace(ALEX, id="alex-2"), RsParticipant("x")])
@@ -520,6 +541,8 @@ def test_any_updates_of_any_dialogs_tell_a_consistent_story(
                     assert event.leg in mine
                 case MetadataChanged():
                     assert all(key.startswith("siprec.") for key in event.metadata)
+                case LegRefused():
+                    raise AssertionError("that many legs there are not")
         assert session.paused == (bool(mine) and all(mine.values()))
 
     kept = []  # identities stay unique while the calls are alive

@@ -162,6 +162,16 @@ async def test_without_webrtc_the_page_says_what_is_missing(browser: Browser) ->
         await expect(page.locator("#banner")).to_contain_text("[webrtc]")
 
 
+async def test_the_live_page_links_to_the_microphone_where_there_is_webrtc(browser: Browser, server: MicServer) -> None:
+    async with mic_page(browser, server.url) as page:
+        await page.click("text=Microphone")
+        await expect(page.locator("#talk")).to_have_text("Start speaking")
+        assert page.url == f"{server.url}mic"
+    async with live_page() as without, mic_page(browser, without.url) as page:
+        await expect(page.locator("#link")).to_have_text("Connected")
+        await expect(page.locator("#mic")).to_be_hidden()
+
+
 async def test_without_the_token_the_page_says_what_it_needs(browser: Browser) -> None:
     async with (
         mic_server(liveview=LiveViewConfig(token=TOKEN)) as server,

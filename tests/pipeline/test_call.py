@@ -411,6 +411,94 @@ async def test_a_call_id_used_again_repeats_no_event_id() -> None:
     assert [one.seq for one in stage.records if one.leg == ""] == list(range(6))
 
 
+async def test_call_that_is_not_announced_yet_begins_with_all_that_is_known_by_then() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("One."))))
+    call = stage.calls.start(info(), announce=False)
+    leg = call.add_leg(CALLER)
+    call.update({"agent": "a7"}, {"caller": SpeakerRole.AGENT})
+    assert stage.records == []
+    assert not call.announced
+    call.announce()
+    call.announce()
+    (start,) = stage.records
+    assert isinstance(start, CallRecord)
+    assert (start.action, start.seq, start.metadata) == ("START", 0, {"queue": "billing", "agent": "a7"})
+    assert [(one.leg, one.speaker_role) for one in start.legs] == [("caller", "agent")]
+    await stage.hear(leg, seconds=1.0)
+    await stage.end()
+    assert stage.actions() == ["START", "END"]
+    assert [one.speaker_role for one in stage.finals()] == ["agent"]
+    with pytest.raises(CallEnded):
+        call.announce()
+
+
+async def test_call_that_begins_on_hold_says_so_after_its_start() -> None:
+    stage = Stage(ScriptedRecognizer())
+    held, resumed = (stage.calls.start(info(name), announce=False) for name in ("CA1", "CA2"))
+    for call in (held, resumed):
+        call.hold()
+    resumed.resume()
+    for call in (held, resumed):
+        call.announce()
+    assert [(one.call_id, one.action) for one in stage.records if isinstance(one, CallRecord)] == [
+        ("CA1", "START"),
+        ("CA1", "HOLD"),
+        ("CA2", "START"),
+    ]
+    await stage.end("CA1")
+    await stage.end("CA2")
+
+
+async def test_call_that_ends_before_it_is_announced_was_refused(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    stage = Stage(ScriptedRecognizer())
+    stage.calls.start(info(), announce=False).add_leg(CALLER)
+    await stage.end()
+    assert stage.records == []
+    assert caplog.messages == []
+    stats = stage.calls.stats
+    assert (stats.calls_started, stats.calls_refused, stats.calls_ended, stage.calls.active) == (0, 1, 0, 0)
+    stage.calls.start(info())
+    await stage.end()
+    assert [one.seq for one in stage.records] == [0, 1]
+
+
+async def test_refused_calls_take_no_place_among_those_that_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.call.REMEMBERED_CALLS", 1)
+    stage = Stage(ScriptedRecognizer())
+    stage.calls.start(info())
+    await stage.end()
+    stage.calls.start(info("CA2"), announce=False)
+    await stage.end("CA2")
+    stage.calls.start(info())
+    await stage.end()
+    assert [one.seq for one in stage.records] == [0, 1, 2, 3]
+
+
+async def test_role_that_is_learned_later_stands_in_the_records_from_then_on() -> None:
+    stage = Stage(ScriptedRecognizer(script(words("One."), words("Two.", start=2.0)), script(words("Hello."))))
+    call = stage.calls.start(info())
+    first, second = call.add_leg(LegOptions("a", SpeakerRole.UNKNOWN, 0)), call.add_leg(AGENT)
+    await stage.hear(first, second, seconds=1.5)
+    call.update({"leg.a.name": "Bob"}, {"a": SpeakerRole.CUSTOMER, "nobody": SpeakerRole.AGENT})
+    await stage.hear(first, second, seconds=1.5)
+    call.transfer({}, {"agent": SpeakerRole.CUSTOMER})
+    await stage.end()
+    assert [(one.transcript, one.speaker_role) for one in stage.finals("a")] == [
+        ("One.", "unknown"),
+        ("Two.", "customer"),
+    ]
+    legs = [
+        {leg.leg: str(leg.speaker_role) for leg in one.legs} for one in stage.records if isinstance(one, CallRecord)
+    ]
+    assert legs[2:] == [
+        {"a": "unknown", "agent": "agent"},
+        {"a": "customer", "agent": "agent"},
+        {"a": "customer", "agent": "customer"},
+        {"a": "customer", "agent": "customer"},
+    ]
+
+
 async def test_transfer_is_announced_with_the_new_party() -> None:
     stage = Stage(ScriptedRecognizer(script(words("Hello."))))
     call = stage.calls.start(info())
@@ -437,12 +525,20 @@ async def test_hold_makes_final_what_was_said_and_the_call_goes_on() -> None:
     assert stage.actions() == ["START", "UPDATE", "HOLD", "RESUME", "END"]
 
 
+async def test_language_lock_is_the_configured_one() -> None:
+    stage = Stage(ScriptedRecognizer(), PipelineConfig(language_lock=True))
+    stage.calls.start(info()).add_leg(CALLER)
+    assert [one.options.language_lock for one in stage.recognizer.running] == [True]
+    await stage.end()
+
+
 async def test_language_of_a_leg_is_its_own_or_the_configured_one() -> None:
     stage = Stage(ScriptedRecognizer(), PipelineConfig(language="es-US", chunk_ms=80))
     call = stage.calls.start(info())
     leg = call.add_leg(CALLER)
     call.add_leg(LegOptions("agent", SpeakerRole.AGENT, 1, language="en-US"))
     assert [one.options.language for one in stage.recognizer.running] == ["es-US", "en-US"]
+    assert not any(one.options.language_lock for one in stage.recognizer.running)
     assert [one.chunk_ms for one in stage.recognizer.opened] == [80, 80]
     leg.set_language("en-US")
     assert stage.recognizer.running[0].options.language == "en-US"

@@ -117,6 +117,19 @@ def test_the_next_key_ends_the_one_before_it() -> None:
     assert [event.digit for event in keys(play(core, sent).events)] == ["1", "2"]
 
 
+def test_the_same_key_right_behind_is_told_by_its_marker() -> None:
+    core, sender = RtpReceiver(CODECS), Sender()
+    sent = sender.packets(10) + press(sender, "1", 2, ends=0) + press(sender, "1", 2)
+    assert [event.digit for event in keys(play(core, sent).events)] == ["1", "1"]
+
+
+def test_a_key_behind_a_pause_has_its_place() -> None:
+    core, sender = RtpReceiver(CODECS), Sender()
+    sent = sender.packets(50)
+    sender.pause(0.6)
+    check(keys(play(core, sent + press(sender, "8", 2)).events), "8", 1.6, 0.1)
+
+
 def test_a_long_press_is_one_key() -> None:
     """Section 2.5.1.3: each time the duration field is full, a new segment follows, with another timestamp."""
     core, sender = RtpReceiver(CODECS), Sender()

@@ -147,6 +147,27 @@ def test_every_number_is_released_once_in_order_or_lost(arrivals: list[int], gap
         assert (several[0] is Verdict.LATE) == (number not in released)
 
 
+def test_a_new_stream_begins_with_nothing_of_the_old_one() -> None:
+    target = buffer()
+    push(target, [100, 103, 105])
+    target.begin(0x20000, 0.1)
+    assert len(target) == 0
+    assert push(target, [0x20000, 101]) == [Verdict.ACCEPTED, Verdict.LATE]
+
+
+def test_what_is_remembered_of_gaps_is_bounded() -> None:
+    target = buffer()
+    for number in range(100, 1000, 2):
+        push(target, [number])
+        popped(target, 0.0, flush=True)
+    assert len(target._gaps) == 128
+    push(target, [3900])
+    popped(target, 0.0, flush=True)
+    for number in range(1001, 3900, 2):
+        push(target, [number])
+    assert len(target._gaps) <= 128
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 0xFFFF), max_size=300), st.booleans())
 def test_hostile_numbers_take_no_memory(numbers: list[int], near: bool) -> None:

@@ -1,5 +1,7 @@
 """Legs on damaged networks, on simulated time."""
 
+from dataclasses import replace
+
 import pytest
 
 from connectors.rtp.events import Audio, Silence
@@ -144,6 +146,60 @@ def test_another_ssrc_goes_on_without_loss_or_stall() -> None:
     assert (core.stats.ssrc_changes, core.stats.received, core.stats.lost) == (1, 200, 0)
 
 
+def test_another_source_waits_for_nothing_of_the_old_one_and_loses_nothing_of_it() -> None:
+    core = receiver()
+    first = Sender(ssrc=1).packets(50)
+    second = Sender(ssrc=2, at=first[-1].at + 0.001, count=50).packets(50)
+    heard = play(core, first[:48] + first[49:] + second)
+    assert places(heard) == [*range(48), *range(49, 100)]
+    assert (core.stats.lost, core.stats.received) == (1, 99)
+
+
+def test_another_source_that_begins_a_little_late_leaves_no_gap() -> None:
+    core = receiver()
+    first = Sender(ssrc=1).packets(50)
+    second = Sender(ssrc=2, at=first[-1].at + 0.07, count=50).packets(50)
+    heard = play(core, first + second)
+    assert [event.pts for event in heard.audio] == list(range(0, 16_000, 160))
+
+
+def test_another_ssrc_is_seen_though_its_numbers_go_on() -> None:
+    core = receiver()
+    sender = Sender(ssrc=1)
+    sent = sender.packets(100)
+    sender.ssrc = 2
+    heard = play(core, sent + sender.packets(100))
+    assert places(heard) == list(range(200))
+    assert core.stats.ssrc_changes == 1
+
+
+def test_a_missing_number_is_lost_though_its_time_is_not_missing() -> None:
+    core = receiver()
+    sender = Sender()
+    sent = sender.packets(50)
+    sender.sequence += 1
+    heard = play(core, sent + sender.packets(50), until=sender.at + 0.1)
+    assert (core.stats.received, core.stats.lost) == (100, 1)
+    assert [event.pts for event in heard.audio] == list(range(0, 16_000, 160))
+
+
+@pytest.mark.parametrize("swapped", [0.0, 0.05], ids=["in order", "reordered"])
+def test_jitter_is_that_of_the_rfc(swapped: float) -> None:
+    """Appendix A.8, by its formula, over the packets in the order of their arrival."""
+    core = receiver()
+    sent = Sender().packets(400)
+    delivered = damage(sent, jitter_s=0.012, swapped=swapped).delivered
+    expected, transit = 0.0, None
+    for arrival in delivered:
+        now = arrival.at - int.from_bytes(arrival.data[4:8], "big") / 8000
+        if transit is not None:
+            expected += (abs(now - transit) - expected) / 16
+        transit = now
+    play(core, delivered)
+    core.measure(sent[-1].at)
+    assert core.stats.jitter_ms == pytest.approx(expected * 1000, rel=1e-3)
+
+
 def test_the_last_packets_of_the_old_source_may_come_behind_the_first_of_the_new() -> None:
     core = receiver()
     first = Sender(ssrc=1).packets(100)
@@ -186,6 +242,8 @@ def test_timestamps_that_jump_do_not_move_media_time(jump: int) -> None:
     heard = play(core, sent)
     assert [event.pts for event in heard.audio] == list(range(0, 32_000, 160))
     assert (core.stats.resyncs, core.stats.received) == (1, 200)
+    core.measure(sender.at)
+    assert core.stats.jitter_ms < (1 if abs(jump) > 8000 else 10)
 
 
 def test_timestamps_that_jump_at_a_pause_are_placed_by_the_clock() -> None:
@@ -209,6 +267,19 @@ def test_a_pause_moves_media_time_by_its_timestamps() -> None:
     assert [event.pts for event in heard.audio[100:]] == list(range(96_000, 112_000, 160))
     assert sum(event.lost_before for event in heard.audio) == 0
     check_timeline(heard)
+    core.measure(sender.at)
+    assert core.stats.jitter_ms < 1
+
+
+def test_a_pause_is_believed_although_the_first_packet_came_late() -> None:
+    core = receiver()
+    sender = Sender()
+    sent = sender.packets(100)
+    sent = [replace(packet, at=max(packet.at, START + 1.5)) for packet in sent]
+    sender.pause(2.0)
+    heard = play(core, sent + sender.packets(10))
+    assert heard.audio[100].pts == 16_000 + 16_000
+    assert core.stats.resyncs == 0
 
 
 def test_silence_is_heard_where_nothing_is_sent_and_then_no_more() -> None:
@@ -256,6 +327,76 @@ def test_packets_that_the_network_held_up_are_heard_behind_the_silence() -> None
     sender.pause(3.0)  # the next pause takes back what was given out too much
     heard = play(core, sender.packets(10))
     assert heard.audio[0].pts == 160 * 125 + 24_000
+    sender.pause(3.0)
+    assert play(core, sender.packets(1)).audio[0].pts == 160 * 135 + 48_000
+
+
+@pytest.mark.parametrize("duplicate", [False, True])
+def test_a_moment_of_silence_is_taken_back_too(duplicate: bool) -> None:
+    core = receiver()
+    sender = Sender()
+    sent = sender.packets(50)
+    sender.at += 0.3
+    sent += [replace(sent[-1], at=sender.at - 0.001)] * duplicate
+    sent += sender.packets(50)
+    sender.pause(1.0)
+    heard = play(core, sent + sender.packets(1))
+    assert sum(event.samples for _, event in heard.events if isinstance(event, Silence)) >= 800
+    assert heard.audio[-1].pts == 16_000 + 8000
+
+
+def test_timers_and_duplicates_do_not_make_silence_forgotten() -> None:
+    """Of an outage of 0.42 s, 0.2 s were handed out as silence; a duplicate and a timer in it change nothing."""
+    core = receiver()
+    sender = Sender()
+    sent = sender.packets(50)
+    sender.at += 0.42
+    late = [replace(sent[-1], at=sender.at - 0.05 + 0.01 * index) for index in range(3)]
+    heard = play(core, [*sent, *late])
+    core.take(sender.at - 0.01)
+    sent = sender.packets(50)
+    sender.pause(1.0)
+    heard = play(core, sent + sender.packets(1))
+    assert heard.audio[-1].pts == 16_000 + 8000
+
+
+def test_loss_before_comfort_noise_is_not_concealed_behind_it() -> None:
+    core = receiver()
+    sender = Sender()
+    sent = sender.packets(50)
+    sender.packets(2)
+    sent.append(sender.packet(b"\x40", payload_type=13))
+    sender.pause(1.0)
+    heard = play(core, sent + sender.packets(10))
+    assert core.stats.lost == 2
+    assert sum(event.lost_before for event in heard.audio) == 0
+
+
+def test_speech_right_behind_comfort_noise_ends_the_silence() -> None:
+    core = receiver()
+    sender = Sender()
+    sent = sender.packets(50)
+    timestamp = sender.timestamp
+    sent.append(sender.packet(b"\x40", payload_type=13))
+    sender.timestamp = timestamp
+    heard = play(core, sent + sender.packets(50))
+    assert not [event for _, event in heard.events if isinstance(event, Silence)]
+    assert [event.pts for event in heard.audio] == list(range(0, 16_000, 160))
+
+
+def test_a_lost_event_packet_is_not_concealed_in_a_later_pause() -> None:
+    core = receiver()
+    sender = Sender()
+    sent = sender.packets(50)
+    timestamp = sender.timestamp
+    sender.packet()
+    sent.append(sender.packet(b"\x05\x8a\x03\x20", payload_type=101))
+    sender.timestamp = timestamp
+    sent += sender.packets(50)
+    sender.pause(1.0)
+    heard = play(core, sent + sender.packets(10))
+    assert core.stats.lost == 1
+    assert sum(event.lost_before for event in heard.audio) == 0
 
 
 def test_a_long_loss_is_no_minute_of_concealment() -> None:
@@ -296,7 +437,32 @@ def test_a_change_of_the_clock_rate_keeps_media_time() -> None:
     heard = play(core, sent)
     seconds = [event.pts / (16_000 if event.codec.name == "OPUS" else 8_000) for event in heard.audio]
     assert seconds == pytest.approx([0.02 * index for index in range(150)])
-    assert core.stats.payload_changes == 2
+    assert (core.stats.payload_changes, core.stats.resyncs) == (2, 0)
+    sender.pause(2.0)
+    assert play(core, sender.packets(1)).audio[0].pts == 40_000
+    assert core.stats.resyncs == 0
+
+
+def test_a_change_of_the_clock_rate_keeps_what_was_measured() -> None:
+    core = receiver()
+    sender = Sender()
+    sent = damage(sender.packets(300), jitter_s=0.012).delivered
+    play(core, sent)
+    core.measure(sender.at)
+    before = core.stats.jitter_ms
+    sender.at += 0.05
+    play(core, [sender.packet(b"\x48" + bytes(30), payload_type=96)])
+    core.measure(sender.at)
+    assert core.stats.jitter_ms == pytest.approx(before, rel=0.2)
+
+
+def test_silence_before_a_change_of_the_clock_rate_is_not_counted_twice() -> None:
+    core = receiver()
+    sender = Sender()
+    sent = sender.packets(50)
+    sender.at += 0.5
+    heard = play(core, [*sent, sender.packet(b"\x48" + bytes(30), payload_type=96)])
+    assert heard.audio[-1].pts / 16_000 == pytest.approx(1.5, abs=0.03)
 
 
 def test_audio_faster_than_real_time_is_thrown_away() -> None:
@@ -311,6 +477,23 @@ def test_audio_faster_than_real_time_is_thrown_away() -> None:
     assert core.stats.excess > 0
     assert len(heard.audio) + core.stats.excess == 3000
     assert heard.audio[-1].pts <= 8000 * (seconds + 10.1)
+
+
+def test_timestamps_faster_than_real_time_do_not_carry_media_time_away() -> None:
+    """Each packet is less ahead than what is believed, all together are not."""
+    core = receiver()
+    sender = Sender()
+    sent = sender.packets(10)
+    for _ in range(500):
+        sender.timestamp += 7000
+        sent.append(sender.packet())
+    heard = play(core, sent)
+    assert core.stats.excess > 0
+    assert heard.audio[-1].pts <= 8000 * (sender.at - START + 10.1)
+    sender.at += 15
+    heard = play(core, sender.packets(50))
+    assert len(heard.audio) == 50
+    assert heard.audio[-1].pts <= 8000 * (sender.at - START + 10.1)
 
 
 def test_legs_of_a_call_share_their_beginning() -> None:

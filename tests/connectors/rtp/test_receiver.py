@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.rtp.events import Bye
+from connectors.rtp.events import Audio, Bye
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
 from connectors.rtp.rtcp import (
@@ -105,11 +105,12 @@ def test_the_new_address_wins_although_the_old_one_still_sends() -> None:
     assert core._stream.ssrc == 99
 
 
-def test_the_same_agreement_changes_nothing() -> None:
+@pytest.mark.parametrize("signalled", [PEER, None], ids=["the same address", "a hold by no address"])
+def test_an_agreement_that_moves_nobody_changes_nothing(signalled: tuple[str, int] | None) -> None:
     core = RtpReceiver(CODECS, signalled=PEER)
     sender = Sender()
     play(core, sender.packets(10))
-    core.update(CODECS, PEER, None)
+    core.update(CODECS, signalled, None)
     assert core.peer == PEER
     assert len(play(core, sender.packets(10)).audio) == 10
 
@@ -204,9 +205,13 @@ def test_a_report_on_a_new_source_begins_anew() -> None:
     core = RtpReceiver(CODECS)
     sent = Sender().packets(100)
     play(core, sent[:50] + sent[60:])
-    play(core, Sender(ssrc=8, at=sent[-1].at + 0.02).packets(50))
-    block = _block(core, sent[-1].at + 2)
-    assert (block.ssrc, block.lost, block.fraction_lost) == (8, 0, 0)
+    core.receive_rtcp(encode_compound([SenderReport(7, 0x1122334455667788, 0, 0, 0)]), PEER, sent[-1].at)
+    assert _block(core, sent[-1].at).last_sr
+    other = Sender(ssrc=8, at=sent[-1].at + 0.02).packets(100)
+    play(core, other[:40] + other[60:])
+    block = _block(core, other[-1].at)
+    assert (block.ssrc, block.lost, block.fraction_lost) == (8, 20, 256 * 20 // 100)
+    assert (block.last_sr, block.delay_since_sr) == (0, 0)
 
 
 def test_without_packets_the_report_is_empty() -> None:
@@ -227,6 +232,13 @@ def test_the_round_trip_is_measured_by_our_own_reports() -> None:
     assert core.stats.rtt_ms == pytest.approx(150, abs=0.1)
 
 
+def test_a_round_trip_of_wrong_arithmetic_is_none() -> None:
+    core = RtpReceiver(CODECS, ssrc=5)
+    answer = ReceiverReport(7, (ReportBlock(5, last_sr=123, delay_since_sr=0),))
+    core.receive_rtcp(encode_compound([answer]), PEER, START)
+    assert core.stats.rtt_ms is None
+
+
 def test_bye_is_told_once_and_another_source_is_heard_at_once() -> None:
     core = RtpReceiver(CODECS)
     sender = Sender()
@@ -237,6 +249,16 @@ def test_bye_is_told_once_and_another_source_is_heard_at_once() -> None:
     assert core.take(sender.at) == [Bye("moved")]
     heard = play(core, Sender(ssrc=8, at=sender.at).packets(1))
     assert len(heard.audio) == 1
+    assert not play(core, Sender(ssrc=9, at=sender.at).packets(1)).audio
+
+
+def test_what_waits_is_heard_before_the_bye() -> None:
+    core = RtpReceiver(CODECS)
+    sent = Sender().packets(10)
+    play(core, sent[:8] + sent[9:])
+    core.receive_rtcp(encode_compound([Goodbye((7,))]), PEER, sent[-1].at)
+    events = core.take(sent[-1].at)
+    assert [type(event) for event in events] == [Audio, Bye]
 
 
 def test_bye_of_another_source_or_host_means_nothing() -> None:

@@ -18,9 +18,8 @@ from tests.connectors.sip.peers import Caller
 from tests.connectors.sip.stage import LOOPBACK, Phone, Stage, changed, stage
 from tests.pipeline.scripted import script, words
 
-START, UPDATE, HOLD, RESUME, END = (
+START, HOLD, RESUME, END = (
     CallAction.START,
-    CallAction.UPDATE,
     CallAction.HOLD,
     CallAction.RESUME,
     CallAction.END,
@@ -59,7 +58,7 @@ async def test_call_is_transcribed_and_its_last_word_comes_before_its_end() -> N
         bye = caller.request("BYE", From=f"<sip:+15550100@example.com>;tag={caller.tag}")
         assert (await phone.ask(bye)).status == 200
         (end,) = await server.ended()
-        assert server.actions() == [START, UPDATE, END]
+        assert server.actions() == [START, END]
         assert (end.reason, end.connector, end.from_, end.to) == ("completed", "sip", "+15550100", "+15550199")
         assert end.metadata == {
             "Call-ID": caller.call_id,
@@ -91,13 +90,13 @@ async def test_hold_and_resume(how: str) -> None:
         offer = phone.offer(address=how) if how == "0.0.0.0" else phone.offer(how)
         held = await phone.call(caller, offer)
         assert not held.audio[0][1].direction.sends
-        assert server.actions() == [START, UPDATE, HOLD]
+        assert server.actions() == [START, HOLD]
         heard = server.recognizer.running[0]
         await phone.talk(port, 0.3)
         assert heard.pushed == 0
         resumed = await phone.call(caller, phone.offer())
         assert resumed.audio[0][1].port == port
-        assert server.actions() == [START, UPDATE, HOLD, RESUME]
+        assert server.actions() == [START, HOLD, RESUME]
         await phone.talk(port, 0.5)
         await server.until(lambda: heard.pushed > 0)
         await hang_up(phone, caller)
@@ -174,9 +173,44 @@ async def test_full_engine_refuses_with_retry_after_and_gives_its_ports_back() -
             answer = await phone.ask(phone.caller().request("INVITE", phone.offer()))
             assert (answer.status, answer.headers.get("Retry-After")) == (503, "9")
         await hang_up(phone, first)
-        ends = await server.ended(4)
-        assert [end.reason for end in ends].count("refused") == 3
+        (end,) = await server.ended()
+        assert {record.call_id for record in server.records} == {end.call_id} == {first.call_id}
+        assert server.calls.stats.calls_refused == 3
         await phone.call(phone.caller())
+
+
+async def test_line_that_a_running_call_adds_without_room_is_refused_in_the_answer() -> None:
+    config = changed(rtp=RtpConfig(first_port=23_020, last_port=23_025))
+    async with stage(config, max_sessions=1) as server, phone_at(server) as phone, phone_at(server) as other:
+        caller = phone.caller()
+        second = other.offer().split(b"t=0 0\r\n")[1]
+        first = await phone.call(caller)
+        for count in (1, 2, 3):  # so that no port is left behind
+            answer = await phone.call(caller, phone.offer() + second)
+            assert [line.port for line in answer.media] == [first.audio[0][1].port, 0]
+            assert (answer.origin.version, first.origin.version) == (2, 1)
+            assert server.connector.stats.refused_lines == count
+        await phone.talk(first.audio[0][1].port, 0.3)
+        await server.until(lambda: server.recognizer.running[0].pushed > 0)
+        await phone.call(caller, phone.offer())
+        server.recognizer.max_sessions = 2
+        answer = await phone.call(caller, phone.offer() + second)
+        assert [bool(line.port) for line in answer.media] == [True, True]
+        await hang_up(phone, caller)
+        (end,) = await server.ended()
+        assert [(leg.leg, leg.channel_index) for leg in end.legs] == [("caller", 0), ("caller-2", 1)]
+
+
+async def test_line_in_the_place_of_one_that_is_gone_is_another_leg() -> None:
+    async with stage() as server, phone_at(server) as phone, phone_at(server) as other:
+        caller = phone.caller()
+        second = other.offer().split(b"t=0 0\r\n")[1]
+        gone = phone.offer().replace(b"m=audio %d" % phone.rtp_port, b"m=audio 0")
+        await phone.call(caller, phone.offer() + second)
+        await phone.call(caller, gone + second + phone.offer().split(b"t=0 0\r\n")[1])
+        await hang_up(phone, caller)
+        (end,) = await server.ended()
+        assert [leg.leg for leg in end.legs] == ["caller", "caller-2", "caller-3"]
 
 
 async def test_no_port_left_is_refused_with_retry_after() -> None:
@@ -226,7 +260,7 @@ async def test_call_on_hold_needs_no_media() -> None:
     async with stage(config) as server, phone_at(server) as phone:
         await phone.call(phone.caller(), phone.offer("inactive"))
         await asyncio.sleep(2.5)
-        assert END not in server.actions()
+        assert server.actions() == [START, HOLD]
 
 
 async def test_call_that_the_pipeline_ends_gets_a_bye() -> None:
@@ -282,11 +316,41 @@ async def test_replaced_call_goes_on_as_the_same_one() -> None:
         await other.talk(port, 0.5)
         await server.until(lambda: server.recognizer.running[0].pushed > heard)
         assert END not in server.actions()
+        await other.call(new, other.offer("inactive"))
         await hang_up(other, new)
         (end,) = await server.ended()
         assert end.call_id == old.call_id
         assert [leg.leg for leg in end.legs] == ["caller"]
         assert len(server.recognizer.opened) == 1
+        assert server.actions() == [START, CallAction.TRANSFER, HOLD, END]
+
+
+async def test_call_goes_on_where_its_replacement_has_a_line_too_many() -> None:
+    async with stage(max_sessions=1) as server, phone_at(server) as phone, phone_at(server) as other:
+        old, new = phone.caller(), other.caller()
+        await phone.call(old)
+        second = phone.offer().split(b"t=0 0\r\n")[1]
+        replaces = f"{old.call_id};to-tag={old.to_tag};from-tag={old.tag}"
+        answer = await other.call(new, other.offer() + second, Replaces=replaces)
+        assert [bool(line.port) for line in answer.media] == [True, False]
+        await phone.hear_request("BYE")
+        await hang_up(other, new)
+        (end,) = await server.ended()
+        assert (end.call_id, end.reason) == (old.call_id, "completed")
+
+
+async def test_hold_goes_over_to_the_replacement() -> None:
+    async with stage() as server, phone_at(server) as phone, phone_at(server) as other:
+        old, new = phone.caller(), other.caller()
+        await phone.call(old)
+        await phone.call(old, phone.offer("inactive"))
+        replaces = f"{old.call_id};to-tag={old.to_tag};from-tag={old.tag}"
+        await other.call(new, Replaces=replaces)
+        await phone.hear_request("BYE")
+        await other.call(new, other.offer("inactive"))
+        await hang_up(other, new)
+        await server.ended()
+        assert [action for action in server.actions() if action in (HOLD, RESUME)] == [HOLD, RESUME, HOLD]
 
 
 async def test_second_audio_line_is_a_second_leg() -> None:

@@ -12,7 +12,7 @@ import pytest
 from connectors.sip.digest import Challenge, DigestAuthenticator
 from connectors.sip.errors import SipParseError
 from connectors.sip.headers import MediaType
-from connectors.sip.inspection import ALLOW, inspect
+from connectors.sip.inspection import ACCEPT, ALLOW, inspect
 from connectors.sip.message import SipMessage, SipRequest, SipResponse, encode
 from connectors.sip.parser import StreamParser, parse_datagram
 from connectors.sip.uri import OtherUri, SipUri, TelUri
@@ -298,7 +298,7 @@ ASKED: dict[str, tuple[str, Outcome]] = {
     "novelsc": ("3.3.3", Refused(416)),
     "unksm2": ("3.3.4", Parsed(unksm2)),
     "bext01": ("3.3.5", Refused(420, ("Unsupported", "nothingSupportsThis, nothingSupportsThisEither"))),
-    "invut": ("3.3.6", Refused(415, ("Accept", "application/sdp, multipart/mixed, application/rs-metadata+xml"))),
+    "invut": ("3.3.6", Refused(415, ("Accept", ACCEPT))),
     "regaut01": ("3.3.7", Refused(405, ("Allow", ALLOW))),
     "multi01": ("3.3.8", Answered(400, "Multiple Call-ID")),
     "mcl01": ("3.3.9", Answered(400, "Multiple Content-Length")),

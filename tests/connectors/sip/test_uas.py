@@ -373,6 +373,14 @@ def test_update_with_an_offer_is_answered_by_the_user_and_without_by_the_core() 
     assert server.happened == []
 
 
+def test_bye_ends_its_call_whatever_it_bears() -> None:
+    server = line()
+    caller = Caller(server)
+    caller.call()
+    assert only(server.put(caller.request("BYE", b"\x0c\x02", content_type="application/isup"))).status == 200
+    assert server.take(Ended).reason is EndReason.BYE
+
+
 # -- INFO
 
 
@@ -386,6 +394,10 @@ def test_keys_come_as_info_and_are_answered_at_once() -> None:
     assert only(server.put(caller.request("INFO"))).status == 200
     assert server.happened == []
     assert only(server.put(caller.request("INFO", b"x", content_type="image/png"))).status == 415
+    packaged = only(
+        server.put(caller.request("INFO", body, content_type="application/dtmf-relay", Info_Package="dtmf"))
+    )
+    assert (packaged.status, packaged.reason, packaged.headers.get("Recv-Info")) == (469, "Bad Info Package", "")
 
 
 # -- Replaces (RFC 3891)

@@ -1,0 +1,147 @@
+"""A server's WebSocket that hands whole text messages over as they are read, before anybody waits for them.
+
+Of the messages of a running stream nearly all are audio in order, which needs no answer and nothing to wait for. What
+aiohttp does for each of them, a queue, a future, a turn of the task, costs more than the message itself
+(docs/decisions.md). `MediaSocket.at_once` is asked first, with the bytes of the message; what it does not take goes the
+ordinary way, through `receive`, and so does everything after it until that was handled, so that the order stays. Frames
+of any other kind always go that way: aiohttp judges them.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp._websocket.helpers import websocket_mask
+from aiohttp._websocket.writer import WebSocketWriter
+
+AtOnce = Callable[[bytearray, float], bool]
+"""The bytes of a text message, ASCII, and the monotonic time. False: it is not taken, nothing has
+changed."""
+
+_TEXT, _MASKED_16 = 0x81, 0x80 | 126  # final, without extensions; masked, with a length of 16 bits
+_HEAD_16 = 8
+_MAX_HELD = 2_048
+"""Beginnings of shorter frames wait here for their end; of longer ones, aiohttp gets what there is."""
+
+_CLOSE = 8
+_STILL_THERE_S = 1.0  # so often aiohttp is told that the peer is alive, for its heartbeat
+
+
+class Frames(asyncio.Protocol):
+    """Finds the frames in what the peer sends (RFC 6455, section 5.2): the protocol of an upgraded connection, before
+    aiohttp's, which gets everything else.
+
+    `at_once`: who is asked first; None: nobody. `handled`: to be called for each text or binary message that `receive`
+    returned, when it was dealt with. `max_bytes`: of a message; longer ones are aiohttp's to refuse.
+    """
+
+    def __init__(self, protocol: asyncio.Protocol, still_there: Callable[[], None], max_bytes: int) -> None:
+        self.at_once: AtOnce | None = None
+        self._protocol, self._still_there, self._max_size = protocol, still_there, max_bytes + _HEAD_16
+        self._left = 0  # bytes of a frame that aiohttp has the beginning of
+        self._head = b""  # beginning of a header, or of a frame
+        self._unfinished = False  # aiohttp has the first frames of a message
+        self._waiting = 0  # messages aiohttp has that are not dealt with
+        self._told_at = 0.0
+
+    def handled(self) -> None:
+        self._waiting -= 1
+
+    def data_received(self, data: bytes) -> None:
+        if self._left or self._head or self.at_once is None or not self._take(self.at_once, data):
+            self._feed(data)
+
+    def eof_received(self) -> bool | None:
+        return self._protocol.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
+    def _take(self, at_once: AtOnce, frame: bytes) -> bool:
+        size = len(frame)
+        if (
+            not _HEAD_16 < size <= self._max_size
+            or self._waiting
+            or self._unfinished
+            or frame[0] != _TEXT
+            or frame[1] != _MASKED_16
+            or (frame[2] << 8 | frame[3]) + _HEAD_16 != size
+        ):
+            return False
+        message = bytearray(frame[_HEAD_16:])
+        websocket_mask(frame[4:_HEAD_16], message)
+        now = time.monotonic()
+        if not message.isascii() or not at_once(message, now):
+            return False
+        if now - self._told_at > _STILL_THERE_S:
+            self._told_at = now
+            self._still_there()
+        return True
+
+    def _feed(self, data: bytes) -> None:
+        """Any number of frames, the first and the last of which may be in part."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        at, size = 0, len(data)
+        while at < size:
+            if not self._left:
+                length = _frame_length(data, at)
+                if length is None:
+                    self._head = data[at:]
+                    break
+                if self.at_once is not None:
+                    if self._take(self.at_once, data[at : at + length]):
+                        at += length
+                        continue
+                    if size - at < length <= _MAX_HELD:
+                        self._head = data[at:]
+                        break
+                self._note(data[at])
+                self._left = length
+            part = data[at : at + self._left]
+            self._left -= len(part)
+            at += len(part)
+            self._protocol.data_received(part)
+
+    def _note(self, first: int) -> None:
+        """A frame goes the ordinary way."""
+        final, kind = first >= 0x80, first & 0x0F
+        if kind == _CLOSE:
+            self.at_once = None
+        elif kind < _CLOSE:
+            self._unfinished = not final
+            self._waiting += final
+
+
+def _frame_length(data: bytes, at: int) -> int | None:
+    """Of a frame with its header, which begins at `at`; None where that is not whole."""
+    available = len(data) - at
+    if available < 2:
+        return None
+    short = data[at + 1] & 0x7F
+    extended = {126: 2, 127: 8}.get(short, 0)
+    head = 2 + extended + (4 if data[at + 1] & 0x80 else 0)
+    if available < head:
+        return None
+    return head + (int.from_bytes(data[at + 2 : at + 2 + extended], "big") if extended else short)
+
+
+class MediaSocket(web.WebSocketResponse):
+    """`frames`: None before the upgrade, and for a peer that did not wait for our answer to it."""
+
+    frames: Frames | None = None
+
+    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: WebSocketWriter) -> None:
+        handler = request.protocol
+        early = handler._message_tail
+        super()._post_start(request, protocol, writer)
+        if not early and request.transport is not None:
+            self.frames = Frames(handler, self._on_data_received, self._max_msg_size)
+            request.transport.set_protocol(self.frames)

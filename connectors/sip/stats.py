@@ -1,0 +1,23 @@
+"""Counters of the SIP server, read by whoever exports them."""
+
+from dataclasses import dataclass, field
+
+from connectors.sip.transaction import TransactionStats
+from connectors.sip.transport import TransportStats
+from connectors.sip.usage import UasStats
+from connectors.siprec import SiprecStats
+
+
+@dataclass(slots=True)
+class SipStats:
+    """`calls`: dialogs now. `failed`: calls that a fault of ours ended. `refused_lines`: audio lines that running calls
+    wanted to add and had no room for. `transport`: messages; `requests`: what the core made of them; `transactions`;
+    `recording`: the metadata of recording clients."""
+
+    calls: int = 0
+    failed: int = 0
+    refused_lines: int = 0
+    transport: TransportStats = field(default_factory=TransportStats)
+    requests: UasStats = field(default_factory=UasStats)
+    transactions: TransactionStats = field(default_factory=TransactionStats)
+    recording: SiprecStats = field(default_factory=SiprecStats)

@@ -1,0 +1,152 @@
+"""Endpoints whose steady streams are read in bulk: real sockets, a real intake."""
+
+import asyncio
+
+import numpy as np
+
+from connectors.rtp import DtmfEvent, RtpEndpoint
+from connectors.rtp.reader import MediaReader
+from connectors.rtp.rtcp import Goodbye, encode_compound
+from engine.session import Session
+from pipeline.call import LegStats
+from pipeline.g711 import decode_mulaw
+from pipeline.ingest import Ingest
+from tests.connectors.rtp.network import PCMA, Arrival
+from tests.connectors.rtp.test_dtmf import press
+from tests.connectors.rtp.test_endpoint import Open, Peer, opened, peer, ports, until
+from tests.pipeline.collector import Collector
+
+__all__ = ["opened", "peer", "ports"]
+
+
+class Leg:
+    def __init__(self, ingest: Ingest, number: int = 0) -> None:
+        self.stats = LegStats()
+        self.intake = ingest.open(Session(number, number, 0, 160), f"call-{number}")
+        self.push = self.intake.push
+
+
+class Stage:
+    """A peer that speaks to one endpoint, in real time as a steady stream does, with the tick after every packet."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.recognizer = Collector()
+        self.ingest = Ingest(self.recognizer)
+        self.leg = Leg(self.ingest)
+        self.peer = peer
+        self.sent: list[bytes] = []
+
+    async def say(self, endpoint: RtpEndpoint, packets: list[Arrival]) -> None:
+        for packet in packets:
+            before, due = endpoint.stats.received, asyncio.get_running_loop().time() + 0.02
+            self.peer.send(endpoint, packet.data)
+            await until(lambda before=before: endpoint.stats.received > before)  # type: ignore[misc]
+            self.ingest.tick()
+            self.sent.append(packet.data[12:])
+            await asyncio.sleep(due - asyncio.get_running_loop().time())
+
+    def heard(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+        self.ingest.close(self.leg.intake)
+        return self.recognizer.audio(self.leg.intake.session)[::2] * 32768
+
+    @property
+    def expected(self) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+        return decode_mulaw(np.frombuffer(b"".join(self.sent), np.uint8))
+
+
+def in_lane(endpoint: RtpEndpoint) -> bool:
+    return endpoint._running is not None and endpoint._running._in_lane
+
+
+async def test_a_steady_stream_is_read_in_bulk_and_heard_whole(peer: Peer, opened: Open) -> None:
+    stage, endpoint = Stage(peer), await opened()
+    endpoint.attach(stage.leg)
+    endpoint.update(peer.agreed())
+    await stage.say(endpoint, peer.sender.packets(30))
+    assert in_lane(endpoint)
+    assert endpoint.stats.received == 30
+    assert stage.leg.intake.stats.frames == 30
+    await endpoint.close()
+    assert stage.leg.stats.packets == 30
+    assert np.array_equal(stage.heard(), stage.expected)
+
+
+async def test_keys_hold_and_goodbye_leave_the_lane(peer: Peer, opened: Open) -> None:
+    stage, endpoint = Stage(peer), await opened()
+    events: list[object] = []
+    endpoint.attach(stage.leg, events.append, events.append)
+    endpoint.update(peer.agreed())
+    await stage.say(endpoint, peer.sender.packets(16))
+    for packet in press(peer.sender, "7", 3):
+        peer.send(endpoint, packet.data)
+    await until(lambda: len(events) == 1)
+    assert isinstance(events[0], DtmfEvent)
+    await stage.say(endpoint, peer.sender.packets(16))
+    assert in_lane(endpoint)
+    endpoint.pause()
+    frames = stage.leg.intake.stats.frames
+    await stage.say(endpoint, peer.sender.packets(4))
+    assert not in_lane(endpoint)
+    assert stage.leg.intake.stats.frames == frames
+    endpoint.resume()
+    await stage.say(endpoint, peer.sender.packets(16))
+    assert in_lane(endpoint)
+    peer.send(endpoint, encode_compound([Goodbye((7,))]), control=True)
+    await until(lambda: len(events) == 2)
+    assert not in_lane(endpoint)
+
+
+async def test_a_lane_ends_where_the_codec_or_the_leg_changes(peer: Peer, opened: Open) -> None:
+    stage, endpoint = Stage(peer), await opened()
+    endpoint.attach(stage.leg)
+    endpoint.update(peer.agreed())
+    await stage.say(endpoint, peer.sender.packets(16))
+    peer.sender.codec = PCMA
+    await stage.say(endpoint, peer.sender.packets(1))
+    assert not in_lane(endpoint)
+    await stage.say(endpoint, peer.sender.packets(16))
+    assert in_lane(endpoint)
+    endpoint.leg_changed()
+    assert not in_lane(endpoint)
+
+
+async def test_a_stream_that_stops_leaves_its_lane_and_becomes_silence(peer: Peer, opened: Open) -> None:
+    stage, endpoint = Stage(peer), await opened()
+    endpoint.attach(stage.leg)
+    endpoint.update(peer.agreed())
+    await stage.say(endpoint, peer.sender.packets(16))
+    assert in_lane(endpoint)
+    await until(lambda: not in_lane(endpoint))
+
+    def silent() -> bool:
+        stage.ingest.tick()
+        return stage.leg.intake.media_s > 0.4
+
+    await until(silent)
+    assert endpoint.stats.lost == 0
+
+
+async def test_endpoints_of_two_pipelines_are_both_heard(peer: Peer, opened: Open) -> None:
+    other = Peer()
+    stages = [(Stage(peer), await opened()), (Stage(other), await opened())]
+    for stage, endpoint in stages:
+        endpoint.attach(stage.leg)
+        endpoint.update(stage.peer.agreed())
+    for stage, endpoint in stages:
+        await stage.say(endpoint, stage.peer.sender.packets(16))
+        assert np.array_equal(stage.heard(), stage.expected)
+    other.close()
+
+
+async def test_the_last_socket_takes_the_reader_with_it(peer: Peer, opened: Open) -> None:
+    loop = asyncio.get_running_loop()
+    stage, endpoint = Stage(peer), await opened()
+    endpoint.attach(stage.leg)
+    endpoint.update(peer.agreed())
+    await stage.say(endpoint, peer.sender.packets(16))
+    reader = MediaReader.of(loop)
+    await endpoint.close()
+    assert reader._pacing is None
+    assert not reader._watched
+    assert reader._epoll.closed
+    assert loop not in MediaReader._readers
