@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.affine import Affine
 from engine.config import ModelConfig
-from engine.state import SlotState
+from engine.state import DecoderState, Rows
 from engine.weights import WeightReader
 
 
@@ -44,70 +44,86 @@ class Decoder:
 
     def __init__(self, config: ModelConfig, weights: WeightReader) -> None:
         d, joint, blank = config.decoder.hidden, config.decoder.joint_hidden, config.decoder.vocabulary
-        self._blank = blank
-        self._max_symbols = config.decoder.max_symbols
+        self.blank = blank
+        self.max_symbols = config.decoder.max_symbols
         prediction = weights.under("decoder.prediction")
         self._embedding = prediction.take("embed.weight", blank + 1, d)
         lstm = prediction.under("dec_rnn.lstm")
         self._lstm = [
             LstmLayer(
-                Affine(
+                weights.affine(
                     lstm.take(f"weight_ih_l{i}", 4 * d, d),
                     lstm.take(f"bias_ih_l{i}", 4 * d) + lstm.take(f"bias_hh_l{i}", 4 * d),
                 ),
-                Affine(lstm.take(f"weight_hh_l{i}", 4 * d, d), None),
+                weights.affine(lstm.take(f"weight_hh_l{i}", 4 * d, d), None),
             )
             for i in range(config.decoder.layers)
         ]
         network = weights.under("joint")
-        self._encoded = Affine(
+        self._encoded = weights.affine(
             network.take("enc.weight", joint, config.encoder.d_model), network.take("enc.bias", joint)
         )
-        self._predicted = Affine(network.take("pred.weight", joint, d), network.take("pred.bias", joint))
+        self._predicted = weights.affine(network.take("pred.weight", joint, d), network.take("pred.bias", joint))
         # NeMo leaves the dropout module out of the sequence where its rate is 0.
         index = 2 if "joint_net.2.weight" in network else 1
         head = network.under(f"joint_net.{index}")
-        self._head = Affine(head.take("weight", blank + 1, joint), head.take("bias", blank + 1))
+        self._head = weights.affine(head.take("weight", blank + 1, joint), head.take("bias", blank + 1))
         zero = torch.zeros(1, config.decoder.layers, d, device=self._embedding.device, dtype=self._embedding.dtype)
-        self._start = self._predict(torch.zeros_like(zero[:, 0]), zero, zero)
+        nothing = torch.zeros_like(zero[:, 0])
+        self.start = DecoderState(*self._predict(nothing, zero, zero))
+        """One row: the prediction network before the first token, when it has seen its padding token only."""
 
-    def clear(self, state: SlotState, slot: int) -> None:
-        """Put `slot` at the start of a transcript: the prediction network has seen the padding token only."""
-        hidden, cell, predicted = self._start
-        state.hidden[slot], state.cell[slot], state.predicted[slot] = hidden[0], cell[0], predicted[0]
+    def step(self, encoded: Tensor, state: DecoderState, rows: Rows) -> Emissions:
+        """Decode one chunk of every row and bring the rows' state forward. Waits for the device at every turn.
 
-    def step(self, encoded: Tensor, state: SlotState, slots: Tensor) -> Emissions:
-        """Decode one chunk of every row and bring the rows' state forward.
-
-        encoded: (B, c, d_model); slots: int64 (B,).
+        encoded: (B, c, d_model).
         """
-        frames = self._encoded(encoded)  # (B, c, J)
+        if rows.begins is not None:
+            first = rows.slots[rows.begins]
+            for tensor, start in zip(state.tensors, self.start.tensors, strict=True):
+                tensor[first] = start
+        return self._search(self.project(encoded), state, rows.slots)
+
+    def project(self, encoded: Tensor) -> Tensor:
+        """The encoder's share of the joint network: (B, c, d_joint) of (B, c, d_model)."""
+        return self._encoded(encoded)
+
+    def scores(self, frames: Tensor, predicted: Tensor) -> Tensor:
+        """Joint network: frames and predicted, both projected, (B, d_joint). Returns logits (B, V + 1), blank last."""
+        return self._head(F.relu(frames + predicted))
+
+    def predict(self, tokens: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Prediction network after one more token: int64 (B,); hidden, cell: (B, layers, d).
+
+        Returns the new two and the projected output (B, d_joint).
+        """
+        return self._predict(self._embedding.index_select(0, tokens), hidden, cell)
+
+    def _search(self, frames: Tensor, state: DecoderState, slots: Tensor) -> Emissions:
         rows = torch.arange(len(slots), device=slots.device)
         at = torch.zeros_like(rows)
         symbols = torch.zeros_like(rows)
         found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         while len(rows):
             selected = slots[rows]
-            logits = self._head(F.relu(frames[rows, at] + state.predicted[selected])).float()  # (A, V + 1)
+            logits = self.scores(frames[rows, at], state.predicted[selected]).float()  # (A, V + 1)
             best = logits.argmax(-1)
-            emits = best != self._blank
+            emits = best != self.blank
             if bool(emits.any()):
                 tokens, speaking = best[emits], selected[emits]
                 probability = torch.softmax(logits[emits], -1).gather(-1, tokens[:, None])[:, 0]
                 found.append((rows[emits], tokens, at[emits], probability))
-                hidden, cell, predicted = self._predict(
-                    self._embedding[tokens], state.hidden[speaking], state.cell[speaking]
-                )
+                hidden, cell, predicted = self.predict(tokens, state.hidden[speaking], state.cell[speaking])
                 state.hidden[speaking], state.cell[speaking], state.predicted[speaking] = hidden, cell, predicted
             symbols = symbols + emits
-            moves = ~emits | (symbols == self._max_symbols)
+            moves = ~emits | (symbols == self.max_symbols)
             at = at + moves
             symbols = symbols * ~moves
             going = at < frames.shape[1]
             rows, at, symbols = rows[going], at[going], symbols[going]
         if not found:
             nothing = slots[:0]
-            return Emissions(nothing, nothing, nothing, encoded.new_zeros(0, dtype=torch.float32))
+            return Emissions(nothing, nothing, nothing, frames.new_zeros(0, dtype=torch.float32))
         return Emissions(*(torch.cat(column) for column in zip(*found, strict=True)))
 
     def _predict(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,14 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.affine import Affine
+from engine.attention import AttentionKind, Relative, attention, default_attention
 from engine.config import EncoderConfig, ModelConfig, PromptConfig
-from engine.state import SlotState, ring_chunks
+from engine.int8_layers import Int8Layers
+from engine.int8_subsampling import Int8Subsampling
+from engine.session import Precision
+from engine.state import Rows, SlotState, ring_chunks
 from engine.weights import WeightReader
 
 _LN_EPS = 1e-5
-
-_LARGE_RINGS = 512
-"""Width from which a ring is too large to be copied at every step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Norm:
 
 def _affine(weights: WeightReader, name: str, outputs: int, inputs: int, bias: bool, scale: float = 1.0) -> Affine:
     weight, shift = weights.take(f"{name}.weight", outputs, inputs), weights.bias(f"{name}.bias", outputs, bias)
-    return Affine(weight * scale, None if shift is None else shift * scale)
+    return weights.affine(weight * scale, None if shift is None else shift * scale)
 
 
 def _norm(weights: WeightReader, name: str, size: int) -> Norm:
@@ -64,26 +65,25 @@ class Subsampling:
             bins = bins // 2 + 1
         self._out = _affine(weights, "out", d_model, channels * bins, bias=True, scale=_input_scale(config.encoder))
 
-    def __call__(self, mel: Tensor, started: Tensor, state: SlotState, slots: Tensor) -> Tensor:
-        """mel: (B, 8 c, mels); started: (B,), 0 in a first chunk; slots: int64 (B,). Returns (B, c, d_model)."""
-        rows, time = mel.shape[:2]
-        known = started[:, None, None, None]
-        x = self._join(mel[:, None], state.mel, slots)
+    def __call__(self, mel: Tensor, rows: Rows, state: SlotState) -> Tensor:
+        """mel: (B, 8 c, mels). Returns (B, c, d_model)."""
+        count, time = mel.shape[:2]
+        x = self._join(mel[:, None], state.mel, rows)
         x = F.relu(F.conv2d(x, *self._first, stride=2))  # (B, C, 4c, mels/2+1)
-        x[:, :, :3] *= known
+        rows.blank(x[:, :, :3])
         for level, ((depthwise, shift), pointwise) in enumerate(zip(self._depthwise, self._pointwise, strict=True)):
-            x = self._join(x, state.deep if level else state.middle, slots)
+            x = self._join(x, state.deep if level else state.middle, rows)
             x = F.conv2d(x, depthwise, shift, stride=2, groups=depthwise.shape[0])
             x = F.relu(F.conv2d(x, *pointwise))
             if level == 0:
-                x[:, :, :1] *= known
-        return self._out(x.transpose(1, 2).reshape(rows, time // 8, -1))
+                rows.blank(x[:, :, :1])
+        return self._out(x.transpose(1, 2).reshape(count, time // 8, -1))
 
     @staticmethod
-    def _join(x: Tensor, before: Tensor, slots: Tensor) -> Tensor:
+    def _join(x: Tensor, before: Tensor, rows: Rows) -> Tensor:
         """Put the cached frame before the chunk, keep the chunk's last one, pad the frequencies."""
-        joined = torch.cat([before.index_select(0, slots), x], dim=2)
-        before.index_copy_(0, slots, x[:, :, -1:])
+        joined = torch.cat([rows.recall(before), x], dim=2)
+        before.index_copy_(0, rows.slots, x[:, :, -1:])
         return F.pad(joined, (2, 1)).contiguous(memory_format=torch.channels_last)
 
 
@@ -151,15 +151,15 @@ def _query_key_value(weights: WeightReader, d: int, bias: bool, scale: float) ->
     weight = torch.cat([weights.take(f"{name}.weight", d, d) for name in names])
     weight[:d] *= scale
     if not bias:
-        return Affine(weight, None)
+        return weights.affine(weight, None)
     shift = torch.cat([weights.take(f"{name}.bias", d) for name in names])
     shift[:d] *= scale
-    return Affine(weight, shift)
+    return weights.affine(weight, shift)
 
 
 def _pointwise(weights: WeightReader, name: str, outputs: int, inputs: int, bias: bool) -> Affine:
     weight = weights.take(f"{name}.weight", outputs, inputs, 1)[:, :, 0]
-    return Affine(weight.contiguous(), weights.bias(f"{name}.bias", outputs, bias))
+    return weights.affine(weight.contiguous(), weights.bias(f"{name}.bias", outputs, bias))
 
 
 class Prompt:
@@ -171,7 +171,7 @@ class Prompt:
     def __init__(self, config: PromptConfig, d_model: int, weights: WeightReader) -> None:
         hidden = 2 * d_model
         weight = weights.take("0.weight", hidden, d_model + config.count)
-        self._frame = Affine(weight[:, :d_model].contiguous(), None)
+        self._frame = weights.affine(weight[:, :d_model].contiguous(), None)
         self._language = (weight[:, d_model:].T + weights.take("0.bias", hidden)).contiguous()  # (count, hidden)
         self._out = _affine(weights, "2", d_model, hidden, bias=True)
 
@@ -180,106 +180,63 @@ class Prompt:
         return self._out(F.relu(self._frame(frames) + self._language.index_select(0, prompts)[:, None]))
 
 
-@dataclass(frozen=True, slots=True)
-class RingView:
-    """How a batch sees its rings in this step, the same for all layers. R: frames in the ring.
-
-    position: int64 (B, 1, c, R), column of the positional scores for each query and ring frame;
-    hidden: bool (B, 1, 1, R), ring frames that hold nothing of this stream yet; write: int64 (B,), the ring chunk to
-    fill.
-    """
-
-    position: Tensor
-    hidden: Tensor
-    write: Tensor
-
-
-def _mix_gathered(query: Tensor, bias: Tensor, keys: Tensor, values: Tensor, slots: Tensor) -> Tensor:
-    """Attention of every row over its slot's ring, in one product over copies of the rings.
-
-    query: (B, h, c, d_head), scaled; bias: (B, h, c, R), added to the scores; keys, values: (S, h, R, d_head); slots:
-    int64 (B,). Returns (B, h, c, d_head).
-    """
-    scores = query @ keys.index_select(0, slots).transpose(-1, -2)
-    return (scores + bias).softmax(-1) @ values.index_select(0, slots)
-
-
-def _mix_in_place(query: Tensor, bias: Tensor, keys: Tensor, values: Tensor, slots: Tensor) -> Tensor:
-    """As `_mix_gathered`, row by row over the rings where they lie: on a CPU the copies cost more than the calls."""
-    rings = slots.tolist()
-    scores = torch.stack(
-        [torch.baddbmm(bias[row], query[row], keys[slot].transpose(-1, -2)) for row, slot in enumerate(rings)]
-    ).softmax(-1)
-    return torch.stack([torch.bmm(scores[row], values[slot]) for row, slot in enumerate(rings)])
-
-
 class Encoder:
     """Weights and the step. The state of streams is the caller's."""
 
-    def __init__(self, config: ModelConfig, weights: WeightReader, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: WeightReader,
+        device: torch.device,
+        dtype: torch.dtype,
+        kind: AttentionKind | None = None,
+    ) -> None:
         self._config = config.encoder
         self._device = device
         encoder = weights.under("encoder")
-        self._subsampling = Subsampling(config, encoder.under("pre_encode"))
+        reduction = encoder.under("pre_encode")
+        self._subsampling: Subsampling | Int8Subsampling
+        if weights.precision is Precision.INT8:
+            self._subsampling = Int8Subsampling(config, reduction, _input_scale(self._config))
+        else:
+            self._subsampling = Subsampling(config, reduction)
         self._layers = [Layer.load(self._config, encoder.under(f"layers.{i}")) for i in range(self._config.layers)]
         self._prompt = None
         if config.prompt is not None:
             self._prompt = Prompt(config.prompt, self._config.d_model, weights.under("prompt_kernel"))
-        self._mixes_in_place = device.type == "cpu" and self._config.d_model >= _LARGE_RINGS
+        kind = default_attention(device, self._config.d_model) if kind is None else kind
+        self._attention = attention(kind, self._config, device)
         self._positions = {c: self._project_positions(c, dtype) for c in config.chunk_frames}
+        self._int8_layers = None
+        if weights.precision is Precision.INT8:
+            self._int8_layers = Int8Layers(self._layers, self._positions)
 
-    def step(self, mel: Tensor, chunks: Tensor, prompts: Tensor, state: SlotState, slots: Tensor) -> Tensor:
+    def step(self, mel: Tensor, rows: Rows, state: SlotState) -> Tensor:
         """Encode one chunk of every row and bring the rows' state forward.
 
-        mel: (B, 8 c, mels); chunks: int64 (B,), chunks each stream has had before; prompts, slots: int64 (B,).
-        Returns (B, c, d_model).
+        mel: (B, 8 c, mels). Returns (B, c, d_model), without a prompt, so that it serves decoding under several.
         """
-        started = (chunks > 0).to(mel.dtype)
-        x = self._subsampling(mel, started, state, slots)  # (B, c, d)
-        ring = self._ring_view(chunks, x.shape[1])
+        x = self._subsampling(mel, rows, state)  # (B, c, d)
+        if self._int8_layers is not None:
+            return self._int8_layers(x, rows, state)
+        attend = self._attention(rows, x.shape[1])
         positions = self._positions[x.shape[1]]
         for index, layer in enumerate(self._layers):
             x = x + layer.contract_in(F.silu(layer.expand_in(layer.norm_in(x))))
-            x = x + self._attend(layer, layer.norm_attention(x), positions[index], ring, index, state, slots)
-            x = x + self._convolve(layer, layer.norm_convolution(x), state.convolution[index], slots)
+            qkv = layer.qkv(layer.norm_attention(x))
+            x = x + layer.out(attend(qkv, positions[index], state.keys[index], state.values[index]))
+            x = x + self._convolve(layer, layer.norm_convolution(x), state.convolution[index], rows)
             x = layer.norm_out(x + layer.contract(F.silu(layer.expand(layer.norm_feed(x)))))
-        return x if self._prompt is None else self._prompt(x, prompts)
+        return x
 
-    def _ring_view(self, chunks: Tensor, frames: int) -> RingView:
-        count = ring_chunks(self._config.left_context, frames)
-        left = (count - 1) * frames
-        write = chunks % count  # (B,)
-        slot = torch.arange(count * frames, device=self._device)
-        age = (write[:, None] - slot // frames) % count  # (B, R) in chunks
-        query = torch.arange(frames, device=self._device)
-        distance = age[:, None] * frames + query[:, None] - slot % frames  # (B, c, R): query - key
-        return RingView(
-            position=(left + frames - 1 - distance)[:, None],
-            hidden=(age > chunks[:, None])[:, None, None],
-            write=write,
-        )
+    def prompted(self, frames: Tensor, prompts: Tensor) -> Tensor:
+        """Encoded frames (B, c, d_model) under the language prompts (int64 (B,)); as they are without a prompt kernel."""
+        return frames if self._prompt is None else self._prompt(frames, prompts)
 
-    def _attend(
-        self, layer: Layer, x: Tensor, positions: Tensor, ring: RingView, index: int, state: SlotState, slots: Tensor
-    ) -> Tensor:
-        rows, frames, d_model = x.shape
-        heads = self._config.heads
-        qkv = layer.qkv(x).view(rows, frames, 3, heads, -1).permute(2, 0, 3, 1, 4)  # (3, B, h, c, dh)
-        for cache, new in ((state.keys[index], qkv[1]), (state.values[index], qkv[2])):
-            chunked = cache.view(cache.shape[0], heads, -1, frames, cache.shape[-1])
-            chunked[slots, :, ring.write] = new
-        query = qkv[0]
-        by_position = (query + layer.bias_v) @ positions  # (B, h, c, R + c - 1)
-        bias = by_position.gather(-1, ring.position.expand(-1, heads, -1, -1))
-        bias.masked_fill_(ring.hidden, -math.inf)
-        mix = _mix_in_place if self._mixes_in_place else _mix_gathered
-        mixed = mix(query + layer.bias_u, bias, state.keys[index], state.values[index], slots)  # (B, h, c, dh)
-        return layer.out(mixed.transpose(1, 2).reshape(rows, frames, d_model))
-
-    def _convolve(self, layer: Layer, x: Tensor, cache: Tensor, slots: Tensor) -> Tensor:
+    def _convolve(self, layer: Layer, x: Tensor, cache: Tensor, rows: Rows) -> Tensor:
         frames, kernel = x.shape[1], layer.taps.shape[0]
-        joined = torch.cat([cache.index_select(0, slots), F.glu(layer.gate(x), dim=-1)], dim=1)  # (B, k - 1 + c, d)
-        cache.index_copy_(0, slots, joined[:, frames:])
+        joined = torch.cat([rows.recall(cache), F.glu(layer.gate(x), dim=-1)], dim=1)  # (B, k - 1 + c, d)
+        cache.index_copy_(0, rows.slots, joined[:, frames:])
         y = joined[:, :frames] * layer.taps[0]
         for tap in range(1, kernel):
             y = torch.addcmul(y, joined[:, tap : tap + frames], layer.taps[tap])
@@ -287,11 +244,8 @@ class Encoder:
             y = y + layer.taps_bias
         return layer.mix(F.silu(layer.norm_taps(y)))
 
-    def _project_positions(self, frames: int, dtype: torch.dtype) -> list[Tensor]:
-        """Every layer's projected sinusoids of the distances a chunk can meet: (h, d_head, left + 2 c - 1) each.
-
-        Column m stands for query - key = left + c - 1 - m.
-        """
+    def _project_positions(self, frames: int, dtype: torch.dtype) -> list[Relative]:
+        """Every layer's projected sinusoids of the distances a chunk can meet, as `Relative` says."""
         left = (ring_chunks(self._config.left_context, frames) - 1) * frames
         d_model = self._config.d_model
         distance = torch.arange(left + frames - 1, -frames, -1, dtype=torch.float32)[:, None]
@@ -299,4 +253,7 @@ class Encoder:
         table = torch.stack([torch.sin(distance * rate), torch.cos(distance * rate)], dim=-1).flatten(1)
         table = table.to(self._device, dtype)
         shape = (-1, self._config.heads, d_model // self._config.heads)
-        return [(table @ layer.positions.T).view(shape).permute(1, 2, 0).contiguous() for layer in self._layers]
+        return [
+            Relative(layer.bias_u, layer.bias_v, (table @ layer.positions.T).view(shape).permute(1, 2, 0).contiguous())
+            for layer in self._layers
+        ]

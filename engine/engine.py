@@ -4,52 +4,64 @@
 generation, so nothing of a former session can reach a later one in the same slot.
 """
 
+import functools
 import itertools
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.capacity import Capacity, measure, most_sessions
 from engine.checkpoint import load_checkpoint
-from engine.chunking import FRAME_MS, chunk_samples
+from engine.chunking import FRAME_MS
 from engine.config import ENGLISH_ONLY
 from engine.core import Core, Emission
-from engine.errors import EngineError, EngineFull, SessionClosed, UnknownChunk, UnknownLocale
+from engine.errors import EngineError, EngineFull, SessionClosed, UnknownChunk, UnknownLocale, UnsupportedPrecision
+from engine.language_lock import LanguageLock, Move
+from engine.precision import WIDE, default_precision, has_int8
 from engine.scheduler import Scheduler
-from engine.session import AUTO, SAMPLE_RATE_HZ, Hypothesis, Session, SessionOptions, StepEvents
+from engine.session import (
+    AUTO,
+    SAMPLE_RATE_HZ,
+    EngineLoad,
+    Hypothesis,
+    Precision,
+    Session,
+    SessionOptions,
+    StepEvents,
+)
+from engine.stats import EngineStats
 from engine.stream import Stream
+from engine.tokenizer import PieceKind
 from engine.transcript import Transcript
 from engine.weights import Checkpoint
 
 logger = logging.getLogger(__name__)
 
-_FORK_SLOTS = 4
-"""Slots of each class kept back for flushing forks; a `finalize` waits when all are busy."""
+_Result = TypeVar("_Result")
 
-_WIDE = 512
-"""Width of a model from which more than one CPU thread pays (docs/decisions.md)."""
+_FORK_SLOTS = 4
+_SESSIONS_PER_FORK = 8
+"""Slots of each class kept back for flushing forks: four, and one for each eight sessions where that is more. A
+`finalize` waits when all are busy."""
+
+_MEASURING_S = 0.4
+"""Time that measuring the steps of one class may take at the start, roughly."""
+
+_SPOKEN_CHUNKS = 1000
+"""Chunks that the streams of a measurement have had: enough for full caches."""
 
 _MAX_BACKLOG_S = 30.0
 """Audio a session may have waiting; beyond it the oldest is thrown away and counted."""
-
-
-@dataclass(slots=True)
-class EngineStats:
-    """Counted since the engine was made. `step_s`: seconds spent stepping; `rows`: chunks stepped, forks included."""
-
-    steps: int = 0
-    rows: int = 0
-    step_s: float = 0.0
-    opened: int = 0
-    refused: int = 0
-    skipped_samples: int = 0
 
 
 @dataclass(slots=True)
@@ -65,50 +77,71 @@ class _Pool:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What a batch steps on. audio: float32 (B, samples of a chunk); chunks: steps each row has had before."""
+    """What a batch steps on. audio: float32 (B, samples of a chunk); chunks: steps each row has had before;
+    watched: rows whose language is locked, with their locks."""
 
     audio: NDArray[np.float32]
     chunks: list[int]
     prompts: list[int]
+    watched: list[tuple[int, LanguageLock]]
 
 
 class Engine:
-    """Implements `Recognizer`. Thread-safe; `step` is for the engine's own thread, or for tests instead of one."""
+    """Implements `Recognizer`. Thread-safe; `step` is for the engine's own thread, or for tests instead of one.
+
+    `step_times`: as measured at the start, with admission: class -> rows -> seconds.
+    """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         *,
         device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        max_sessions: int = 64,
+        precision: Precision | None = None,
+        max_sessions: int | None = 64,
         max_batch: int = 64,
         gather_ms: float = 5.0,
         threads: int | None = None,
+        admission: bool = False,
     ) -> None:
         classes = tuple(frames * FRAME_MS for frames in checkpoint.config.chunk_frames)
-        self._core = Core(checkpoint, {}, device, dtype)
+        if precision is None:
+            precision = default_precision(device, checkpoint.config.encoder.d_model)
+        if precision is Precision.INT8 and (device != "cpu" or not has_int8()):
+            raise UnsupportedPrecision(f"int8 needs an x86 CPU with AVX2, not {device!r} here: use float32 or bfloat16")
+        self.precision = precision
+        self._core = Core(checkpoint, {}, device, self.precision, max_batch=max_batch)
         self._tokenizer = checkpoint.tokenizer
         prompt = checkpoint.config.prompt
         self._prompts: Mapping[str, int] = prompt.dictionary if prompt is not None else {ENGLISH_ONLY: 0, AUTO: 0}
         self._detects = prompt is not None
+        if max_sessions is None:
+            max_sessions = most_sessions(checkpoint.config, device, self.precision)
         self._max_sessions = max_sessions
-        if threads is None and device == "cpu" and checkpoint.config.encoder.d_model < _WIDE:
+        self._slots = max_sessions + max(_FORK_SLOTS, max_sessions // _SESSIONS_PER_FORK)
+        self._capacity = Capacity(classes, max_batch, admits=admission)
+        self._max_batch = max_batch
+        if threads is None and device == "cpu" and checkpoint.config.encoder.d_model < WIDE:
             threads = 1
         self._threads = threads
         self._pools = {
             chunk_ms: _Pool(
                 free=list(range(max_sessions)),
-                forks=list(range(max_sessions, max_sessions + _FORK_SLOTS)),
+                forks=list(range(max_sessions, self._slots)),
                 generations=[0] * max_sessions,
             )
             for chunk_ms in classes
         }
         self._scheduler: Scheduler[Stream] = Scheduler(classes, max_batch, gather_ms / 1000)
-        self._audio = {ms: np.empty((max_batch, chunk_samples(ms // FRAME_MS)), np.float32) for ms in classes}
         self._streams: dict[Session, Stream] = {}
-        self._done: list[Stream] = []
-        self._unforked: list[Stream] = []
+        self._locking: set[Session] = set()
+        self._tags = {
+            token: (piece.text, self._prompts[piece.text])
+            for token, piece in enumerate(self._tokenizer.pieces)
+            if piece.kind is PieceKind.TAG and piece.text in self._prompts
+        }
+        self._done: dict[Stream, None] = {}
+        self._unforked: dict[int, dict[Stream, None]] = {ms: {} for ms in classes}
         self._ids = itertools.count()
         self._callbacks: list[Callable[[StepEvents], None]] = []
         self._lock = threading.Lock()
@@ -116,7 +149,13 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._failure: Exception | None = None
+        self._measured = threading.Event()
+        self.step_times: Mapping[int, Mapping[int, float]] = {}
         self.stats = EngineStats()
+        logger.info(
+            "%s runs on %s in %s, %s threads",
+            *(checkpoint.source, device, self.precision, "all" if self._threads is None else self._threads),
+        )
 
     @classmethod
     def load(
@@ -124,21 +163,34 @@ class Engine:
         checkpoint: str | Path | None = None,
         *,
         device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
-        max_sessions: int = 64,
+        precision: Precision | None = None,
+        max_sessions: int | None = 64,
         threads: int | None = None,
+        admission: bool = False,
     ) -> "Engine":
         """Make an engine of a `.nemo` file, a Hugging Face folder or id, or the shipped demo model (None).
 
-        `threads`: CPU threads of one step; None leaves torch's default to a large model and gives a small one, which
-        would only lose by more, a single thread. Raises `CheckpointError`.
+        `precision`: None takes `default_precision`. `threads`: CPU threads of one step; None leaves torch's default to
+        a large model and gives a small one, which would only lose by more, a single thread. `max_sessions`: None for
+        as many as there is memory for. `admission`: the steps are measured at the start, and sessions for which there
+        is no time are refused. Raises `CheckpointError`, `UnsupportedPrecision`.
         """
-        return cls(load_checkpoint(checkpoint), device=device, dtype=dtype, max_sessions=max_sessions, threads=threads)
+        return _aside(
+            lambda: cls(
+                load_checkpoint(checkpoint),
+                device=device,
+                precision=precision,
+                max_sessions=max_sessions,
+                threads=threads,
+                admission=admission,
+            )
+        )
 
     def start(self) -> None:
-        """Start the thread that steps."""
+        """Start the thread that steps. With admission, returns when the steps are measured."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
+        self._measured.wait()
 
     def stop(self) -> None:
         """Stop stepping and wait for the thread. Open sessions get nothing more."""
@@ -176,7 +228,19 @@ class Engine:
         with self._lock:
             return len(self._streams)
 
-    def open(self, options: SessionOptions) -> Session:
+    def snapshot(self) -> EngineLoad:
+        """How busy the engine is, as it stands."""
+        with self._lock:
+            return self._capacity.load(self._open_rows(), self._max_sessions, time.monotonic())
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why the engine stopped stepping by itself; None while it works."""
+        return self._failure
+
+    def open(self, options: SessionOptions, *, again: bool = False) -> Session:
+        """`again`: the session was open in an engine that is gone. It is not new load, so that a slot is enough for it,
+        although hearing its last seconds once more takes time that is not there for long."""
         pool = self._pool(options.chunk_ms)
         prompt = self._prompt(options.language)
         with self._lock:
@@ -185,13 +249,22 @@ class Engine:
             if len(self._streams) >= self._max_sessions or not pool.free:
                 self.stats.refused += 1
                 raise EngineFull(f"all {self._max_sessions} sessions of the engine are in use: try again later")
+            refusal = self._capacity.refusal(self._open_rows(), options.chunk_ms, time.monotonic())
+            if refusal is not None and not again:
+                self.stats.refused += 1
+                raise EngineFull(f"the engine has no time for another session ({refusal}): try again later")
             self._allocate(options.chunk_ms, pool)
             slot = pool.free.pop()
             pool.generations[slot] += 1
             pool.open += 1
+            if pool.open == 1:
+                self._limit_batches()
             session = Session(next(self._ids), slot, pool.generations[slot], options.chunk_ms)
             transcript = Transcript(self._tokenizer, self._configured(options.language))
-            self._streams[session] = Stream(session, slot, prompt, transcript)
+            stream = self._streams[session] = Stream(session, slot, prompt, transcript)
+            if options.language_lock and self._detects:
+                self._locking.add(session)
+                stream.lock = self._lock_of(options.language)
             self.stats.opened += 1
             return session
 
@@ -204,7 +277,7 @@ class Engine:
     def push(self, session: Session, pcm: NDArray[np.float32]) -> None:
         with self._work:
             stream = self._stream(session)
-            stream.audio.append(pcm)
+            stream.push(pcm, time.monotonic())
             while stream.backlog > _MAX_BACKLOG_S * SAMPLE_RATE_HZ:
                 stream.skip_chunk()
                 self.stats.skipped_samples += session.chunk_ms * SAMPLE_RATE_HZ // 1000
@@ -222,12 +295,28 @@ class Engine:
             stream = self._stream(session)
             stream.prompt = prompt
             stream.transcript.configured = self._configured(language)
+            if session in self._locking:
+                stream.lock = self._lock_of(language)
+                stream.transcript.unsettled_after = None
 
     def close(self, session: Session) -> None:
         with self._work:
             stream = self._stream(session)
             stream.closing = True
             self._consider(stream)
+
+    def drop(self, session: Session) -> None:
+        """Free the slot without a flush, so that the last words are lost; `StepEvents.closed` reports it. Does nothing
+        where the session has ended."""
+        with self._work:
+            stream = self._streams.get(session)
+            if stream is not None:
+                stream.dropped = stream.closing = True
+                self._scheduler.discard(stream, session.chunk_ms)
+                self._consider(stream)
+
+    def flush(self) -> None:
+        """Nothing to do: what is pushed is heard at once."""
 
     def subscribe(self, callback: Callable[[StepEvents], None]) -> None:
         self._callbacks.append(callback)
@@ -237,6 +326,7 @@ class Engine:
 
     def step(self, now: float | None = None) -> bool:
         """Step one batch, if one is due at `now` (seconds; None: step whatever is ready). Returns whether it did."""
+        began = time.perf_counter()
         with self._lock:
             self._fork_waiting()
             batch = self._scheduler.next(float("inf") if now is None else now, self._open_rows())
@@ -245,30 +335,52 @@ class Engine:
             chunk_ms, rows = batch if batch is not None else (0, [])
             work = self._collect(chunk_ms, rows) if rows else None
         emissions = self._advance(chunk_ms, rows, work) if work is not None else []
+        overheard = self._overhear(chunk_ms, rows, work) if work is not None and work.watched else []
         with self._lock:
+            if work is not None:
+                for emission in overheard:
+                    row, lock = work.watched[emission.row]
+                    rows[row].overhear(lock, emission.token, emission.frame, emission.probability)
             events = self._publish(rows, emissions)
         for callback in self._callbacks:
             callback(events)
+        if rows:
+            self._observe(chunk_ms, rows, time.perf_counter() - began)
         return True
+
+    def _observe(self, chunk_ms: int, rows: list[Stream], took_s: float) -> None:
+        told_at = time.monotonic()
+        complete = (stream.completed_at for stream in rows if stream.parent is None)
+        lags = [told_at - at for at in complete if at is not None and at <= told_at]
+        with self._lock:
+            self._capacity.stepped(chunk_ms, len(rows), self._pools[chunk_ms].open, took_s, lags, told_at)
 
     def _collect(self, chunk_ms: int, rows: list[Stream]) -> _Work:
         """Take the rows' next chunks; whatever is pushed or set meanwhile concerns the chunk after."""
-        audio = self._audio[chunk_ms][: len(rows)]
+        audio = self._core.audio(chunk_ms)[: len(rows)]
         chunks = [stream.chunks for stream in rows]
         for row, stream in enumerate(rows):
             stream.read(audio[row])
-        return _Work(audio, chunks, [stream.prompt for stream in rows])
+        locks = [(row, stream.lock) for row, stream in enumerate(rows) if stream.lock is not None]
+        watched = [(row, lock) for row, lock in locks if lock.is_locked]
+        return _Work(audio, chunks, [stream.prompt for stream in rows], watched)
 
     def _advance(self, chunk_ms: int, rows: list[Stream], work: _Work) -> list[Emission]:
         """The device's part of a step."""
         began = time.perf_counter()
         slots = [stream.slot for stream in rows]
-        for slot, chunks in zip(slots, work.chunks, strict=True):
-            if chunks == 0:
-                self._core.clear(chunk_ms, slot)
         emissions = self._core.step(chunk_ms, work.audio, slots, work.chunks, work.prompts)
         self.stats.steps += 1
         self.stats.rows += len(rows)
+        self.stats.step_s += time.perf_counter() - began
+        return emissions
+
+    def _overhear(self, chunk_ms: int, rows: list[Stream], work: _Work) -> list[Emission]:
+        """The watchers' part of a step; `row` counts in `work.watched`."""
+        began = time.perf_counter()
+        watched = [row for row, _ in work.watched]
+        slots = [rows[row].slot for row in watched]
+        emissions = self._core.overhear(chunk_ms, watched, slots, self._prompts[AUTO])
         self.stats.step_s += time.perf_counter() - began
         return emissions
 
@@ -278,6 +390,10 @@ class Engine:
             rows[emission.row].emit(emission.token, emission.frame, emission.probability)
         hypotheses: list[Hypothesis] = []
         speaking = dict.fromkeys(rows[emission.row] for emission in emissions)
+        for stream in rows:
+            if stream.lock is not None:
+                self._follow_lock(stream)
+                speaking[stream] = None
         for stream in speaking:
             if stream.parent is None and not stream.done:
                 self._report(stream, hypotheses, is_final=False)
@@ -285,7 +401,8 @@ class Engine:
             self._consider(stream)
         closed = []
         while self._done:
-            stream = self._done.pop(0)
+            stream = next(iter(self._done))
+            del self._done[stream]
             self._report(stream, hypotheses, is_final=True)
             if stream.parent is not None:
                 self._join_fork(stream, stream.parent)
@@ -294,6 +411,13 @@ class Engine:
                 closed.append(stream.session)
         progress = {stream.session: stream.heard_s for stream in rows if stream.parent is None}
         return StepEvents(tuple(hypotheses), tuple(closed), progress)
+
+    def _follow_lock(self, stream: Stream) -> None:
+        match stream.follow_lock():
+            case Move.WATCH:
+                self._core.watch(stream.session.chunk_ms, stream.slot)
+            case Move.FOLLOW:
+                self._core.follow(stream.session.chunk_ms, stream.slot)
 
     def _report(self, stream: Stream, hypotheses: list[Hypothesis], *, is_final: bool) -> None:
         news = stream.transcript.take(last=is_final)
@@ -315,32 +439,41 @@ class Engine:
         pool.free.append(stream.slot)
         pool.open -= 1
         del self._streams[stream.session]
+        self._locking.discard(stream.session)
+        if pool.open == 0:
+            self._limit_batches()
 
     def _consider(self, stream: Stream) -> None:
         """Put the stream in line for whatever it is ready for."""
         if stream.at_mark:
-            self._unforked.append(stream)
+            self._unforked[stream.session.chunk_ms][stream] = None
         elif stream.done:
-            if stream not in self._done:
-                self._done.append(stream)
+            self._done[stream] = None
         elif stream.ready:
-            self._scheduler.add(stream, stream.session.chunk_ms, time.monotonic(), urgent=stream.closing)
+            now = time.monotonic()
+            ready_at = now if stream.closing else stream.ready_since(now)
+            self._scheduler.add(stream, stream.session.chunk_ms, ready_at, urgent=stream.closing)
         self._work.notify()
 
     def _fork_waiting(self) -> None:
         """Fork the streams that stand at a mark, as far as fork slots are free."""
-        waiting, self._unforked = self._unforked, []
-        for stream in waiting:
-            if not stream.at_mark:
-                continue
-            pool = self._pools[stream.session.chunk_ms]
-            if not pool.forks:
-                self._unforked.append(stream)
-                continue
-            twin = stream.fork(pool.forks.pop())
-            if stream.chunks:
-                self._core.copy(stream.session.chunk_ms, stream.slot, twin.slot)
-            self._consider(twin)
+        for chunk_ms, waiting in self._unforked.items():
+            pool = self._pools[chunk_ms]
+            while waiting and pool.forks:
+                stream = next(iter(waiting))
+                del waiting[stream]
+                if not stream.at_mark:
+                    continue
+                twin = stream.fork(pool.forks.pop())
+                if stream.chunks:
+                    self._core.copy(chunk_ms, stream.slot, twin.slot)
+                self._consider(twin)
+
+    def _limit_batches(self) -> None:
+        """Batches of slow classes must leave the fast ones time; called when a class gets or loses its sessions."""
+        limits = self._capacity.admission.limits(self._open_rows(), time.monotonic())
+        for chunk_ms, rows in limits.items():
+            self._scheduler.limit(chunk_ms, rows)
 
     def _open_rows(self) -> dict[int, int]:
         return {chunk_ms: pool.open for chunk_ms, pool in self._pools.items()}
@@ -354,7 +487,7 @@ class Engine:
 
     def _allocate(self, chunk_ms: int, pool: _Pool) -> None:
         if not pool.allocated:
-            self._core.allocate(chunk_ms, self._max_sessions + _FORK_SLOTS)
+            _aside(lambda: self._core.allocate(chunk_ms, self._slots))
             pool.allocated = True
 
     def _stream(self, session: Session) -> Stream:
@@ -369,6 +502,9 @@ class Engine:
             raise UnknownLocale(f"unknown language {language!r}: this checkpoint has {known}")
         return self._prompts[language]
 
+    def _lock_of(self, language: str) -> LanguageLock | None:
+        return LanguageLock(self._tags) if language == AUTO else None
+
     def _configured(self, language: str) -> str | None:
         if not self._detects:
             return ENGLISH_ONLY
@@ -378,6 +514,9 @@ class Engine:
         if self._threads is not None:
             torch.set_num_threads(self._threads)
         try:
+            if self._capacity.admits and not self.step_times:
+                self.step_times = self._measure()
+            self._measured.set()
             while True:
                 with self._work:
                     while not self._stopping and not self._due():
@@ -389,10 +528,35 @@ class Engine:
         except Exception as error:
             logger.exception("the engine failed and stops; its %d sessions end", len(self._streams))
             self._fail(error)
+            self._measured.set()
 
     def _due(self) -> bool:
         wake_at = self._scheduler.wake_at(self._open_rows())
-        return bool(self._done or self._unforked) or (wake_at is not None and wake_at <= time.monotonic())
+        forkable = any(waiting and self._pools[chunk_ms].forks for chunk_ms, waiting in self._unforked.items())
+        return bool(self._done or forkable) or (wake_at is not None and wake_at <= time.monotonic())
+
+    def _measure(self) -> dict[int, dict[int, float]]:
+        """Time steps of every class that has slots, and go by that in admission: class -> rows -> seconds.
+
+        Before any session is stepped, because it uses all slots. Where no class has slots yet, the one that sessions
+        get by default gets its own now.
+        """
+        if not any(pool.allocated for pool in self._pools.values()):
+            default = SessionOptions().chunk_ms
+            self.reserve(default if default in self._pools else self.chunks_ms[0])
+        found = {}
+        for chunk_ms, pool in self._pools.items():
+            if pool.allocated:
+                most = min(self._max_batch, self._slots)
+                found[chunk_ms] = measure(functools.partial(self._try_step, chunk_ms), most, chunk_ms, _MEASURING_S)
+                self._capacity.admission.measured(chunk_ms, found[chunk_ms])
+        return found
+
+    def _try_step(self, chunk_ms: int, rows: int) -> None:
+        """A step on noise, of streams that have been speaking for a while."""
+        audio = self._core.audio(chunk_ms)[:rows]
+        audio[:] = np.random.default_rng(rows).standard_normal(audio.shape[1], np.float32) * 0.05
+        self._core.step(chunk_ms, audio, list(range(rows)), [_SPOKEN_CHUNKS] * rows, [0] * rows)
 
     def _fail(self, error: Exception) -> None:
         """End every session, so that no call waits for words that cannot come."""
@@ -402,3 +566,14 @@ class Engine:
             self._streams.clear()
         for callback in self._callbacks:
             callback(StepEvents((), sessions, {}))
+
+
+def _aside(work: Callable[[], _Result]) -> _Result:
+    """Run `work`, which computes, on a thread that ends with it.
+
+    OpenMP keeps a pool of threads for every thread that has computed, and lets them spin between operations only where
+    all pools together have no more threads than there are CPUs. A pool of the caller's, beside that of the thread that
+    steps, nearly doubles the time of a step (docs/decisions.md).
+    """
+    with ThreadPoolExecutor(1, "loader") as loader:
+        return loader.submit(work).result()

@@ -8,6 +8,9 @@ EngineError
 ├── EngineFull               every slot of the class is taken (retryable)
 ├── UnknownLocale            the checkpoint has no prompt for this language
 ├── UnknownChunk             a latency class the checkpoint or this engine does not have
+├── UnsupportedPrecision     int8 where the machine has no 8-bit products
+├── EngineUnavailable        the engine's process cannot be started or reached (retryable)
+├── MalformedFrame           the peer at the other end of an engine's connection sent what is no message
 └── SessionClosed            the handle is of a session that has ended
 """
 
@@ -43,6 +46,18 @@ class UnknownLocale(EngineError):
 
 
 class UnknownChunk(EngineError):
+    pass
+
+
+class UnsupportedPrecision(EngineError):
+    pass
+
+
+class EngineUnavailable(EngineError):
+    retryable = True
+
+
+class MalformedFrame(EngineError):
     pass
 
 

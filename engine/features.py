@@ -14,6 +14,7 @@ from torch import Tensor
 from engine.chunking import HOP, SUBSAMPLING, WINDOW
 from engine.config import FeatureConfig
 from engine.session import SAMPLE_RATE_HZ
+from engine.state import Rows
 from engine.weights import WeightReader
 
 UNHEARD = SUBSAMPLING - 1
@@ -35,13 +36,12 @@ class LogMel:
         self._window = window.to(device)
         self._mel = mel.T.contiguous().to(device)
 
-    def __call__(self, audio: Tensor, started: Tensor) -> Tensor:
+    def __call__(self, audio: Tensor, rows: Rows) -> Tensor:
         """Features of one chunk.
 
-        audio: float32 (B, 1280 c + 241), from `chunking.chunk_begin` to `chunk_end`; started: float32 (B,), 0 in a
-        stream's first chunk, whose first seven frames come out as zeros. What is no number counts as silence and
-        what is beyond [-1, 1] is clipped, so no audio can leave more than finite numbers behind in a slot. Returns
-        float32 (B, 8 c, mels).
+        audio: float32 (B, 1280 c + 241), from `chunking.chunk_begin` to `chunk_end`. The first seven frames of a stream
+        come out as zeros. What is no number counts as silence and what is beyond [-1, 1] is clipped, so no audio can
+        leave more than finite numbers behind in a slot. Returns float32 (B, 8 c, mels).
         """
         audio = audio.nan_to_num(0.0).clamp(-1.0, 1.0)
         x = audio[:, 1:] - self._config.preemphasis * audio[:, :-1]
@@ -49,7 +49,7 @@ class LogMel:
         spectrum = torch.view_as_real(torch.fft.rfft(frames, n=self._config.n_fft))  # (B, 8c, 257, 2)
         power = spectrum.square().sum(-1)
         mel = torch.log(power @ self._mel + self._config.log_guard)
-        mel[:, :UNHEARD] *= started[:, None, None]
+        rows.blank(mel[:, :UNHEARD])
         return mel
 
 

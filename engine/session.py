@@ -17,12 +17,27 @@ AUTO = "auto"
 SAMPLE_RATE_HZ = 16_000
 
 
+class Precision(StrEnum):
+    """In which numbers the model computes.
+
+    `INT8` is for CPUs: weights of 8 bits a value with a scale for each output, activations rounded to 8 bits row by row
+    as they come, everything between the products in float32.
+    """
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    INT8 = "int8"
+
+
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """`chunk_ms`: latency class, 80, 160, 320, 560 or 1120. `language`: a locale of the checkpoint, or `auto`."""
+    """`chunk_ms`: latency class, 80, 160, 320, 560 or 1120. `language`: a locale of the checkpoint, or `auto`.
+    `language_lock`: under `auto`, go on with the prompt of the language that was told, and follow it when it changes
+    (`engine.language_lock`)."""
 
     chunk_ms: int = 160
     language: str = AUTO
+    language_lock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +101,41 @@ class StepEvents:
     progress: Mapping[Session, float]
 
 
+@dataclass(frozen=True, slots=True)
+class ClassLoad:
+    """One latency class of an engine. All times in seconds.
+
+    `open` of `slots` are sessions; `room`: how many more would be admitted now; `capacity`: how many an otherwise empty
+    engine would admit. `steps`, `rows`, `step_s` count since the start; `mean_step_s` and `fill` (rows of a batch among
+    those that could have been in it) are running means. `lag_*`: from the time a chunk's audio was complete to the time
+    its result was told, over the last seconds.
+    """
+
+    chunk_ms: int
+    open: int
+    slots: int
+    room: int
+    capacity: int
+    steps: int
+    rows: int
+    step_s: float
+    mean_step_s: float
+    fill: float
+    lag_p50_s: float
+    lag_p95_s: float
+    lag_p99_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """How busy an engine is, at one time. `utilisation`: predicted share of time that stepping its sessions takes."""
+
+    sessions: int
+    max_sessions: int
+    utilisation: float
+    classes: tuple[ClassLoad, ...]
+
+
 class Recognizer(Protocol):
     """Streaming recognition of many sessions. All methods are thread-safe and return at once."""
 
@@ -113,6 +163,10 @@ class Recognizer(Protocol):
     def close(self, session: Session) -> None:
         """Flush and free the slot; `StepEvents.closed` reports it after the last word."""
         ...
+
+    def flush(self) -> None:
+        """The end of a tick: audio pushed since the last one may go out. The other methods do not wait for it."""
+        return
 
     def subscribe(self, callback: Callable[[StepEvents], None]) -> None:
         """Call back once per step, on the engine's thread."""

@@ -1,15 +1,64 @@
 """What a stream's past leaves behind on the device: one row of every tensor here is one slot.
 
 Nothing else of a stream lives on the device, so a copy of a row is a copy of the stream, and memory does not grow
-with the length of a call.
+with the length of a call. Nothing is cleared either: a stream's first chunk sees what an earlier stream left in its slot
+as nothing (`Rows.begins`).
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from engine.config import ModelConfig
+from engine.config import DecoderConfig, ModelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The streams of one step. B: rows.
+
+    slots: int64 (B,), where each stream's state lies; chunks: int64 (B,), chunks it has had before; begins: bool (B,),
+    true where it has had none, or None where no stream of the step begins.
+    """
+
+    slots: Tensor
+    chunks: Tensor
+    begins: Tensor | None
+
+    def recall(self, cache: Tensor) -> Tensor:
+        """The rows of a cache (S, ...), zeros for a stream that begins: (B, ...)."""
+        return self.blank(cache.index_select(0, self.slots))
+
+    def blank(self, x: Tensor) -> Tensor:
+        """Zero x (B, ...) in place for streams that begin."""
+        if self.begins is None:
+            return x
+        return x.masked_fill_(self.begins.view(-1, *[1] * (x.ndim - 1)), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderState:
+    """What has been said in each slot. S: slots.
+
+    hidden, cell: (S, layers, d) of the prediction network; predicted: (S, d_joint), its projected output.
+    """
+
+    hidden: Tensor
+    cell: Tensor
+    predicted: Tensor
+
+    @classmethod
+    def allocate(cls, config: DecoderConfig, slots: int, device: torch.device, dtype: torch.dtype) -> "DecoderState":
+        memory = (slots, config.layers, config.hidden)
+        return cls(
+            hidden=torch.zeros(memory, device=device, dtype=dtype),
+            cell=torch.zeros(memory, device=device, dtype=dtype),
+            predicted=torch.zeros(slots, config.joint_hidden, device=device, dtype=dtype),
+        )
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.hidden, self.cell, self.predicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +69,6 @@ class SlotState:
     convolution: (N, S, kernel - 1, d_model), the last input of the depthwise convolutions.
     mel: (S, 1, 1, mels), middle: (S, channels, 1, mels / 2 + 1), deep: (S, channels, 1, mels / 4 + 1): the frame
     before the chunk, at each of the three subsampling convolutions.
-    hidden, cell: (S, layers, d) of the prediction network; predicted: (S, d_joint), its projected output.
     """
 
     keys: Tensor
@@ -29,15 +77,19 @@ class SlotState:
     mel: Tensor
     middle: Tensor
     deep: Tensor
-    hidden: Tensor
-    cell: Tensor
-    predicted: Tensor
+    decoder: DecoderState
 
     @classmethod
     def allocate(
-        cls, config: ModelConfig, slots: int, chunk_frames: int, device: torch.device, dtype: torch.dtype
+        cls,
+        config: ModelConfig,
+        slots: int,
+        chunk_frames: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        ring_dtype: torch.dtype,
     ) -> "SlotState":
-        encoder, decoder = config.encoder, config.decoder
+        encoder = config.encoder
         ring = ring_chunks(encoder.left_context, chunk_frames) * chunk_frames
         kv = (encoder.layers, slots, encoder.heads, ring, encoder.d_model // encoder.heads)
         half = config.features.mels // 2 + 1
@@ -47,37 +99,29 @@ class SlotState:
             return torch.zeros(shape, device=device, dtype=dtype)
 
         return cls(
-            keys=zeros(*kv),
-            values=zeros(*kv),
+            keys=torch.zeros(kv, device=device, dtype=ring_dtype),
+            values=torch.zeros(kv, device=device, dtype=ring_dtype),
             convolution=zeros(encoder.layers, slots, encoder.conv_kernel - 1, encoder.d_model),
             mel=zeros(slots, 1, 1, config.features.mels),
             middle=zeros(slots, channels, 1, half),
             deep=zeros(slots, channels, 1, half // 2 + 1),
-            hidden=zeros(slots, decoder.layers, decoder.hidden),
-            cell=zeros(slots, decoder.layers, decoder.hidden),
-            predicted=zeros(slots, decoder.joint_hidden),
+            decoder=DecoderState.allocate(config.decoder, slots, device, dtype),
         )
 
     def copy(self, source: int, target: int) -> None:
         """Make slot `target` the same stream as slot `source`."""
-        for field in fields(self):
-            tensor = getattr(self, field.name)
-            rows = tensor.transpose(0, 1) if field.name in _PER_LAYER else tensor
-            rows[target].copy_(rows[source])
-
-    def clear(self, slot: int) -> None:
-        """Forget the stream in `slot`. Old keys and values stay: a new stream's mask never shows them."""
-        self.convolution[:, slot] = 0
-        for tensor in (self.mel, self.middle, self.deep):
-            tensor[slot] = 0
+        for tensor in self._by_slot():
+            tensor[target].copy_(tensor[source])
 
     @property
     def bytes_per_slot(self) -> int:
-        tensors: list[Tensor] = [getattr(self, field.name) for field in fields(self)]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors) // self.mel.shape[0]
+        return sum(tensor[0].numel() * tensor.element_size() for tensor in self._by_slot())
 
-
-_PER_LAYER = ("keys", "values", "convolution")
+    def _by_slot(self) -> list[Tensor]:
+        """Views of all tensors, each with the slots first."""
+        per_layer = (self.keys, self.values, self.convolution)
+        per_slot = (self.mel, self.middle, self.deep, *self.decoder.tensors)
+        return [*(tensor.transpose(0, 1) for tensor in per_layer), *per_slot]
 
 
 def ring_chunks(left_context: int, chunk_frames: int) -> int:

@@ -6,8 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.chunking import FRAME, FRAME_MS, chunk_begin, chunk_end, flushed_chunks
+from engine.language_lock import LanguageLock, Move, Rewrite, Said
 from engine.session import SAMPLE_RATE_HZ, Session
 from engine.transcript import Transcript
+
+_PACE = 0.75
+"""Audio that comes up to a third faster than real time counts as live."""
 
 
 class AudioBuffer:
@@ -62,7 +66,9 @@ class Stream:
     """One session, or the fork of one that is being flushed for `finalize`.
 
     `chunks` counts steps taken. `skipped_frames`: encoder frames of audio thrown away unheard because the engine was
-    too slow; later frames keep their true time. `marks`: sample counts at which finals were asked for.
+    too slow; later frames keep their true time. `marks`: sample counts at which finals were asked for. `dropped`: its
+    owner is gone, and it ends without a flush. `completed_at`: when the audio of the chunk read last was complete; None
+    for flushing silence.
     """
 
     def __init__(self, session: Session, slot: int, prompt: int, transcript: Transcript) -> None:
@@ -74,10 +80,15 @@ class Stream:
         self.chunks = 0
         self.skipped_frames = 0
         self.closing = False
+        self.dropped = False
         self.marks: deque[int] = deque()
         self.parent: Stream | None = None
         self.forked = False
-        self.foretold: list[tuple[int, int]] = []
+        self.foretold: list[tuple[int, int] | Rewrite] = []
+        self.lock: LanguageLock | None = None
+        self.completed_at: float | None = None
+        self._completions: deque[float] = deque()
+        self._paced_to = float("-inf")
         self._frames = session.chunk_ms // FRAME_MS
 
     def fork(self, slot: int) -> "Stream":
@@ -85,8 +96,26 @@ class Stream:
         twin = Stream(self.session, slot, self.prompt, self.transcript.fork())
         twin.audio, twin.chunks, twin.skipped_frames = self.audio.fork(self.marks[0]), self.chunks, self.skipped_frames
         twin.closing, twin.parent = True, self
+        twin.lock = self.lock.fork() if self.lock is not None else None
         self.forked = True
         return twin
+
+    def push(self, pcm: NDArray[np.float32], now: float) -> None:
+        """Append audio and note which chunks it completes.
+
+        Speech comes no faster than in real time, give or take a network's jitter: of a recording that comes at once the
+        chunks count as complete one after the other.
+        """
+        self.audio.append(pcm)
+        waiting = self.chunks + len(self._completions)
+        while chunk_end(waiting, self._frames) + self._skipped <= self.audio.end:
+            self._paced_to = max(now, self._paced_to + _PACE * self.session.chunk_ms / 1000)
+            self._completions.append(self._paced_to)
+            waiting += 1
+
+    def ready_since(self, now: float) -> float:
+        """When the next chunk became complete; now for flushing silence."""
+        return min(now, self._completions[0]) if self._completions else now
 
     @property
     def _skipped(self) -> int:
@@ -111,18 +140,20 @@ class Stream:
     @property
     def at_mark(self) -> bool:
         """The next chunk would go past the oldest mark: time to fork."""
-        return bool(self.marks) and not self.forked and self._next_end > self.marks[0]
+        return bool(self.marks) and not self.forked and not self.dropped and self._next_end > self.marks[0]
 
     @property
     def ready(self) -> bool:
         """There is a chunk to step."""
-        if self.forked or self.at_mark:
+        if self.forked or self.at_mark or self.dropped:
             return False
         return self._next_end <= self.audio.end or (self.closing and not self.done)
 
     @property
     def done(self) -> bool:
-        """Closing, and flushed to the last word."""
+        """Closing, and flushed to the last word, or dropped."""
+        if self.dropped:
+            return not self.forked
         if not self.closing or self.marks or self.forked:
             return False
         return self.chunks >= flushed_chunks(self.audio.end - self._skipped, self._frames)
@@ -131,11 +162,14 @@ class Stream:
         """Copy the next chunk's samples into `out` and count the chunk as stepped."""
         self.audio.read(chunk_begin(self.chunks, self._frames) + self._skipped, out)
         self.chunks += 1
+        self.completed_at = self._completions.popleft() if self._completions else None
         self.audio.discard(chunk_begin(self.chunks, self._frames) + self._skipped)
 
     def skip_chunk(self) -> None:
         """Throw the next chunk's audio away unheard."""
         self.skipped_frames += self._frames
+        if self._completions:
+            self._completions.popleft()
         self.audio.discard(chunk_begin(self.chunks, self._frames) + self._skipped)
 
     def emit(self, token: int, frame: int, probability: float) -> None:
@@ -143,4 +177,26 @@ class Stream:
         at = (self.chunks - 1) * self._frames + frame + self.skipped_frames
         if self.parent is not None:
             self.foretold.append((token, at))
+        if self.lock is not None and not self.lock.is_locked:
+            self.lock.hear(Said(token, at, probability))
         self.transcript.add(token, at, probability)
+
+    def overhear(self, lock: LanguageLock, token: int, frame: int, probability: float) -> None:
+        """Take a token of the watcher of `lock`, as in `emit`; ignored where the stream has another lock by now."""
+        if self.lock is lock:
+            at = (self.chunks - 1) * self._frames + frame + self.skipped_frames
+            lock.hear(Said(token, at, probability))
+
+    def follow_lock(self) -> Move | None:
+        """After the tokens of a step: lock, or move the lock and its words. Returns what the decoder states must do."""
+        if self.lock is None:
+            return None
+        move, rewrite = self.lock.decide()
+        if rewrite is not None:
+            if self.parent is not None:
+                self.foretold.append(rewrite)
+            self.transcript.rewrite(rewrite)
+        if self.lock.prompt is not None:
+            self.prompt = self.lock.prompt
+            self.transcript.unsettled_after = self.lock.since
+        return move

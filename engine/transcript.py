@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from engine.chunking import FRAME_MS
+from engine.language_lock import Rewrite
 from engine.session import LanguageSource, Word
 from engine.tokenizer import PieceKind, Tokenizer
 
 _LONGEST_TAIL = 256
 """Words kept open when no tag comes; the oldest half is settled beyond it."""
+
+_LONGEST_WORD = 64
+"""Pieces of a word that no space ends; the next one begins a word without a space before it. A character that is
+written in bytes is cut only at twice as many."""
 
 
 @dataclass(slots=True)
@@ -29,7 +34,8 @@ class Transcript:
     """Turns tokens into words; remembers what its reader has not been told yet.
 
     A language tag names the language of the words since the tag before and never appears in text. Until it comes,
-    words have the configured language, or the one carried over from the last tag.
+    words have the configured language, or the one carried over from the last tag. `unsettled_after`: words that begin
+    after this frame may be rewritten and are kept for it.
     """
 
     def __init__(self, tokenizer: Tokenizer, configured: str | None) -> None:
@@ -40,7 +46,8 @@ class Transcript:
         self._tail: list[_OpenWord] = []
         self._space_due = True
         self._changed: int | None = None
-        self._foreseen: list[tuple[int, int]] = []
+        self.unsettled_after: int | None = None
+        self._foreseen: list[tuple[int, int] | Rewrite] = []
         self._foreseen_from = 0
 
     def fork(self) -> "Transcript":
@@ -48,7 +55,7 @@ class Transcript:
         twin = Transcript(self._tokenizer, self.configured)
         twin._detected, twin._settled, twin._space_due = self._detected, self._settled, self._space_due
         twin._tail = [replace(word) for word in self._tail]
-        twin._changed = self._changed
+        twin._changed, twin.unsettled_after = self._changed, self.unsettled_after
         twin._foreseen, twin._foreseen_from = list(self._foreseen), self._foreseen_from
         return twin
 
@@ -57,28 +64,40 @@ class Transcript:
         """Number of words so far."""
         return self._settled + len(self._tail)
 
-    def foresee(self, tokens: Sequence[tuple[int, int]]) -> None:
-        """The reader was told already what `tokens`, written from here on at their frames, would say (by a flushed
-        fork).
+    def foresee(self, steps: Sequence[tuple[int, int] | Rewrite]) -> None:
+        """The reader was told already what `steps`, tokens at their frames and rewrites from here on, would say (by a
+        flushed fork).
 
-        As long as exactly these tokens follow, nothing is reported again; where others come, the words from here on
-        are.
+        As long as exactly these follow, nothing is reported again; where others come, the words from here on are.
         """
-        self._foreseen = list(reversed(tokens))
-        # A token may have made the last word longer: it belongs to what was foretold.
-        self._foreseen_from = max(self._settled, self.words - 1)
+        self._foreseen = list(reversed(steps))
+        # A token may have made the last word longer: it belongs to what was foretold. A rewrite reaches further back.
+        rewrites = any(isinstance(step, Rewrite) for step in steps)
+        self._foreseen_from = self._settled if rewrites else max(self._settled, self.words - 1)
 
     def add(self, token: int, frame: int, probability: float) -> None:
         """Append one token, emitted at encoder frame `frame` of the stream."""
-        as_foretold = bool(self._foreseen) and self._foreseen[-1] == (token, frame)
-        if self._foreseen and not as_foretold:
-            self._mark(self._foreseen_from)
-            self._foreseen.clear()
+        as_foretold = self._is_foretold((token, frame))
         changed = self._append(token, frame, probability)
-        if as_foretold:
-            self._foreseen.pop()
-        elif changed is not None:
+        if not as_foretold and changed is not None:
             self._mark(changed)
+
+    def rewrite(self, rewrite: Rewrite) -> None:
+        """Put other words in the place of those that began after `rewrite.after`."""
+        as_foretold = self._is_foretold(rewrite)
+        kept = sum(word.first_frame <= rewrite.after for word in self._tail)
+        changed = kept
+        for index, word in enumerate(self._tail[:kept]):
+            if word.source is not LanguageSource.DETECTED:
+                word.language, word.source = rewrite.language, LanguageSource.DETECTED
+                changed = min(changed, index)
+        del self._tail[kept:]
+        self._space_due = not self.words
+        self._detected = rewrite.language
+        for said in rewrite.tokens:
+            self._append(said.token, said.frame, said.probability)
+        if not as_foretold:
+            self._mark(self._settled + changed)
 
     def take(self, *, last: bool = False) -> tuple[int, tuple[Word, ...]] | None:
         """What changed since the last call: all words from an index on; None where nothing did.
@@ -96,6 +115,17 @@ class Transcript:
         self._settle()
         return first, words
 
+    def _is_foretold(self, step: tuple[int, int] | Rewrite) -> bool:
+        """Whether the step is the one that was foretold; where another was, all that was foretold is told again."""
+        if not self._foreseen:
+            return False
+        if self._foreseen[-1] == step:
+            self._foreseen.pop()
+            return True
+        self._mark(self._foreseen_from)
+        self._foreseen.clear()
+        return False
+
     def _mark(self, index: int) -> None:
         self._changed = index if self._changed is None else min(index, self._changed)
 
@@ -109,8 +139,10 @@ class Transcript:
         self._space_due |= piece.spaced
         if piece.kind is PieceKind.TEXT and not piece.text:
             return None
-        starts = self._space_due or piece.starts_word or not self._open_words()
-        if starts and not self._space_due and not any(map(str.isalnum, piece.text)) and piece.kind is PieceKind.TEXT:
+        opened = self._open_words()
+        is_full = bool(opened) and len(opened[0].tokens) >= _LONGEST_WORD * (1 + (piece.kind is PieceKind.BYTE))
+        starts = self._space_due or piece.starts_word or not opened or is_full
+        if starts and not (self._space_due or is_full or piece.kind is PieceKind.BYTE or _has_letters(piece.text)):
             return None  # punctuation that leaked over the tag of the sentence before
         if starts:
             language, source = self._language()
@@ -149,6 +181,8 @@ class Transcript:
         settled = len(self._tail)
         while settled and self._tail[settled - 1].source is not LanguageSource.DETECTED:
             settled -= 1
+        if self.unsettled_after is not None:
+            settled = min(settled, sum(word.first_frame <= self.unsettled_after for word in self._tail))
         if len(self._tail) - settled > _LONGEST_TAIL:
             settled += _LONGEST_TAIL // 2
         del self._tail[:settled]
@@ -164,3 +198,7 @@ class Transcript:
             language_source=word.source,
             spaced=word.spaced,
         )
+
+
+def _has_letters(text: str) -> bool:
+    return any(map(str.isalnum, text))

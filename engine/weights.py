@@ -6,8 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.affine import Affine
 from engine.config import ModelConfig
 from engine.errors import DamagedCheckpoint
+from engine.precision import DTYPES
+from engine.session import Precision
 from engine.tokenizer import Tokenizer
 
 
@@ -22,16 +25,16 @@ class Checkpoint:
 
 
 class WeightReader:
-    """Hands out the tensors of a checkpoint on one device in one type, each with the shape that the model needs."""
+    """Hands out the tensors of a checkpoint on one device in one precision, each of the shape that the model needs."""
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, prefix: str = "") -> None:
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: Precision, prefix: str = "") -> None:
         self._checkpoint = checkpoint
         self._device = device
-        self._dtype = dtype
+        self.precision = precision
         self._prefix = prefix
 
     def under(self, prefix: str) -> "WeightReader":
-        return WeightReader(self._checkpoint, self._device, self._dtype, f"{self._prefix}{prefix}.")
+        return WeightReader(self._checkpoint, self._device, self.precision, f"{self._prefix}{prefix}.")
 
     def __contains__(self, name: str) -> bool:
         return self._prefix + name in self._checkpoint.weights
@@ -53,12 +56,16 @@ class WeightReader:
             )
         if not bool(torch.isfinite(tensor).all()):
             raise DamagedCheckpoint(f"{self._checkpoint.source}: weight {full} holds infinite or undefined numbers")
-        return tensor.to(self._device, torch.float32).to(self._dtype)
+        return tensor.to(self._device, torch.float32).to(DTYPES[self.precision])
 
     def bias(self, name: str, size: int, present: bool) -> Tensor | None:
         """The bias `name` where the configuration has biases, else None."""
         return self.take(name, size) if present else None
 
+    def affine(self, weight: Tensor, bias: Tensor | None) -> Affine:
+        """A product with a weight made of such tensors."""
+        return Affine(weight, bias, self.precision)
+
     def in_float32(self) -> "WeightReader":
         """The same tensors for parts that always compute in float32."""
-        return WeightReader(self._checkpoint, self._device, torch.float32, self._prefix)
+        return WeightReader(self._checkpoint, self._device, Precision.FLOAT32, self._prefix)

@@ -17,23 +17,26 @@ from typing import Any
 
 from engine import AUTO, Engine
 from engine.errors import EngineError
+from engine.session import Precision
 from training import voices
-from training.evaluation_set import SpeechCache, SpokenCall, single_sentences, switching_calls
+from training.evaluation_set import SpeechCache, SpokenCall, single_sentences, steady_calls, switching_calls
 from training.grammar import LOCALES
 from training.recognize import Batch, Part
 from training.scoring import Score, score
 from training.telephone import received
 from training.voices import SAMPLE_RATE_HZ, Program, VoiceError
 
+LOCKED = "locked"
 TRUE_PROMPT = "true"
-PROMPTS = (AUTO, TRUE_PROMPT)
+PROMPTS = (AUTO, LOCKED, TRUE_PROMPT)
 ALL = "all"
 CHUNKS_MS = (80, 160, 320, 560, 1120)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of a table. `prompt`: `auto`, or `true` for the language that is being spoken."""
+    """One row of a table. `prompt`: `auto`, `locked` for `auto` with the language lock, or `true` for the language that
+    is being spoken."""
 
     group: str
     chunk_ms: int
@@ -44,7 +47,8 @@ Results = dict[Setting, dict[str, Score]]
 
 
 def draw_calls(sentences: int, seed: int) -> list[SpokenCall]:
-    """The calls to play: `sentences` a language and synthesiser, and as many calls that switch language.
+    """The calls to play: `sentences` a language and synthesiser, and as many calls of several sentences in one
+    language and of such that switch language.
 
     Raises `VoiceError` without espeak-ng.
     """
@@ -53,6 +57,7 @@ def draw_calls(sentences: int, seed: int) -> list[SpokenCall]:
     calls = single_sentences(Program.ESPEAK, sentences, seed, speak)
     if Program.PICO.installed:
         calls += single_sentences(Program.PICO, sentences, seed, speak)
+    calls += steady_calls(sentences, seed, speak)
     calls += switching_calls(True, sentences // 2, seed, speak)
     calls += switching_calls(False, sentences - sentences // 2, seed, speak)
     return calls
@@ -61,8 +66,8 @@ def draw_calls(sentences: int, seed: int) -> list[SpokenCall]:
 def parts(call: SpokenCall, prompt: str) -> list[Part]:
     """The call as the engine hears it, cut where the true prompt changes: as the next speaker begins."""
     pcm = received(call.recording.codes)
-    if prompt == AUTO:
-        return [Part(pcm, AUTO)]
+    if prompt != TRUE_PROMPT:
+        return [Part(pcm, AUTO, language_lock=prompt == LOCKED)]
     starts = [0, *(round(start * SAMPLE_RATE_HZ) for start in call.recording.starts_s[1:]), len(pcm)]
     return [
         Part(pcm[start:end], segment.locale)
@@ -129,7 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"pico2wave is not installed ({Program.PICO.package}): its group is left out", file=sys.stderr)
     audio_s = sum(call.recording.duration_s for call in calls)
     print(f"{len(calls)} calls, {audio_s:.0f} s of audio", file=sys.stderr)
-    with Engine.load(options.checkpoint, device=options.device, max_sessions=options.at_once) as engine:
+    with Engine.load(
+        options.checkpoint, device=options.device, precision=options.precision, max_sessions=options.at_once
+    ) as engine:
         results = evaluate(Batch(engine, options.at_once), calls, options.chunk_ms)
     report = {
         "checkpoint": options.checkpoint or "demo",
@@ -150,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--chunk-ms", type=_chunks, default=(80, 160, 1120), help="latency classes, by commas")
     parser.add_argument("--checkpoint", help="file, folder or Hugging Face id (the demo model)")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", type=Precision, choices=list(Precision), help="(the default of the device)")
     parser.add_argument("--seed", type=int, default=1, help="of sentences, voices and lines")
     parser.add_argument("--at-once", type=_positive, default=32, help="sessions side by side")
     parser.add_argument("--json", type=Path, help="also write the last line's JSON to this file")

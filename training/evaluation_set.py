@@ -1,7 +1,8 @@
 """The calls that an evaluation plays: held-out sentences in voices that training never heard.
 
-Two kinds: single sentences, by language and synthesiser, and calls of three sentences that switch language, spoken by
-one voice or by several. Everything follows from the seed; speech is kept in a folder per seed, as it is the slow part.
+Three kinds: single sentences, by language and synthesiser, calls of several sentences by one voice in one language, and
+calls of three sentences that switch language, spoken by one voice or by several. Everything follows from the seed;
+speech is kept in a folder per seed, as it is the slow part.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from training.grammar import LOCALES, Sentence, world
 from training.telephone import Recording
 from training.voices import Program, Voice
 
+STEADY_SEGMENTS = 5
 SWITCHING_SEGMENTS = 3
 
 Speak = Callable[[Voice, Sentence], NDArray[np.float32]]
@@ -68,6 +70,18 @@ def single_sentences(program: Program, count: int, seed: int, speak: Speak) -> l
         for _ in range(count):
             sentence, voice = world(locale).draw_held_out(rng), voices.draw(program, rng)
             calls.append(SpokenCall(group, (sentence,), telephone.call([speak(voice, sentence)], rng)))
+    return calls
+
+
+def steady_calls(count: int, seed: int, speak: Speak) -> list[SpokenCall]:
+    """`count` calls of five held-out sentences in one language by one voice of espeak-ng, the languages in turns."""
+    group = "one language"
+    rng = random.Random(f"{group} {seed}")
+    calls = []
+    for number in range(count):
+        locale, voice = LOCALES[number % len(LOCALES)], voices.draw(Program.ESPEAK, rng)
+        segments = tuple(world(locale).draw_held_out(rng) for _ in range(STEADY_SEGMENTS))
+        calls.append(SpokenCall(group, segments, telephone.call([speak(voice, one) for one in segments], rng)))
     return calls
 
 

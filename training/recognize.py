@@ -20,10 +20,12 @@ _PATIENCE_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Audio to recognise under one language option. `pcm`: float32 (T,), 16 kHz, [-1, 1]."""
+    """Audio to recognise under one language option. `pcm`: float32 (T,), 16 kHz, [-1, 1]. `language_lock`: that of the
+    whole recording is its first part's."""
 
     pcm: NDArray[np.float32]
     language: str
+    language_lock: bool = False
 
 
 @dataclass(slots=True)
@@ -62,7 +64,8 @@ class Batch:
         def fill() -> None:
             while len(streams) < self._at_once and (following := next(waiting, None)):
                 parts, collected = following
-                session = self._engine.open(SessionOptions(chunk_ms=chunk_ms, language=parts[0].language))
+                first = parts[0]
+                session = self._engine.open(SessionOptions(chunk_ms, first.language, first.language_lock))
                 streams[session] = _Stream(deque(_pieces(parts)), parts[0].language, collected)
                 self._feed(session, streams[session])
 

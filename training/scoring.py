@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from engine import Word
 from training.grammar import Sentence
@@ -32,8 +33,9 @@ class Score:
 def score(segments: Sequence[Sentence], words: Sequence[Word]) -> list[Score]:
     """One score per segment of a call.
 
-    A single sentence has its tag right when the last tag is that and nothing follows it. In a call of several, tags
-    count that come in the order of the segments.
+    A single sentence has its tag right when the last tag is that and nothing follows it. In a call of several that
+    switches language, tags count that come in the order of the segments; in one that does not, a segment's tag is that
+    of the last word heard in it.
     """
     tags = _tags_right(segments, words)
     errors = _errors(segments, text_of(words).split())
@@ -42,9 +44,26 @@ def score(segments: Sequence[Sentence], words: Sequence[Word]) -> list[Score]:
 
 def _tags_right(segments: Sequence[Sentence], words: Sequence[Word]) -> list[bool]:
     expected = [segment.locale for segment in segments]
-    if len(segments) > 1:
-        return right_tags(expected, written_tags(words))
-    return [written_tags(words[-1:]) == expected]
+    if len(segments) == 1:
+        return [written_tags(words[-1:]) == expected]
+    if any(before == after for before, after in pairwise(expected)):
+        return [
+            written_tags(last) == [locale] for last, locale in zip(_last_words(segments, words), expected, strict=True)
+        ]
+    return right_tags(expected, written_tags(words))
+
+
+def _last_words(segments: Sequence[Sentence], words: Sequence[Word]) -> list[list[Word]]:
+    """The last word heard in each segment, none where nothing was."""
+    owners = [index for index, segment in enumerate(segments) for _ in segment.text.split()]
+    last: list[list[Word]] = [[] for _ in segments]
+    owner = 0
+    for step in align(" ".join(segment.text for segment in segments).split(), [word.text for word in words]):
+        if step.reference is not None:
+            owner = owners[step.reference]
+        if step.hypothesis is not None:
+            last[owner] = [words[step.hypothesis]]
+    return last
 
 
 def _errors(segments: Sequence[Sentence], hypothesis: Sequence[str]) -> list[WordErrors]:

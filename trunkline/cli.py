@@ -1,4 +1,4 @@
-"""The command line: `serve`, `demo`, `transcribe`, `loadtest`, `twiml`.
+"""The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `twiml`.
 
 Exit codes: 0 done, 1 the work failed, 2 a mistake in the command or the configuration, 130 interrupted.
 """
@@ -20,6 +20,11 @@ from trunkline.version import __version__
 _Result = TypeVar("_Result")
 
 _CHUNKS = (80, 160, 320, 560, 1120)
+
+_AT_ONCE = {"cpu": 16, "gpu": 256}
+"""Channels that `transcribe` has under way, by the kind of device (docs/decisions.md)."""
+
+_DEMO_THREADS = 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(command=_serve)
     _common(serve)
 
+    engine = commands.add_parser("engine", help="run an engine by itself, for the servers that connect to it")
+    engine.set_defaults(command=_engine)
+    engine.add_argument("--listen", required=True, metavar="ADDRESS", help="unix:/path or tcp:host:port")
+    engine.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
+
     demo = commands.add_parser("demo", help="run the server and play the bundled call into it")
     demo.set_defaults(command=_demo)
     _common(demo)
@@ -67,15 +77,26 @@ def _parser() -> argparse.ArgumentParser:
 
     transcribe = commands.add_parser("transcribe", help="transcribe audio files, channels as legs")
     transcribe.set_defaults(command=_transcribe)
-    transcribe.add_argument("files", nargs="+", type=Path, metavar="FILE", help="any format and rate libsndfile reads")
+    transcribe.add_argument("files", nargs="+", type=Path, metavar="FILE", help="audio of any format and rate; folders")
     transcribe.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
     transcribe.add_argument("--json", action="store_true", help="transcript records as JSON lines instead of text")
     transcribe.add_argument("--language", metavar="LOCALE", help="e.g. es-US (default: from the configuration, auto)")
     transcribe.add_argument("--chunk-ms", type=int, choices=_CHUNKS, default=1120, help="(default: %(default)s)")
 
+    transcribe.add_argument(
+        "--at-once", type=_positive, metavar="N", help="channels side by side (default: 16, 256 on a GPU)"
+    )
+
     loadtest = commands.add_parser("loadtest", help="place many calls against a server and measure")
     loadtest.set_defaults(command=_loadtest)
     add_loadtest_arguments(loadtest)
+
+    bench = commands.add_parser("bench", help="measure what this machine can carry")
+    parts = bench.add_subparsers(required=True, metavar="PART")
+    bench_engine = parts.add_parser("engine", help="step times, and how many sessions of each latency class they allow")
+    bench_engine.set_defaults(command=_bench_engine)
+    bench_engine.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
+    bench_engine.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
 
     twiml = commands.add_parser("twiml", help="print the TwiML that points a Twilio number at this server")
     twiml.set_defaults(command=_twiml)
@@ -90,6 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return number
+
+
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
     parser.add_argument("--port", type=int, metavar="N", help="port to listen on")
@@ -97,14 +125,16 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    # Before numpy: a tick's matrix product is small, and spread over threads it costs more and comes late.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from trunkline.config import load_config, with_options
     from trunkline.logs import set_up_logging
-    from trunkline.server import Server, load_engine
+    from trunkline.server import Server, find_engine
 
     config = with_options(load_config(options.config, os.environ), port=options.port, chunk_ms=options.chunk_ms)
     set_up_logging(config.server.log_level, show_pii=config.server.log_pii)
     logger = logging.getLogger("trunkline")
-    engine = load_engine(config.engine)
+    engine = find_engine(config.engine)
 
     async def serve() -> None:
         stop = asyncio.Event()
@@ -114,13 +144,30 @@ def _serve(options: argparse.Namespace) -> int:
             logger.info("ready: page at %s, Twilio streams at %s", url, config.twilio.path)
             if config.twilio.auth_token is None and not config.server.is_loopback:
                 logger.warning("anybody may stream to %s: set [twilio] auth_token", config.twilio.path)
-            if config.engine.checkpoint is None:
+            if config.engine.checkpoint is None and ":" not in config.engine.process:
                 logger.warning("this is the demo model, it knows only a small synthetic world: set [engine] checkpoint")
             await stop.wait()
             logger.info("stopping")
 
     _run(serve())
     return 0
+
+
+def _engine(options: argparse.Namespace) -> int:
+    from engine.remote import parse_address
+    from engine.remote.server import serve_address
+    from trunkline.config import load_config
+    from trunkline.errors import ConfigError
+    from trunkline.logs import set_up_logging
+    from trunkline.server import load_engine
+
+    config = load_config(options.config, os.environ)
+    set_up_logging(config.server.log_level)
+    try:
+        parse_address(options.listen)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return serve_address(load_engine(config.engine, serving=True), options.listen)
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -135,14 +182,37 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _transcribe(options: argparse.Namespace) -> int:
+    from functools import partial
+
+    import msgspec
+
+    from engine import SessionOptions
+    from pipeline.segments import Segmenter
     from trunkline.config import load_config
     from trunkline.server import load_engine
-    from trunkline.transcribe import durations, transcribe
+    from trunkline.transcribe import audio_files, durations, transcribe
 
     config = load_config(options.config, os.environ)
-    language = options.language or config.pipeline.language
-    files = durations(options.files)
-    return transcribe(load_engine(config.engine), files, options.chunk_ms, language, as_json=options.json)
+    files, errors = durations(audio_files(options.files))
+    if errors and not files:
+        raise errors[0]
+    for error in errors:
+        print(f"trunkline: {error}", file=sys.stderr)
+    pipeline = config.pipeline
+    at_once = options.at_once or _AT_ONCE["cpu" if config.engine.device == "cpu" else "gpu"]
+    threads = config.engine.threads
+    if threads is None and config.engine.checkpoint is None:  # chunks this long are work for more than one thread
+        threads = min(os.cpu_count() or 1, _DEMO_THREADS)
+    engine = load_engine(msgspec.structs.replace(config.engine, max_sessions=at_once, threads=threads))
+    failed = transcribe(
+        engine,
+        files,
+        SessionOptions(options.chunk_ms, options.language or pipeline.language, pipeline.language_lock),
+        partial(Segmenter, silence_s=pipeline.silence_ms / 1000, max_segment_s=pipeline.max_segment_s),
+        at_once=at_once,
+        as_json=options.json,
+    )
+    return 1 if failed or errors else 0
 
 
 def _loadtest(options: argparse.Namespace) -> int:
@@ -151,6 +221,14 @@ def _loadtest(options: argparse.Namespace) -> int:
 
     set_up_logging("WARNING")
     return _run(run_loadtest(options))
+
+
+def _bench_engine(options: argparse.Namespace) -> int:
+    from trunkline.bench import bench_engine
+    from trunkline.config import load_config
+
+    print(bench_engine(load_config(options.config, os.environ).engine, as_json=options.json))
+    return 0
 
 
 def _twiml(options: argparse.Namespace) -> int:

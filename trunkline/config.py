@@ -15,6 +15,7 @@ import msgspec
 from connectors.media_ws.config import TwilioConfig
 from connectors.sip.config import SipConfig
 from connectors.webrtc_config import WebRtcConfig
+from engine.session import Precision
 from liveview.api import LiveViewConfig
 from pipeline.call import PipelineConfig
 from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig
@@ -46,13 +47,24 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`checkpoint`: a `.nemo` file, a checkpoint folder or a hub id; without it the small demo model runs.
-    `threads`: CPU threads of a step."""
+    `precision`: float32, bfloat16 or int8; the default is the fastest that keeps the words: int8 for a large model on a
+    CPU, float32 for a small one, bfloat16 on CUDA. `threads`: CPU threads of a step.
+
+    `max_sessions`: the most sessions at the same time, whatever there is time for; by default what memory has room for.
+    `admission`: the server measures at its start what the machine has time for and refuses calls beyond it.
+
+    `process`: where the engine of `serve` runs. `spawn`: in a process of its own that the server starts and watches;
+    `in-process`: in the server; `unix:/path` or `tcp:host:port`: in the process of `trunkline engine --listen` there,
+    whose own configuration then counts. `replay_s`: audio kept of each leg for an engine that takes over."""
 
     checkpoint: str | None = None
     device: str = "cpu"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    max_sessions: Annotated[int, msgspec.Meta(ge=1)] = 64
+    precision: Precision | None = None
+    max_sessions: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    admission: bool = True
     threads: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    process: Annotated[str, msgspec.Meta(pattern=r"^(spawn|in-process|unix:.+|tcp:.+:[0-9]+)$")] = "spawn"
+    replay_s: Annotated[float, msgspec.Meta(ge=5, le=300)] = 30.0
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,15 +1,33 @@
 """What the parts count, as Prometheus metrics. The only module that knows Prometheus."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
 
 from connectors.stats import ConnectorStats
-from engine import Engine
 from pipeline.call import Calls
 from sinks.fanout import FanOut
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+    from engine.remote import RemoteEngine
+
+
+_OF_CLASS = {
+    "open": "Sessions open now, by latency class",
+    "slots": "Sessions that there are slots for, by latency class",
+    "room": "Sessions that would be admitted now, by latency class",
+    "capacity": "Sessions that an otherwise empty engine would admit, by latency class",
+    "mean_step_s": "Time of a step in seconds, running mean",
+    "fill": "Rows of a batch among those that could have been in it, running mean",
+    "lag_p50_s": "From complete audio to result in seconds, median of the last seconds",
+    "lag_p95_s": "From complete audio to result in seconds, 95th percentile of the last seconds",
+    "lag_p99_s": "From complete audio to result in seconds, 99th percentile of the last seconds",
+}
 
 
 class Metrics:
@@ -17,7 +35,7 @@ class Metrics:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: "Engine | RemoteEngine",
         calls: Calls,
         fanout: FanOut,
         connectors: Mapping[str, ConnectorStats],
@@ -38,11 +56,11 @@ class Metrics:
         yield from self._pipeline(calls)
         yield from self._sinks(fanout)
         yield from self._connectors(connectors)
-        for name, value in _numbers(self._sip):
-            yield GaugeMetricFamily(f"trunkline_sip_{name}", f"SIP: {name.replace('_', ' ')}", value)
+        if self._sip is not None:
+            yield from sip_metrics(self._sip)
 
     @staticmethod
-    def _engine(engine: Engine) -> Iterator[Metric]:
+    def _engine(engine: "Engine | RemoteEngine") -> Iterator[Metric]:
         stats = engine.stats
         yield GaugeMetricFamily("trunkline_engine_sessions", "Sessions open now", engine.open_sessions)
         yield GaugeMetricFamily(
@@ -51,10 +69,24 @@ class Metrics:
         yield CounterMetricFamily("trunkline_engine_steps", "Batches stepped", stats.steps)
         yield CounterMetricFamily("trunkline_engine_rows", "Chunks stepped, over all sessions", stats.rows)
         yield CounterMetricFamily("trunkline_engine_step_seconds", "Time spent stepping", stats.step_s)
-        yield CounterMetricFamily("trunkline_engine_refused", "Sessions refused for want of a slot", stats.refused)
+        yield CounterMetricFamily(
+            "trunkline_engine_restarts", "Engine processes that took over from one that was lost", stats.restarts
+        )
+        yield CounterMetricFamily(
+            "trunkline_engine_refused", "Sessions refused for want of a slot or of time", stats.refused
+        )
         yield CounterMetricFamily(
             "trunkline_engine_skipped_seconds", "Audio thrown away unheard", stats.skipped_samples / 16_000
         )
+        load = engine.snapshot()
+        yield GaugeMetricFamily(
+            "trunkline_engine_utilisation", "Share of time that stepping the open sessions takes", load.utilisation
+        )
+        for name, text in _OF_CLASS.items():
+            gauge = GaugeMetricFamily(f"trunkline_engine_class_{name}", text, labels=["chunk_ms"])
+            for of_class in load.classes:
+                gauge.add_metric([str(of_class.chunk_ms)], getattr(of_class, name))
+            yield gauge
 
     @staticmethod
     def _pipeline(calls: Calls) -> Iterator[Metric]:
@@ -95,6 +127,30 @@ class Metrics:
             for connector, stats in connectors.items():
                 family.add_metric([connector], getattr(stats, name))
             yield family
+
+
+def sip_metrics(stats: object) -> Iterator[Metric]:
+    """All that the SIP server counts (`connectors.sip.SipStats`), a label for each kind where it counts by kind."""
+    for name, value in _numbers(stats):
+        family = GaugeMetricFamily if name == "calls" else CounterMetricFamily
+        yield family(f"trunkline_sip_{name}", f"SIP: {name.replace('_', ' ')}", value)
+    for name, counts in _by_kind(stats):
+        labelled = CounterMetricFamily(
+            f"trunkline_sip_{name}", f"SIP: {name.replace('_', ' ')}, by kind", labels=["kind"]
+        )
+        for kind, count in counts.items():
+            labelled.add_metric([str(kind)], count)
+        yield labelled
+
+
+def _by_kind(stats: object) -> Iterator[tuple[str, Counter[object]]]:
+    """Counters of a dataclass and of its parts, as `_numbers` names them."""
+    for name in getattr(stats, "__dataclass_fields__", {}):
+        value = getattr(stats, name)
+        if isinstance(value, Counter):
+            yield name, value
+        for inner, counts in _by_kind(value):
+            yield f"{name}_{inner}", counts
 
 
 def _numbers(stats: object) -> Iterator[tuple[str, float]]:

@@ -10,16 +10,16 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
 from aiohttp import web
 
 import sinks
 from connectors.media_ws import MediaWebSocket, twilio
 from connectors.stats import ConnectorStats
-from engine import AUTO, Engine
+from engine import AUTO
 from engine.errors import UnknownLocale
+from engine.remote import RemoteEngine
 from liveview.api import LivePage
 from liveview.microphone import Microphone
 from pipeline.call import Calls
@@ -34,27 +34,57 @@ from trunkline.metrics import Metrics
 if TYPE_CHECKING:
     from connectors.sip.connector import SipConnector
     from connectors.webrtc import WebRtcConnector
+    from engine.engine import Engine
 
 logger = logging.getLogger(__name__)
 
 
-def load_engine(config: EngineConfig) -> Engine:
-    """The engine of the configured checkpoint, not started yet. Raises `CheckpointError`, `ConfigError`."""
+def load_engine(config: EngineConfig, *, serving: bool = False) -> "Engine":
+    """The engine of the configured checkpoint, in this process, not started yet. `serving`: it hears calls, which it
+    may have to refuse. Raises `CheckpointError`, `ConfigError`."""
+    # The model's libraries take seconds and 200 MB: a server whose engine is in another process has none of it.
+    import torch  # noqa: PLC0415
+
+    from engine.engine import Engine  # noqa: PLC0415
+
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"[engine] device = {config.device!r}, but there is no CUDA device here: use 'cpu'")
-    return Engine.load(
-        config.checkpoint,
-        device=config.device,
-        dtype=getattr(torch, config.dtype),
-        max_sessions=config.max_sessions,
-        threads=config.threads,
-    )
+    settings = _settings(config)
+    if not serving:
+        settings |= {"admission": False, "max_sessions": config.max_sessions or _SESSIONS}
+    return Engine.load(**settings)
+
+
+def find_engine(config: EngineConfig) -> "Engine | RemoteEngine":
+    """The engine where `process` says, not started yet. Raises `CheckpointError`, `ConfigError`,
+    `EngineUnavailable`."""
+    if config.process == "in-process":
+        return load_engine(config, serving=True)
+    if config.process == "spawn":
+        return RemoteEngine.spawn(_settings(config), replay_s=config.replay_s)
+    return RemoteEngine.at(config.process, replay_s=config.replay_s)
+
+
+def _settings(config: EngineConfig) -> dict[str, Any]:
+    """The arguments of `Engine.load`."""
+    return {
+        "checkpoint": config.checkpoint,
+        "device": config.device,
+        "precision": config.precision,
+        "max_sessions": config.max_sessions,
+        "threads": config.threads,
+        "admission": config.admission,
+    }
+
+
+_SESSIONS = 64
+"""Room of an engine that hears no calls, where its user does not say."""
 
 
 class Server:
     """All running parts. `extra_sinks` get the records beside the configured ones."""
 
-    def __init__(self, config: Config, engine: Engine, extra_sinks: Sequence[Sink] = ()) -> None:
+    def __init__(self, config: Config, engine: "Engine | RemoteEngine", extra_sinks: Sequence[Sink] = ()) -> None:
         if config.pipeline.language not in engine.languages:
             known = ", ".join(sorted(engine.languages - {AUTO}))
             raise UnknownLocale(f"[pipeline] language = {config.pipeline.language!r}: use 'auto' or one of {known}")

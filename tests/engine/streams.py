@@ -35,7 +35,7 @@ def window(audio: Audio, chunk: int, frames: int) -> Audio:
 
 
 def run(core: Core, chunk_ms: int, streams: Sequence[Stream], *, encode_only: bool = False) -> None:
-    """Step all streams that are there, tick by tick, until each has had its chunks. Slots are cleared on joining."""
+    """Step all streams that are there, tick by tick, until each has had its chunks. """
     frames = chunk_ms // 80
     done: dict[int, int] = defaultdict(int)
     tick = 0
@@ -44,9 +44,6 @@ def run(core: Core, chunk_ms: int, streams: Sequence[Stream], *, encode_only: bo
         tick += 1
         if not rows:
             continue
-        for stream in rows:
-            if done[id(stream)] == 0:
-                core.clear(chunk_ms, stream.slot)
         audio = np.stack([window(s.audio, done[id(s)], frames) for s in rows])
         slots, prompts = [s.slot for s in rows], [s.prompt for s in rows]
         counts = [done[id(s)] for s in rows]

@@ -9,6 +9,8 @@ from engine.chunking import chunk_begin, chunk_end
 from engine.config import FeatureConfig
 from engine.features import UNHEARD, LogMel, mel_filterbank
 from engine.stream import AudioBuffer
+from engine.session import Precision
+from engine.state import Rows
 from engine.weights import WeightReader
 from tests.engine import audio
 from tests.engine.audio import Audio
@@ -27,12 +29,18 @@ SIGNALS = {
 }
 
 
+def stepped(chunks: list[int]) -> Rows:
+    """Rows that have had so many chunks before."""
+    had = torch.tensor(chunks)
+    return Rows(torch.arange(len(had)), had, had == 0)
+
+
 def in_chunks(features: LogMel, signal: Audio, frames: int, chunks: int) -> torch.Tensor:
     """All mel frames from the stream's start on: (T, mels)."""
     parts = []
     for chunk in range(chunks):
         rows = torch.from_numpy(window(signal, chunk, frames))[None]
-        parts.append(features(rows, torch.tensor([float(chunk > 0)]))[0])
+        parts.append(features(rows, stepped([chunk]))[0])
     return torch.cat(parts)[UNHEARD:]
 
 
@@ -42,7 +50,7 @@ def in_chunks(features: LogMel, signal: Audio, frames: int, chunks: int) -> torc
 def test_features_equal_nemos(made: MakeCheckpoint, shape: Shape, name: str, frames: int) -> None:
     checkpoint = load_checkpoint(made(shape).nemo)
     features = LogMel(
-        checkpoint.config.features, WeightReader(checkpoint, torch.device("cpu"), torch.float32), torch.device("cpu")
+        checkpoint.config.features, WeightReader(checkpoint, torch.device("cpu"), Precision.FLOAT32), torch.device("cpu")
     )
     signal = SIGNALS[name]
     chunks = len(signal) // (1_280 * frames)
@@ -57,10 +65,10 @@ def test_features_equal_nemos(made: MakeCheckpoint, shape: Shape, name: str, fra
 def test_the_first_frames_before_the_stream_are_empty(made: MakeCheckpoint) -> None:
     checkpoint = load_checkpoint(made(PLAIN).nemo)
     features = LogMel(
-        checkpoint.config.features, WeightReader(checkpoint, torch.device("cpu"), torch.float32), torch.device("cpu")
+        checkpoint.config.features, WeightReader(checkpoint, torch.device("cpu"), Precision.FLOAT32), torch.device("cpu")
     )
     rows = torch.from_numpy(np.stack([window(audio.noise(1.0, 4), 0, 1)] * 2))
-    first, later = features(rows, torch.tensor([0.0, 1.0]))
+    first, later = features(rows, stepped([0, 1]))
     assert not first[:UNHEARD].any()
     assert later[:UNHEARD].all()
     assert first[UNHEARD:].equal(later[UNHEARD:])

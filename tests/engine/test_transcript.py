@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from engine.language_lock import Rewrite, Said
 from engine.session import LanguageSource, Word
 from engine.tokenizer import Tokenizer
 from engine.transcript import Transcript
@@ -161,6 +162,90 @@ def test_the_words_kept_open_are_bounded_when_no_tag_comes(told: Told) -> None:
     assert 0 < count < 600
 
 
+def test_a_word_that_no_space_ends_is_cut_and_reads_on(told: Told) -> None:
+    told.say("▁Hello")
+    for _ in range(5_000):
+        told.say("ld")
+        told.look()
+    told.say(".")
+    told.look()
+    assert told.text == "Hello" + 5_000 * "ld" + "."
+    assert max(len(word.tokens) for word in told.transcript._tail) <= 64
+    assert len(told.transcript._tail) < 600
+    assert [word.spaced for word in told.words[:3]] == [True, False, False]
+
+
+def test_punctuation_right_after_a_cut_is_kept(told: Told) -> None:
+    told.say("▁Hello", *["ld"] * 63)
+    told.say(".")
+    told.look()
+    assert told.text == "Hello" + 63 * "ld" + "."
+
+
+def test_a_character_in_bytes_is_not_cut(told: Told) -> None:
+    told.say("▁", *["a"] * 63, "<0xC3>", "<0xB1>", "a")
+    told.look()
+    assert told.text == 63 * "a" + "ña"
+    for _ in range(5_000):
+        told.say("<0xC3>")
+        told.look()
+    assert max(len(word.tokens) for word in told.transcript._tail) <= 128
+
+
+# Words that are written again ----------------------------------------------------------------------------------------
+
+
+def rewritten(after: int, language: str, *pieces: tuple[str, int]) -> Rewrite:
+    return Rewrite(after, language, tuple(Said(PIECES.index(piece), frame, 0.5) for piece, frame in pieces))
+
+
+def test_a_rewrite_replaces_the_words_after_its_frame_and_tells_them(told: Told) -> None:
+    told.transcript.unsettled_after = -1
+    told.say("▁Hola", ".", "<es-US>")
+    told.transcript.unsettled_after = 2
+    told.look()
+    told.say("▁wor", ",", "a", "<es-US>", "▁wor")
+    told.look()
+    assert told.text == "Hola. wor,a wor"
+    told.transcript.rewrite(rewritten(2, "es-US", ("▁Hello", 3), (".", 5), ("<en-US>", 6), ("▁wor", 8)))
+    assert told.look() == (1, 2)
+    assert told.text == "Hola. Hello. wor"
+    assert [(w.language, w.language_source) for w in told.words] == [
+        ("es-US", DETECTED),
+        ("en-US", DETECTED),
+        ("en-US", CARRIED),
+    ]
+    assert told.words[1].start == pytest.approx(0.24)
+
+
+def test_words_before_a_rewrite_have_the_language_that_was_locked(told: Told) -> None:
+    told.transcript.unsettled_after = -1
+    told.say("▁Hola", ".")
+    told.look()
+    told.transcript.rewrite(rewritten(1, "es-US", ("▁Hello", 3), ("<en-US>", 6)))
+    assert told.look() == (0, 2)
+    assert [(w.language, w.language_source) for w in told.words] == [("es-US", DETECTED), ("en-US", DETECTED)]
+
+
+def test_a_rewrite_with_fewer_words_takes_the_others_back(told: Told) -> None:
+    told.transcript.unsettled_after = -1
+    told.say("▁Hello", "▁wor", "▁wor")
+    told.look()
+    told.transcript.rewrite(rewritten(-1, "en-US", ("▁Hola", 1), ("<es-US>", 2)))
+    told.look()
+    assert told.text == "Hola"
+    assert told.transcript.words == 1
+
+
+def test_what_may_be_rewritten_is_kept_but_bounded(told: Told) -> None:
+    told.transcript.unsettled_after = -1
+    for _ in range(3_000):
+        told.say("▁Hello", "<en-US>")
+        told.look()
+    assert len(told.words) == 3_000
+    assert len(told.transcript._tail) < 600
+
+
 # What a final told before the session itself came to it --------------------------------------------------------------
 
 
@@ -215,3 +300,43 @@ def test_at_the_end_what_was_foretold_and_never_came_is_taken_back(told: Told) -
     assert told.text == "Hellold wor"
     told.look(last=True)
     assert told.text == "Hello"
+
+
+def test_a_rewrite_that_was_foretold_is_not_told_again(told: Told) -> None:
+    told.transcript.unsettled_after = -1
+    told.say("▁Hola", "<es-US>", "▁wor")
+    told.transcript.unsettled_after = 1
+    told.look()
+    rewrite = rewritten(1, "es-US", ("▁Hello", 2), ("<en-US>", 4))
+    twin = told.transcript.fork()
+    twin.add(PIECES.index("ld"), 3, 0.9)
+    twin.rewrite(rewrite)
+    first, words = twin.take(last=True) or (0, ())
+    told.words[first:] = words
+    assert told.text == "Hola Hello"
+    told.transcript.foresee([(PIECES.index("ld"), 3), rewrite])
+    told.say("ld")
+    assert told.look() is None
+    told.transcript.rewrite(rewrite)
+    assert told.look() is None
+    told.frame = 9
+    told.say("▁Hola")
+    assert told.look() == (2, 1)
+    assert told.text == "Hola Hello Hola"
+
+
+def test_a_foretold_rewrite_that_does_not_come_is_taken_back(told: Told) -> None:
+    told.transcript.unsettled_after = -1
+    told.say("▁Hola", "<es-US>", "▁wor")
+    told.transcript.unsettled_after = 1
+    told.look()
+    rewrite = rewritten(1, "es-US", ("▁Hello", 2), ("<en-US>", 4))
+    twin = told.transcript.fork()
+    twin.rewrite(rewrite)
+    first, words = twin.take(last=True) or (0, ())
+    told.words[first:] = words
+    told.transcript.foresee([rewrite])
+    told.say("ld")
+    told.look()
+    assert told.text == "Hola world"
+    assert told.words[1].language_source is CARRIED

@@ -44,6 +44,8 @@ class EchoRecognizer:
         self._audio[session] = np.concatenate([self._audio[session], pcm])
         self._step(session, session.chunk_ms * 16)
 
+    def flush(self) -> None: ...
+
     def set_language(self, session: Session, language: str) -> None:
         self._language[session] = language
 

@@ -26,22 +26,24 @@ def test_the_true_prompt_is_the_language_of_each_segment() -> None:
     assert len(parts[0].pcm) == round(call.recording.starts_s[1] * 16_000)
 
 
-def test_auto_hears_the_call_in_one_part() -> None:
+@pytest.mark.parametrize("prompt", ["auto", "locked"])
+def test_auto_hears_the_call_in_one_part_with_the_lock_or_without(prompt: str) -> None:
     (call,) = switching_calls(False, 1, 3, hum)
-    (part,) = subject.parts(call, "auto")
+    (part,) = subject.parts(call, prompt)
     assert part.language == "auto"
+    assert part.language_lock == (prompt == "locked")
 
 
 def test_every_setting_scores_every_language() -> None:
     calls = single_sentences(Program.ESPEAK, 2, 1, hum) + switching_calls(True, 6, 1, hum)
     results = subject.evaluate(EchoBatch(EchoRecognizer()), calls, [80, 160])
-    assert len(results) == 2 * 2 * 2
+    assert len(results) == 2 * 2 * 3
     for setting, scores in results.items():
         assert scores["all"].sentences == (8 if setting.group.startswith("sentences") else 18)
         assert sum(scores[locale].sentences for locale in LOCALES) == scores["all"].sentences
         assert scores["all"].errors.errors > 0
     right = {setting.prompt: scores["all"].tags_percent for setting, scores in results.items()}
-    assert right == {"auto": 0.0, "true": 100.0}
+    assert right == {"auto": 0.0, "locked": 0.0, "true": 100.0}
 
 
 def test_tables_and_json_show_the_same_figures() -> None:
@@ -51,7 +53,7 @@ def test_tables_and_json_show_the_same_figures() -> None:
     assert text.startswith("sentences, espeak-ng: 4 sentences,")
     assert "| 160 ms, true | " in text
     entries = subject.as_json(results)
-    assert len(entries) == 2 * 5
+    assert len(entries) == 3 * 5
     french = next(entry for entry in entries if entry["prompt"] == "true" and entry["language"] == "fr-FR")
     assert f"{french['wer_percent']:.1f} / {french['tags_percent']:.1f}" in text
     assert french["sentences"] == 1
@@ -90,7 +92,7 @@ def test_the_demo_model_knows_its_world(
     assert report == json.loads(written.read_text())
     assert "| 160 ms, auto | " in printed
     groups = {entry["group"]: entry for entry in report["results"] if entry["language"] == "all"}
-    assert {"sentences, espeak-ng", "switching, one voice", "switching, several voices"} <= set(groups)
+    assert {"sentences, espeak-ng", "one language", "switching, one voice", "switching, several voices"} <= set(groups)
     assert groups["sentences, espeak-ng"]["sentences"] == 16
     assert groups["sentences, espeak-ng"]["wer_percent"] < 30
     assert groups["sentences, espeak-ng"]["tags_percent"] > 80

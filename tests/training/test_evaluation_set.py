@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from training import voices
-from training.evaluation_set import SpeechCache, single_sentences, switching_calls
+from training.evaluation_set import SpeechCache, single_sentences, steady_calls, switching_calls
 from training.grammar import LOCALES, Sentence, held_out, world
 from training.voices import Program, Voice
 
@@ -36,6 +36,14 @@ def test_switching_calls_change_language_at_every_segment() -> None:
         assert len(call.segments) == len(call.recording.starts_s) == 3
         assert all(before.locale != after.locale for before, after in pairwise(call.segments))
         assert all(held_out(segment.text) for segment in call.segments)
+
+
+def test_steady_calls_are_one_voice_in_one_language_and_the_languages_take_turns() -> None:
+    speaker = Speaker()
+    calls = steady_calls(8, 1, speaker.speak)
+    assert [{segment.locale for segment in call.segments} for call in calls] == [{locale} for locale in LOCALES] * 2
+    assert all(len(call.segments) == 5 and held_out(call.segments[4].text) for call in calls)
+    assert all(len({voice for voice, _ in speaker.said[i : i + 5]}) == 1 for i in range(0, 40, 5))
 
 
 @pytest.mark.parametrize("one_voice", [True, False])

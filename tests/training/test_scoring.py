@@ -46,6 +46,16 @@ def test_a_tag_left_out_of_a_call_does_not_cost_the_others() -> None:
     assert [s.tags_right for s in score([SPANISH, ENGLISH, SPANISH], recognised)] == [1, 1, 0]
 
 
+def test_in_a_call_of_one_language_the_last_word_of_each_segment_has_its_tag() -> None:
+    recognised = (
+        words("That is correct. That", "en-US") + words("correct.", "es-US") + words("That is correct.", "en-US")
+    )
+    assert [s.tags_right for s in score([ENGLISH] * 3, recognised)] == [1, 0, 1]
+    assert [s.tags_right for s in score([ENGLISH] * 2, words("That is correct.", "en-US"))] in ([1, 0], [0, 1])
+    carried = words("That is correct.", "en-US") + words("That is correct.", "en-US", LanguageSource.CARRIED)
+    assert [s.tags_right for s in score([ENGLISH] * 2, carried)] == [1, 0]
+
+
 def test_scores_add_up_to_per_cent() -> None:
     total = score([ENGLISH], words("That is right.", "en-US"))[0] + score([SPANISH], words("Es", None, None))[0]
     assert total.wer_percent == 40.0

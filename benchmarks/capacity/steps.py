@@ -1,0 +1,103 @@
+"""Our own step by itself: its time by batch size, and beside it the time of its weight products alone."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.affine import Affine
+from engine.config import ModelConfig
+from engine.core import Core
+from engine.session import Precision
+from engine.weights import Checkpoint
+from tests.engine.audio import babble
+from tests.engine.streams import window
+
+_FULL = 64
+"""Encoder frames of history from which caches are full: streams begin as if they had so many."""
+
+_WARM = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Seconds of a step: median and 95th percentile; `tokens`: a second a stream."""
+
+    median: float
+    p95: float
+    tokens: float
+
+
+class OurSteps:
+    """The engine's core in one precision."""
+
+    def __init__(self, checkpoint: Checkpoint, precision: Precision, most: int, device: str = "cpu") -> None:
+        self.precision = precision
+        self._config = checkpoint.config
+        self._most = most
+        self._core = Core(checkpoint, {}, device, precision, max_batch=most)
+        self._classes: set[int] = set()
+
+    def measure(self, chunk_ms: int, rows: int, rounds: int) -> Steps:
+        """Streams with full caches, each with its own audio, in steps one after the other."""
+        frames = chunk_ms // 80
+        if chunk_ms not in self._classes:
+            self._core.allocate(chunk_ms, self._most)
+            self._classes.add(chunk_ms)
+        past = -(-_FULL // frames)
+        signals = [babble((_WARM + rounds + 4) * frames * 0.08, row % 8) for row in range(rows)]
+        slots, times, tokens = list(range(rows)), list[float](), 0
+        for step in range(_WARM + rounds):
+            audio = np.stack([window(signal, step, frames) for signal in signals])
+            at = time.perf_counter()
+            said = self._core.step(chunk_ms, audio, slots, [past + step] * rows, [101 % self._prompts] * rows)
+            if step >= _WARM:
+                times.append(time.perf_counter() - at)
+                tokens += len(said)
+        rate = tokens / (rows * rounds * chunk_ms / 1000)
+        return Steps(statistics.median(times), float(np.quantile(times, 0.95)), rate)
+
+    @property
+    def _prompts(self) -> int:
+        return self._config.prompt.count if self._config.prompt is not None else 1
+
+    def products(self, chunk_ms: int, rows: int, rounds: int) -> float:
+        """Seconds of the weight products of the encoder's layers alone, in the fastest way that torch has for them."""
+        exact = rows * chunk_ms // 80
+        padded = -(-exact // 8) * 8  # some kernels are slower for a few rows than for eight
+        return min(products_s(self._config, self.precision, count, rounds) for count in {exact, padded})
+
+
+def products_s(config: ModelConfig, precision: Precision, rows: int, rounds: int) -> float:
+    """Median time of all layers' weight products for so many rows of activations, one after the other.
+
+    Each layer has its own weights, as in the model, so that they come from memory and not from a cache.
+    """
+    d, ff = config.encoder.d_model, config.encoder.d_ff
+    shapes = [(ff, d), (d, ff), (3 * d, d), (d, d), (2 * d, d), (d, d), (ff, d), (d, ff)]
+    with torch.inference_mode():
+        layers = [[_product(shape, precision) for shape in shapes] for _ in range(config.encoder.layers)]
+        inputs = {width: torch.randn(rows, width) for width in (d, ff)}
+        times = []
+        for _ in range(rounds + 2):
+            at = time.perf_counter()
+            for layer in layers:
+                for product, (_, width) in zip(layer, shapes, strict=True):
+                    product(inputs[width])
+            times.append(time.perf_counter() - at)
+    return statistics.median(times[2:])
+
+
+def _product(shape: tuple[int, int], precision: Precision) -> Callable[[Tensor], Tensor]:
+    weight = torch.randn(shape) * 0.02
+    if precision is not Precision.INT8:
+        return Affine(weight, None, precision)
+    quantized = torch.quantize_per_tensor(weight, 0.001, 0, torch.qint8)
+    engine, torch.backends.quantized.engine = torch.backends.quantized.engine, "fbgemm"
+    packed = torch.ops.quantized.linear_prepack(quantized, None)
+    torch.backends.quantized.engine = engine
+    return lambda x: torch.ops.quantized.linear_dynamic(x, packed, reduce_range=False)

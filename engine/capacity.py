@@ -1,0 +1,124 @@
+"""What one engine can carry and how it fares: its admission, its meters, and the measurement at its start."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+from engine.admission import MEASURED_ROWS, Admission
+from engine.config import ModelConfig
+from engine.meter import Meter
+from engine.precision import RING_DTYPES
+from engine.session import ClassLoad, EngineLoad, Precision
+from engine.state import ring_chunks
+
+_ENOUGH_LAGS = 20.0
+"""Recent observations of lag from which on they count."""
+
+_ROOMS_S = 1.0
+_MEMORY_SHARE = 0.3
+_MOST_SESSIONS = 1024
+_MOST_SESSIONS_CUDA = 16384
+
+_TRIES = 4
+
+
+class Capacity:
+    """Not thread-safe: the engine holds its lock. `admits`: sessions are refused for want of time, too."""
+
+    def __init__(self, classes: tuple[int, ...], max_batch: int, *, admits: bool) -> None:
+        self.admission = Admission(classes, max_batch)
+        self.admits = admits
+        self._max_batch = max_batch
+        self._meters = {chunk_ms: Meter() for chunk_ms in classes}
+        self._rooms: dict[int, tuple[int, int]] = {}
+        self._rooms_at = float("-inf")
+
+    def stepped(self, chunk_ms: int, rows: int, open_rows: int, step_s: float, lags: list[float], now: float) -> None:
+        """A batch was stepped and told. lags: seconds, of its rows with live audio."""
+        self._meters[chunk_ms].stepped(rows, min(open_rows, self._max_batch), step_s, lags, now)
+        self.admission.observed(chunk_ms, rows, step_s, now)
+
+    def refusal(self, open_rows: Mapping[int, int], chunk_ms: int, now: float) -> str | None:
+        """Why one more session of the class has no place; None where it has one."""
+        return self.admission.refusal(open_rows, chunk_ms, self._lags_p95(now), now) if self.admits else None
+
+    def load(self, open_rows: Mapping[int, int], slots: int, now: float) -> EngineLoad:
+        """slots: sessions that each class and all together have room for. Rooms and capacities are a second old at
+        most."""
+        sessions = sum(open_rows.values())
+        if now - self._rooms_at >= _ROOMS_S:
+            self._rooms, self._rooms_at = self._count_rooms(open_rows, slots, now), now
+        classes = []
+        for ms, meter in self._meters.items():
+            room, capacity = self._rooms[ms]
+            p50, p95, p99 = (meter.lag.quantile(share, now) for share in (0.5, 0.95, 0.99))
+            classes.append(
+                ClassLoad(
+                    chunk_ms=ms,
+                    open=open_rows.get(ms, 0),
+                    slots=slots,
+                    room=max(0, min(room, slots - sessions)),
+                    capacity=capacity,
+                    steps=meter.steps,
+                    rows=meter.rows,
+                    step_s=meter.step_s,
+                    mean_step_s=meter.mean_step_s,
+                    fill=meter.fill,
+                    lag_p50_s=p50,
+                    lag_p95_s=p95,
+                    lag_p99_s=p99,
+                )
+            )
+        return EngineLoad(sessions, slots, self.admission.utilisation(open_rows, now), tuple(classes))
+
+    def _count_rooms(self, open_rows: Mapping[int, int], slots: int, now: float) -> dict[int, tuple[int, int]]:
+        """Sessions that each class would be given now, and in an otherwise empty engine."""
+        if not self.admits:
+            return dict.fromkeys(self._meters, (slots, slots))
+        lags, admission = self._lags_p95(now), self.admission
+        return {
+            ms: (admission.room(open_rows, ms, lags, now, slots), admission.capacity(ms, now, slots))
+            for ms in self._meters
+        }
+
+    def _lags_p95(self, now: float) -> dict[int, float]:
+        return {
+            ms: meter.lag.quantile(0.95, now)
+            for ms, meter in self._meters.items()
+            if meter.lag.weight(now) >= _ENOUGH_LAGS
+        }
+
+
+def measure(step: Callable[[int], object], slots: int, chunk_ms: int, budget_s: float) -> dict[int, float]:
+    """Time of a step at a few batch sizes: rows -> seconds.
+
+    `step(rows)` steps a batch once. Larger batches are left out once a step takes longer than its chunk or the budget
+    is spent; two sizes are measured whatever they take.
+    """
+    step(1)  # the very first step pays for compilation and allocations
+    began, times = time.perf_counter(), dict[int, float]()
+    for rows in MEASURED_ROWS:
+        spent = time.perf_counter() - began
+        if rows > slots or (len(times) >= 2 and (spent > budget_s or max(times.values()) > chunk_ms / 1000)):
+            break
+        tries = list[float]()
+        while len(tries) < _TRIES and (len(tries) < 2 or time.perf_counter() - began < budget_s):
+            at = time.perf_counter()
+            step(rows)
+            tries.append(time.perf_counter() - at)
+        times[rows] = min(tries)
+    return times
+
+
+def most_sessions(config: ModelConfig, device: str, precision: Precision) -> int:
+    """Sessions for whose slots there is memory, where their number was left open."""
+    frames = max(config.chunk_frames)
+    ring = ring_chunks(config.encoder.left_context, frames) * frames
+    slot = 2.2 * config.encoder.layers * ring * config.encoder.d_model * RING_DTYPES[precision].itemsize
+    if device.startswith("cuda"):
+        free, most = torch.cuda.mem_get_info(device)[0], _MOST_SESSIONS_CUDA
+    else:
+        free, most = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), _MOST_SESSIONS
+    return max(1, min(most, int(_MEMORY_SHARE * free / slot)))

@@ -1,0 +1,38 @@
+"""Weights of a checkpoint on one device: features, encoder and decoder as they follow one another in a step."""
+
+import torch
+from torch import Tensor
+
+from engine.attention import AttentionKind
+from engine.config import ModelConfig
+from engine.decoder import Decoder
+from engine.encoder import Encoder
+from engine.features import LogMel
+from engine.precision import DTYPES, RING_DTYPES
+from engine.state import Rows, SlotState
+from engine.weights import WeightReader
+
+
+class Model:
+    """What all latency classes share. The state of streams is the caller's."""
+
+    @torch.inference_mode()
+    def __init__(
+        self, config: ModelConfig, weights: WeightReader, device: torch.device, attention: AttentionKind | None = None
+    ) -> None:
+        self.config = config
+        self.device = device
+        self.dtype, self.ring_dtype = DTYPES[weights.precision], RING_DTYPES[weights.precision]
+        self.features = LogMel(self.config.features, weights.in_float32(), device)
+        self.encoder = Encoder(self.config, weights, device, self.dtype, attention)
+        self.decoder = Decoder(self.config, weights)
+
+    def encode(self, audio: Tensor, rows: Rows, state: SlotState) -> Tensor:
+        """Features and encoder of one chunk, before any prompt; brings the rows' state forward.
+
+        audio: float32 (B, 1280 c + 241). Returns (B, c, d_model).
+        """
+        return self.encoder.step(self.features(audio, rows).to(self.dtype), rows, state)
+
+    def allocate(self, slots: int, frames: int) -> SlotState:
+        return SlotState.allocate(self.config, slots, frames, self.device, self.dtype, self.ring_dtype)

@@ -1,0 +1,10 @@
+"""The engine in a process of its own, next to its gateways: the same interface, messages batched per tick.
+
+Gateway: `RemoteEngine` -> `Client` (sessions: `Script` of what was asked, `Account` of what was told) -> frames.
+Engine process: frames -> `Exchange` -> `Engine`. Nothing here needs torch but the process that runs the model.
+"""
+
+from engine.remote.engine import RemoteEngine
+from engine.remote.link import Remote, Spawned, parse_address
+
+__all__ = ["Remote", "RemoteEngine", "Spawned", "parse_address"]

@@ -1,0 +1,339 @@
+"""`RemoteEngine`: the engine's interface in a gateway, the engine itself in another process.
+
+Two threads. The reader takes the engine's messages and tells its users, as the engine's own thread does in one process;
+it also watches: an engine that is gone or does not answer is replaced, and every session goes on there. The writer
+sends what has gathered since it sent last. There is no queue between the two and the callers: what waits to be sent
+waits in the sessions' tapes, which are bounded.
+"""
+
+import contextlib
+import logging
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import EngineUnavailable, MalformedFrame
+from engine.remote.client import Client
+from engine.remote.link import Link, Remote, Spawned
+from engine.remote.wire import VERSION, Events, Failed, Framer, FromEngine, Greeting, Hello, Ping, frame, from_engine
+from engine.session import EngineLoad, Session, SessionOptions, StepEvents
+from engine.stats import EngineStats
+
+logger = logging.getLogger(__name__)
+
+_READ = 1 << 18
+
+_POLL_S = 0.25
+"""How often the reader looks at the time where nothing comes."""
+
+_SHORT_LIFE_S = 30.0
+"""An engine that is lost sooner than this after its start is replaced after a pause only."""
+
+_LONGEST_PAUSE_S = 10.0
+
+
+class RemoteEngine:
+    """Implements `Recognizer` and what a server needs beside it. Thread-safe; its callbacks run on the reader's thread.
+
+    Connects at once and raises `EngineUnavailable` where that fails. `replay_s`: audio kept for each session, for the
+    case that the engine is lost: it must cover the engine's start. `hang_s`: an engine that owes something and says
+    nothing for so long is given up.
+    """
+
+    def __init__(self, link: Link, *, replay_s: float = 30.0, hang_s: float = 10.0) -> None:
+        self._link = link
+        self._hang_s = hang_s
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._stopping = False
+        self._threads: list[threading.Thread] = []
+        self._callbacks: list[Callable[[StepEvents], None]] = []
+        self._up = True
+        self._sending = False
+        self._connection, self._framer, hello = self._connect()
+        self._client = Client(hello, replay_s)
+
+    @classmethod
+    def spawn(cls, settings: Mapping[str, Any] | None = None, **options: float) -> "RemoteEngine":
+        """Start an engine process of our own; `settings`: the arguments of `Engine.load`."""
+        return cls(Spawned(settings or {}), **options)
+
+    @classmethod
+    def at(cls, address: str, **options: float) -> "RemoteEngine":
+        """Use the engine that listens at `unix:/path` or `tcp:host:port`."""
+        return cls(Remote(address), **options)
+
+    def start(self) -> None:
+        """Start the threads."""
+        for target, name in ((self._read, "engine reader"), (self._write, "engine writer")):
+            thread = threading.Thread(target=target, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Leave the engine; one of our own ends. Open sessions get nothing more."""
+        with self._changed:
+            self._stopping = True
+            self._hang_up()
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+        self._connection.close()
+        self._link.end()
+
+    def __enter__(self) -> "RemoteEngine":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def languages(self) -> frozenset[str]:
+        return frozenset(self._client.hello.languages)
+
+    @property
+    def chunks_ms(self) -> tuple[int, ...]:
+        """Latency classes of the checkpoint, fastest first."""
+        return tuple(self._client.hello.chunks_ms)
+
+    @property
+    def max_sessions(self) -> int:
+        return self._client.max_sessions
+
+    @property
+    def open_sessions(self) -> int:
+        """Sessions of this gateway."""
+        return len(self._client.sessions)
+
+    def snapshot(self) -> EngineLoad:
+        """How busy the engine is, by what it told last."""
+        return self._client.load
+
+    @property
+    def stats(self) -> EngineStats:
+        """What the engine told last: it tells several times a second."""
+        return self._client.stats
+
+    def open(self, options: SessionOptions) -> Session:
+        """Returns at once. Where the engine then refuses the session after all, it ends with `StepEvents.closed`."""
+        with self._changed:
+            session = self._client.open(options)
+            self._changed.notify_all()
+        return session
+
+    def reserve(self, chunk_ms: int) -> None:
+        """Have the engine allocate the slots of a class now. Raises `UnknownChunk`."""
+        with self._changed:
+            self._client.reserve(chunk_ms)
+            self._changed.notify_all()
+
+    def push(self, session: Session, pcm: NDArray[np.float32]) -> None:
+        with self._lock:
+            self._client.push(session, pcm)
+
+    def flush(self) -> None:
+        with self._changed:
+            if self._client.has_outgoing:
+                self._changed.notify_all()
+
+    def finalize(self, session: Session) -> None:
+        with self._changed:
+            self._client.finalize(session)
+            self._changed.notify_all()
+
+    def set_language(self, session: Session, language: str) -> None:
+        with self._changed:
+            self._client.set_language(session, language)
+            self._changed.notify_all()
+
+    def close(self, session: Session) -> None:
+        with self._changed:
+            self._client.close(session)
+            self._changed.notify_all()
+
+    def subscribe(self, callback: Callable[[StepEvents], None]) -> None:
+        self._callbacks.append(callback)
+
+    def unsubscribe(self, callback: Callable[[StepEvents], None]) -> None:
+        self._callbacks.remove(callback)
+
+    def _write(self) -> None:
+        """Send whatever has gathered, while there is a connection."""
+        while True:
+            with self._changed:
+                self._sending = False
+                self._changed.notify_all()
+                while not self._stopping and not (self._up and self._client.has_outgoing):
+                    self._changed.wait()
+                if self._stopping:
+                    return
+                connection, messages = self._connection, self._client.collect()
+                self._sending = True
+            try:
+                for message in messages:
+                    connection.sendall(frame(message))
+            except OSError:  # the reader sees the same end, and what was not heard goes out to the next engine
+                with self._changed:
+                    self._up = False
+
+    def _read(self) -> None:
+        """Serve one engine after the other."""
+        pause_s = 0.0
+        while True:
+            began = time.monotonic()
+            lost = self._serve()
+            with self._changed:
+                self._hang_up()
+                self._changed.wait_for(lambda: not self._sending)
+                if self._stopping:
+                    return
+                events = self._client.disconnected()
+            logger.error("the engine %s: its %d sessions go on with the next one", lost, self.open_sessions)
+            self._connection.close()
+            self._link.end(kill=True)
+            self._tell(events)
+            if time.monotonic() - began > _SHORT_LIFE_S:
+                pause_s = 0.0
+            while not self._replace(pause_s):
+                if self._stopping:
+                    return
+                pause_s = min(max(2 * pause_s, 0.1), _LONGEST_PAUSE_S)
+            pause_s = max(pause_s, 0.1)
+
+    def _replace(self, pause_s: float) -> bool:
+        """Find a new engine after a pause. Returns whether there is one."""
+        with self._changed:
+            if self._changed.wait_for(lambda: self._stopping, pause_s):
+                return False
+        try:
+            connection, framer, hello = self._connect()
+        except EngineUnavailable as error:
+            logger.error("%s: trying again", error)  # noqa: TRY400 - the message says it all
+            return False
+        with self._changed:
+            self._connection, self._framer = connection, framer
+            self._up = not self._stopping
+            self._client.connected(hello)
+            self._changed.notify_all()
+        return True
+
+    def _connect(self) -> tuple[socket.socket, Framer[FromEngine], Hello]:
+        """A connection to an engine that has said what it is. Raises `EngineUnavailable`."""
+        connection, framer = self._link.connect(), from_engine()
+        try:
+            connection.sendall(frame(Greeting(VERSION)))
+            return connection, framer, self._greet(connection, framer)
+        except (EngineUnavailable, MalformedFrame, OSError) as error:
+            connection.close()
+            self._link.end(kill=True)
+            raise EngineUnavailable(str(error)) from error
+
+    def _greet(self, connection: socket.socket, framer: Framer[FromEngine]) -> Hello:
+        """Wait for the engine's first message."""
+        until = time.monotonic() + self._link.patience_s
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        while not self._stopping:
+            if poll.poll(_POLL_S * 1000):
+                data = connection.recv(_READ)
+                if not data:
+                    raise EngineUnavailable("the engine ended before it was ready: its own log says why")
+                for message in framer.feed(data):
+                    if isinstance(message, Failed):
+                        raise EngineUnavailable(message.reason)
+                    if isinstance(message, Hello):
+                        return message
+            elif time.monotonic() > until:
+                raise EngineUnavailable(f"the engine does not answer within {self._link.patience_s:g} s")
+        raise EngineUnavailable("the engine is not needed any more")
+
+    def _serve(self) -> str:
+        """Take the present engine's messages until it is lost; returns how."""
+        connection, poll, watch = self._connection, select.poll(), _Watch(self._hang_s)
+        poll.register(connection, select.POLLIN)
+        while True:
+            events = poll.poll(_POLL_S * 1000)
+            try:
+                data = connection.recv(_READ) if events else None
+                if data == b"":
+                    return "is gone"
+                stepped = data is not None and self._take(data)
+            except OSError as error:
+                return f"is gone ({error.strerror})"
+            except MalformedFrame as error:
+                return f"sent what is no message ({error})"
+            with self._changed:
+                if watch.look(time.monotonic(), heard=data is not None, stepped=stepped, client=self._client):
+                    self._client.send(Ping(0))
+                    self._changed.notify_all()
+            if watch.hung:
+                return f"does not answer for {self._hang_s:g} s"
+
+    def _take(self, data: bytes) -> bool:
+        """Tell what the messages say. Returns whether one was of a step."""
+        stepped = False
+        for message in self._framer.feed(data):
+            stepped = stepped or isinstance(message, Events)
+            with self._changed:
+                events = self._client.receive(message)
+                if self._client.has_outgoing:
+                    self._changed.notify_all()
+            if events is not None:
+                self._tell(events)
+        return stepped
+
+    def _tell(self, events: StepEvents) -> None:
+        if not (events.hypotheses or events.closed or events.progress):
+            return
+        for callback in self._callbacks:
+            try:
+                callback(events)
+            except Exception:
+                logger.exception("a reader of the engine's events failed")
+
+    def _hang_up(self) -> None:
+        """End the connection for both threads. Holding the lock."""
+        self._up = False
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._changed.notify_all()
+
+
+class _Watch:
+    """Whether an engine still works. Time in which this process itself stood still counts as one moment."""
+
+    def __init__(self, hang_s: float) -> None:
+        self.hung = False
+        self._hang_s = hang_s
+        self._last = time.monotonic()
+        self._silent_s = 0.0  # since it said anything
+        self._idle_s = 0.0  # since its last step
+        self._stalled_s = 0.0  # since its last step, while it owed one
+        self._asked = False
+
+    def look(self, now: float, *, heard: bool, stepped: bool, client: Client) -> bool:
+        """Take notice of what came; returns whether the engine is to be asked for a sign of life."""
+        passed, self._last = min(now - self._last, 1.0), now
+        self._silent_s = 0.0 if heard else self._silent_s + passed
+        self._idle_s = 0.0 if stepped else self._idle_s + passed
+        if stepped:
+            self._stalled_s = 0.0
+        elif self._idle_s >= 1.0:
+            self._stalled_s = self._stalled_s + self._idle_s if client.unanswered else 0.0
+            self._idle_s = 0.0
+        if heard:
+            self._asked = False
+        self.hung = max(self._silent_s, self._stalled_s) > self._hang_s
+        ask = not self._asked and self._silent_s > self._hang_s / 3
+        self._asked = self._asked or ask
+        return ask

@@ -1,0 +1,143 @@
+"""8-bit weights: close to float32, row by row, and the same words from the demo model."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine import affine
+from engine.affine import Affine
+from engine.checkpoint import load_checkpoint
+from engine.core import Core
+from engine.encoder import Subsampling
+from engine.engine import Engine
+from engine.errors import UnsupportedPrecision
+from engine.int8_subsampling import Int8Subsampling
+from engine.precision import default_precision, has_int8
+from engine.session import Precision
+from engine.state import Rows, SlotState
+from engine.weights import WeightReader
+from tests.engine.audio import speech
+from tests.engine.streams import Stream, run
+
+CHUNKS = {80: 30, 1120: 3}
+
+pytestmark = pytest.mark.skipif(not has_int8(), reason="needs an x86 CPU with AVX2")
+
+
+def product(outputs: int = 96, inputs: int = 128, *, bias: bool = True) -> tuple[Affine, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    weight = torch.randn(outputs, inputs, generator=generator)
+    shift = torch.randn(outputs, generator=generator)
+    return Affine(weight, shift if bias else None, Precision.INT8), weight, shift
+
+
+def error(found: torch.Tensor, exact: torch.Tensor) -> float:
+    return ((found - exact).norm() / exact.norm()).item()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("shape", [(1, 128), (7, 128), (2, 3, 128)])
+def test_a_product_is_close_to_the_exact_one(shape: tuple[int, ...], bias: bool) -> None:
+    multiply, weight, shift = product(bias=bias)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    exact = x @ weight.T + (shift if bias else 0)
+    found = multiply(x)
+    assert found.shape == exact.shape
+    assert 0 < error(found, exact) < 0.02
+
+
+def test_a_cpu_without_vnni_has_a_coarser_product_that_does_not_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(affine, "has_vnni", lambda: False)
+    weight = torch.full((32, 256), 0.5)
+    multiply = Affine(weight, None, Precision.INT8)
+    x = torch.ones(2, 256)
+    assert error(multiply(x), x @ weight.T) < 0.02
+    noise = torch.randn(2, 256, generator=torch.Generator().manual_seed(1))
+    multiply, weight, shift = product(inputs=256)
+    assert error(multiply(noise), noise @ weight.T + shift) < 0.03
+
+
+def test_a_quiet_row_is_as_precise_beside_a_loud_one() -> None:
+    multiply, weight, _ = product(bias=False)
+    x = torch.randn(2, 128, generator=torch.Generator().manual_seed(1))
+    x[1] *= 1000
+    assert error(multiply(x)[0], x[0] @ weight.T) < 0.02
+    assert torch.equal(multiply(x)[0], multiply(x[:1])[0])
+
+
+def test_a_row_of_zeros_gives_the_bias() -> None:
+    multiply, _, shift = product()
+    assert torch.equal(multiply(torch.zeros(1, 128))[0], shift)
+
+
+@pytest.fixture(scope="module")
+def core(demo_path: Path) -> Core:
+    return Core(load_checkpoint(demo_path), {80: 8, 1120: 8}, precision=Precision.INT8)
+
+
+@pytest.mark.parametrize("chunk_ms", [80, 1120])
+def test_a_batch_gives_each_stream_what_it_gets_alone(core: Core, chunk_ms: int) -> None:
+    together = [Stream(speech(index), slot, 0, CHUNKS[chunk_ms]) for index, slot in ((0, 5), (1, 2), (2, 7))]
+    run(core, chunk_ms, together)
+    for stream in together:
+        alone = Stream(stream.audio, 0, 0, CHUNKS[chunk_ms])
+        run(core, chunk_ms, [alone])
+        assert alone.tokens == stream.tokens
+        assert stream.tokens
+
+
+def test_encoder_frames_are_close_to_those_in_float32(demo_path: Path, core: Core) -> None:
+    exact = Core(load_checkpoint(demo_path), {80: 1})
+    rng = np.random.default_rng(0)
+    for step in range(70):
+        audio = rng.standard_normal((1, 1521)).astype(np.float32) * 0.1
+        found, expected = (one.encode(80, audio, [0], [step], [0]) for one in (core, exact))
+    assert 0 < error(found, expected) < 0.12
+
+
+def test_the_default_is_what_is_fastest() -> None:
+    assert default_precision("cpu", 1024) is Precision.INT8
+    assert default_precision("cpu", 144) is Precision.FLOAT32
+    assert default_precision("cuda", 1024) is Precision.BFLOAT16
+
+
+def test_int8_elsewhere_than_on_a_cpu_is_refused(demo_path: Path) -> None:
+    with pytest.raises(UnsupportedPrecision, match="int8 needs an x86 CPU"):
+        Engine(load_checkpoint(demo_path), device="cuda", precision=Precision.INT8)
+
+
+class ExactWeight:
+    """Takes the place of `Int8Weight`, without rounding."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        self.outputs, self._weight = weight.shape[0], weight
+
+    def multiply(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self._weight.T
+
+
+@pytest.mark.parametrize("frames", [1, 2, 14])
+def test_the_subsampling_is_that_of_float32_but_for_rounding(
+    demo_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
+    """Streams that begin beside others that go on, several chunks long."""
+    monkeypatch.setattr("engine.affine.Int8Weight", ExactWeight)
+    checkpoint, cpu = load_checkpoint(demo_path), torch.device("cpu")
+    config = checkpoint.config
+    with torch.inference_mode():
+        readers = [
+            WeightReader(checkpoint, cpu, precision).under("encoder.pre_encode")
+            for precision in (Precision.INT8, Precision.FLOAT32)
+        ]
+        scale = math.sqrt(config.encoder.d_model) if config.encoder.xscaling else 1.0
+        found, exact = Int8Subsampling(config, readers[0], scale), Subsampling(config, readers[1])
+        states = [SlotState.allocate(config, 5, frames, cpu, torch.float32, torch.float32) for _ in range(2)]
+        for step in range(5):
+            mel = torch.randn(3, 8 * frames, config.features.mels, generator=torch.Generator().manual_seed(step))
+            chunks = torch.tensor([step, max(step - 2, 0), 3 * step])
+            begins = chunks == 0
+            rows = Rows(torch.tensor([4, 0, 2]), chunks, begins if bool(begins.any()) else None)
+            assert error(found(mel, rows, states[0]), exact(mel.clone(), rows, states[1])) < 1e-5

@@ -1,0 +1,144 @@
+"""Calls whose engine process is killed: their finals are those of an undisturbed run."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+import pytest
+
+from engine.engine import Engine
+from engine.remote import RemoteEngine, Spawned
+from engine.weights import Checkpoint
+from pipeline import AudioFrame, Call, CallInfo, Calls, Encoding, LegOptions, PipelineConfig
+from sinks.record import AnyRecord, CallAction, CallRecord, SpeakerRole, TranscriptRecord
+from trunkline.config import EngineConfig, load_config
+from trunkline.demo.script import load_audio
+from trunkline.errors import ConfigError
+from trunkline.server import find_engine
+
+PACKET = 160
+SECONDS = 31.0
+HOLD_S = 20.0
+"""In the middle of a word, a final is asked for."""
+
+
+@dataclass
+class Played:
+    """A call played into an engine, faster than real time but no further ahead of it than it may lag."""
+
+    engine: Engine | RemoteEngine
+    kills: Sequence[float] = ()
+    kill_at_end: bool = False
+    hold: bool = False
+    records: list[AnyRecord] = field(default_factory=list)
+
+    async def run(self) -> None:
+        calls = Calls(self.engine, self.records.extend, PipelineConfig(flush_timeout_s=120.0))
+        call = calls.start(CallInfo("CA1", "test"))
+        legs = [
+            call.add_leg(LegOptions(name, role, channel))
+            for channel, (name, role) in enumerate((("inbound", SpeakerRole.CUSTOMER), ("outbound", SpeakerRole.AGENT)))
+        ]
+        tracks, kills = load_audio(), list(self.kills)
+        for pts in range(0, int(SECONDS * 8_000), PACKET):
+            for leg, track in zip(legs, tracks, strict=True):
+                leg.push(AudioFrame(pts, track[pts : pts + PACKET], Encoding.PCMU, 8_000, 0.0))
+            calls.ingest.tick()
+            if self.hold and pts == int(HOLD_S * 8_000):
+                call.hold()
+            if kills and pts >= kills[0] * 8_000:
+                kills.pop(0)
+                self.kill()
+            async with asyncio.timeout(120):
+                while min(leg._progress_s for leg in legs) < pts / 8_000 - 1.0:  # noqa: ASYNC110 - progress is no event
+                    await asyncio.sleep(0.002)
+        await self.end(call)
+
+    async def end(self, call: Call) -> None:
+        ending = asyncio.create_task(call.end("hang-up"))
+        await asyncio.sleep(0)
+        if self.kill_at_end:
+            self.kill()
+        await ending
+
+    def kill(self) -> None:
+        assert isinstance(self.engine, RemoteEngine)
+        link = self.engine._link
+        assert isinstance(link, Spawned)
+        assert link.process is not None
+        os.kill(link.process.pid, signal.SIGKILL)
+
+    def transcripts(self, leg: str) -> list[TranscriptRecord]:
+        return [one for one in self.records if isinstance(one, TranscriptRecord) and one.leg == leg]
+
+    def finals(self, leg: str) -> list[tuple[object, ...]]:
+        """All that the finals of a leg say, but for confidence and latency."""
+        return [
+            (one.segment_id, one.transcript, one.speech_final, one.languages, one.language_source, words(one))
+            for one in self.transcripts(leg)
+            if one.is_final
+        ]
+
+
+def words(record: TranscriptRecord) -> list[tuple[object, ...]]:
+    return [(word.punctuated_word, word.start, word.end, word.language) for word in record.words]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(demo_checkpoint: Checkpoint) -> Callable[[bool], Played]:
+    @cache
+    def play(hold: bool) -> Played:
+        with Engine(demo_checkpoint, max_sessions=4) as engine:
+            played = Played(engine, hold=hold)
+            asyncio.run(played.run())
+        return played
+
+    return play
+
+
+@pytest.mark.parametrize(
+    ("kills", "kill_at_end", "hold"),
+    [((4.4, 16.0), False, False), ((HOLD_S, 29.0), False, True), ((9.0, 26.6), True, False)],
+    ids=["in a word and a sentence", "before the answer to a final", "in silence and after the end"],
+)
+def test_the_finals_of_a_call_are_the_same_although_its_engine_was_killed(
+    undisturbed: Callable[[bool], Played], kills: tuple[float, ...], kill_at_end: bool, hold: bool
+) -> None:
+    wanted = undisturbed(hold)
+    with find_engine(EngineConfig(max_sessions=4, admission=False)) as engine:
+        assert isinstance(engine, RemoteEngine), "a server starts an engine process unless told otherwise"
+        played = Played(engine, kills, kill_at_end, hold)
+        asyncio.run(played.run())
+        assert engine.stats.restarts == len(kills) + kill_at_end
+    for leg in ("inbound", "outbound"):
+        assert played.finals(leg) == wanted.finals(leg) != []
+        revisions: dict[str, int] = {}
+        for record in played.transcripts(leg):
+            assert record.revision == revisions.get(record.segment_id, -1) + 1
+            revisions[record.segment_id] = record.revision
+        if not hold:  # a final in the middle of a word is corrected when the word goes on
+            assert len(revisions) == len(played.finals(leg)), "a segment has one final"
+    last = played.records[-1]
+    assert isinstance(last, CallRecord)
+    assert last.action is CallAction.END
+
+
+def test_an_engine_in_the_process_is_asked_for_by_name() -> None:
+    assert isinstance(find_engine(EngineConfig(process="in-process", max_sessions=1, admission=False)), Engine)
+
+
+@pytest.mark.parametrize("process", ["fork", "unix:", "tcp:host", "http://host:80"])
+def test_a_process_that_is_none_is_a_mistake_in_the_configuration(process: str) -> None:
+    with pytest.raises(ConfigError, match=r"\[engine\]|TRUNKLINE_ENGINE_PROCESS"):
+        load_config(environ={"TRUNKLINE_ENGINE_PROCESS": process})
+
+
+def test_a_server_whose_engine_is_elsewhere_loads_no_model() -> None:
+    code = "import sys, trunkline.server; print('torch' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert loaded.stdout == "False\n"
