@@ -162,6 +162,7 @@ class WhipSessions:
         try:
             for index in range(offer.tracks):
                 self._add_leg(session, request, index)
+            session.shared.call.announce()
         except (CallError, EngineError) as error:
             self.end(session, "refused")
             raise self._refusal(error) from error
@@ -175,7 +176,7 @@ class WhipSessions:
         try:
             if shared is None:
                 info = CallInfo(call_id, CONNECTOR, from_=request.from_, to=request.to, metadata=request.metadata)
-                shared = self._shared[call_id] = SharedCall(self._calls.start(info))
+                shared = self._shared[call_id] = SharedCall(self._calls.start(info, announce=False))
             elif request.metadata:
                 shared.call.update(request.metadata)
         except (CallError, EngineError) as error:

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from engine.capacity import Capacity, measure, most_sessions
 from engine.checkpoint import load_checkpoint
 from engine.chunking import FRAME_MS
-from engine.config import ENGLISH_ONLY
 from engine.core import Core, Emission
-from engine.errors import EngineError, EngineFull, SessionClosed, UnknownChunk, UnknownLocale, UnsupportedPrecision
+from engine.errors import EngineError, EngineFull, SessionClosed, UnknownChunk, UnsupportedPrecision
 from engine.language_lock import LanguageLock, Move
+from engine.languages import Languages
 from engine.precision import WIDE, default_precision, has_int8
 from engine.scheduler import Scheduler
 from engine.session import (
@@ -41,7 +41,6 @@ from engine.session import (
 )
 from engine.stats import EngineStats
 from engine.stream import Stream
-from engine.tokenizer import PieceKind
 from engine.transcript import Transcript
 from engine.weights import Checkpoint
 
@@ -112,9 +111,7 @@ class Engine:
         self.precision = precision
         self._core = Core(checkpoint, {}, device, self.precision, max_batch=max_batch)
         self._tokenizer = checkpoint.tokenizer
-        prompt = checkpoint.config.prompt
-        self._prompts: Mapping[str, int] = prompt.dictionary if prompt is not None else {ENGLISH_ONLY: 0, AUTO: 0}
-        self._detects = prompt is not None
+        self._languages = Languages(checkpoint)
         if max_sessions is None:
             max_sessions = most_sessions(checkpoint.config, device, self.precision)
         self._max_sessions = max_sessions
@@ -135,11 +132,6 @@ class Engine:
         self._scheduler: Scheduler[Stream] = Scheduler(classes, max_batch, gather_ms / 1000)
         self._streams: dict[Session, Stream] = {}
         self._locking: set[Session] = set()
-        self._tags = {
-            token: (piece.text, self._prompts[piece.text])
-            for token, piece in enumerate(self._tokenizer.pieces)
-            if piece.kind is PieceKind.TAG and piece.text in self._prompts
-        }
         self._done: dict[Stream, None] = {}
         self._unforked: dict[int, dict[Stream, None]] = {ms: {} for ms in classes}
         self._ids = itertools.count()
@@ -212,7 +204,7 @@ class Engine:
 
     @property
     def languages(self) -> frozenset[str]:
-        return frozenset(self._prompts)
+        return frozenset(self._languages.prompts)
 
     @property
     def chunks_ms(self) -> tuple[int, ...]:
@@ -242,7 +234,7 @@ class Engine:
         """`again`: the session was open in an engine that is gone. It is not new load, so that a slot is enough for it,
         although hearing its last seconds once more takes time that is not there for long."""
         pool = self._pool(options.chunk_ms)
-        prompt = self._prompt(options.language)
+        prompt = self._languages.prompt(options.language)
         with self._lock:
             if self._failure is not None:
                 raise EngineError(f"the engine has failed ({self._failure}): restart it")
@@ -260,11 +252,11 @@ class Engine:
             if pool.open == 1:
                 self._limit_batches()
             session = Session(next(self._ids), slot, pool.generations[slot], options.chunk_ms)
-            transcript = Transcript(self._tokenizer, self._configured(options.language))
+            transcript = Transcript(self._tokenizer, self._languages.configured(options.language))
             stream = self._streams[session] = Stream(session, slot, prompt, transcript)
-            if options.language_lock and self._detects:
+            if options.language_lock and self._languages.detects:
                 self._locking.add(session)
-                stream.lock = self._lock_of(options.language)
+                stream.lock = self._languages.lock(options.language)
             self.stats.opened += 1
             return session
 
@@ -290,13 +282,13 @@ class Engine:
             self._consider(stream)
 
     def set_language(self, session: Session, language: str) -> None:
-        prompt = self._prompt(language)
+        prompt = self._languages.prompt(language)
         with self._lock:
             stream = self._stream(session)
             stream.prompt = prompt
-            stream.transcript.configured = self._configured(language)
+            stream.transcript.configured = self._languages.configured(language)
             if session in self._locking:
-                stream.lock = self._lock_of(language)
+                stream.lock = self._languages.lock(language)
                 stream.transcript.unsettled_after = None
 
     def close(self, session: Session) -> None:
@@ -380,7 +372,7 @@ class Engine:
         began = time.perf_counter()
         watched = [row for row, _ in work.watched]
         slots = [rows[row].slot for row in watched]
-        emissions = self._core.overhear(chunk_ms, watched, slots, self._prompts[AUTO])
+        emissions = self._core.overhear(chunk_ms, watched, slots, self._languages.prompt(AUTO))
         self.stats.step_s += time.perf_counter() - began
         return emissions
 
@@ -495,20 +487,6 @@ class Engine:
         if stream is None or stream.closing:
             raise SessionClosed(f"session {session.id} is closed: open a new one")
         return stream
-
-    def _prompt(self, language: str) -> int:
-        if language not in self._prompts:
-            known = ", ".join(sorted(self._prompts))
-            raise UnknownLocale(f"unknown language {language!r}: this checkpoint has {known}")
-        return self._prompts[language]
-
-    def _lock_of(self, language: str) -> LanguageLock | None:
-        return LanguageLock(self._tags) if language == AUTO else None
-
-    def _configured(self, language: str) -> str | None:
-        if not self._detects:
-            return ENGLISH_ONLY
-        return None if language == AUTO else language
 
     def _run(self) -> None:
         if self._threads is not None:

@@ -112,9 +112,9 @@ def transformers_step(hf: Any, mel: Tensor, chunk: int, rows: int, rounds: int) 
     part = mel[:, :, 8 * LEFT : 8 * (LEFT + chunk)].transpose(1, 2)
     blank = hf.config.blank_token_id
     last = torch.full((rows, 1), blank)
-    decoder_cache = [
-        hf(decoder_input_ids=last, use_decoder_cache=True, encoder_outputs=_frame(filled, 0)).decoder_cache
-    ]
+    generation = importlib.import_module("transformers.models.nemotron3_5_asr.generation_nemotron3_5_asr")
+    decoder_cache = generation.Nemotron3_5AsrRNNTDecoderCache(hf.config)
+    hf(decoder_input_ids=last, decoder_cache=decoder_cache, encoder_outputs=_frame(filled, 0))
 
     def step() -> None:
         nonlocal last
@@ -128,7 +128,7 @@ def transformers_step(hf: Any, mel: Tensor, chunk: int, rows: int, rounds: int) 
         )
         caches[:] = [found.cache, found.padding_cache]
         for at in range(chunk):
-            turn = hf(decoder_input_ids=last, decoder_cache=decoder_cache[0], encoder_outputs=_frame(found, at))
+            turn = hf(decoder_input_ids=last, decoder_cache=decoder_cache, encoder_outputs=_frame(found, at))
             last = turn.logits[:, -1].argmax(-1).view(rows, 1)
 
     return timed(step, rounds)

@@ -43,6 +43,8 @@ class CallHandle(Protocol):
     @property
     def ended(self) -> bool: ...
 
+    def announce(self) -> None: ...
+
     def add_leg(self, options: LegOptions, /) -> LegHandle: ...
 
     def update(self, metadata: Mapping[str, str], /) -> None: ...
@@ -55,7 +57,7 @@ class CallHandle(Protocol):
 class CallRegistry(Protocol):
     """What a connector needs of `pipeline.call.Calls`: its calls and legs are `Call` and `Leg` there."""
 
-    def start(self, info: CallInfo, /) -> CallHandle: ...
+    def start(self, info: CallInfo, /, *, announce: bool = True) -> CallHandle: ...
 
 
 @dataclass(slots=True)
@@ -141,7 +143,7 @@ class CallBindings:
             from_, to = started.parameters.get("from"), started.parameters.get("to")
             info = CallInfo(started.call_sid, self._connector, from_=from_, to=to, metadata=parameters)
             try:
-                bound = _BoundCall(self._calls.start(info), started.account_sid)
+                bound = _BoundCall(self._calls.start(info, announce=False), started.account_sid)
             except CallError as exc:
                 raise self._refusal_for(exc) from exc
             self._bound[started.call_sid] = bound
@@ -152,12 +154,14 @@ class CallBindings:
         return stream
 
     def add_legs(self, stream: BoundStream) -> None:
-        """One leg a track. Raises `StreamRefused`; the stream is then to be closed."""
-        for track in stream.started.tracks:
-            try:
+        """One leg a track; the call is announced with its first ones. Raises `StreamRefused`; the stream is then to be
+        closed."""
+        try:
+            for track in stream.started.tracks:
                 stream.legs[track] = self._add_leg(stream, track)
-            except (CallError, EngineError) as exc:
-                raise self._refusal_for(exc) from exc
+            stream.bound.call.announce()
+        except (CallError, EngineError) as exc:
+            raise self._refusal_for(exc) from exc
 
     def _add_leg(self, stream: BoundStream, track: Track) -> LegHandle:
         started, call = stream.started, stream.bound.call

@@ -53,10 +53,16 @@ class FakeCall:
         self.legs: dict[str, FakeLeg] = {}
         self.metadata = dict(info.metadata)
         self.keys: list[tuple[str, str, float, float]] = []
-        self.log: list[str] = ["START"]
+        self.log: list[str] = []
         self.reason: str | None = None
         self.ended = False
         self.over = asyncio.Event()
+
+    def announce(self) -> None:
+        if self.ended:
+            raise CallEnded("ended")
+        if "START" not in self.log:
+            self.log.append("START")
 
     def add_leg(self, options: LegOptions) -> FakeLeg:
         if self.ended:
@@ -85,7 +91,8 @@ class FakeCall:
         if not self.ended:
             self.ended, self.reason = True, reason
             await asyncio.gather(*(leg.close() for leg in self.legs.values()))
-            self.log.append("END")
+            if "START" in self.log:
+                self.log.append("END")
             self.calls.running.pop(self.info.call_id)
             self.over.set()
 
@@ -103,13 +110,15 @@ class FakeCalls:
         self.broken_dtmf = False
         self.flush_s = 0.0
 
-    def start(self, info: CallInfo) -> FakeCall:
+    def start(self, info: CallInfo, *, announce: bool = True) -> FakeCall:
         if self.draining:
             raise Draining("draining")
         if info.call_id in self.running:
             raise DuplicateCall("running")
         call = self.running[info.call_id] = FakeCall(self, info)
         self.history.append(call)
+        if announce:
+            call.announce()
         return call
 
 

@@ -224,6 +224,7 @@ async def test_full_engine_turns_a_call_away_with_1013_and_the_others_go_on(serv
     second = await begin(server, call="CA2", stream="MZ2")
     assert await close_code(second) == 1013
     await until(lambda: server.calls.history[1].ended)
+    assert "START" not in server.calls.history[1].log
     await until(lambda: server.calls.sessions == 2)
     await first.send_str(twilio.media(2, 0))
     await until(lambda: call.legs["inbound"].codes.size == 160)

@@ -1,0 +1,41 @@
+"""The languages of a checkpoint: what a session may ask for, and what follows from it."""
+
+from collections.abc import Mapping
+
+from engine.config import ENGLISH_ONLY
+from engine.errors import UnknownLocale
+from engine.language_lock import LanguageLock
+from engine.session import AUTO
+from engine.tokenizer import PieceKind
+from engine.weights import Checkpoint
+
+
+class Languages:
+    """`prompts`: index of each locale, and of `auto` where the checkpoint `detects`. One without prompt is English."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        prompt = checkpoint.config.prompt
+        self.detects = prompt is not None
+        self.prompts: Mapping[str, int] = prompt.dictionary if prompt is not None else {ENGLISH_ONLY: 0, AUTO: 0}
+        self._tags = {
+            token: (piece.text, self.prompts[piece.text])
+            for token, piece in enumerate(checkpoint.tokenizer.pieces)
+            if piece.kind is PieceKind.TAG and piece.text in self.prompts
+        }
+
+    def prompt(self, language: str) -> int:
+        """Its index. Raises `UnknownLocale`."""
+        if language not in self.prompts:
+            known = ", ".join(sorted(self.prompts))
+            raise UnknownLocale(f"unknown language {language!r}: this checkpoint has {known}")
+        return self.prompts[language]
+
+    def configured(self, language: str) -> str | None:
+        """The language that words have by configuration; None where the model tells it."""
+        if not self.detects:
+            return ENGLISH_ONLY
+        return None if language == AUTO else language
+
+    def lock(self, language: str) -> LanguageLock | None:
+        """A lock for a session that asks for one; there is nothing to lock where the language is given."""
+        return LanguageLock(self._tags) if language == AUTO and self.detects else None
