@@ -58,9 +58,9 @@ class Counts:
         return sum(self.operators.values())
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operators: Counter[str] = Counter()
         self.ways: Counter[tuple[str, str]] = Counter()
 
@@ -69,14 +69,21 @@ class _Counter(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         name = str(func).rpartition(".")[0]
-        if not func.is_view and name not in _FREE:
+        taken = [value for value in args if isinstance(value, Tensor)]
+        # `to`, `contiguous` and `reshape` are views only where they find nothing to do.
+        viewed = func.is_view and (
+            not isinstance(result, Tensor)
+            or any(
+                torch._C._is_alias_of(result, tensor)  # type: ignore[attr-defined]
+                for tensor in taken
+            )
+        )
+        if not viewed and name not in _FREE:
             self.operators[name] += 1
-            came = {a.device.type for a in args if isinstance(a, Tensor) and a.ndim}
-            went = result.device.type if isinstance(result, Tensor) else "cuda"
-            if name == "aten.copy_":
-                came, went = {args[1].device.type}, args[0].device.type
-            for device in came - {went}:
-                self.ways[device, went] += 1
+            if isinstance(result, Tensor):
+                sources = taken[1:] if name == "aten.copy_" else taken
+                for device in {tensor.device.type for tensor in sources if tensor.ndim} - {result.device.type}:
+                    self.ways[device, result.device.type] += 1
         return result
 
 
@@ -86,7 +93,7 @@ def count(
     rows: int,
     slots: int,
     attention: AttentionKind | None = None,
-    change: Callable[[Model], None] = lambda model: None,
+    change: Callable[[Model], None] = lambda _: None,
 ) -> tuple[Counts, Counts]:
     """The step and the continuation of a class in bfloat16: what they give a GPU to do for a batch of `rows`.
 

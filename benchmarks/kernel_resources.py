@@ -40,7 +40,7 @@ def ring_attention(capability: int, frames: int) -> Resources:
     count = ring_chunks(encoder.left_context, frames)
     constants = kernels.ring_attention_constants(frames, count, encoder.d_model // encoder.heads, exact=False)
     kernel = kernels.ring_attention_kernel
-    types = {name: "*bf16" for name in ("qkv", "bias_u", "bias_v", "table", "keys", "values", "out")}
+    types = dict.fromkeys(("qkv", "bias_u", "bias_v", "table", "keys", "values", "out"), "*bf16")
     types |= {"slots": "*i64", "chunks": "*i64", "heads": "i32"}
     names: list[str] = kernel.arg_names
     source = ASTSource(

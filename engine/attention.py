@@ -1,9 +1,9 @@
 """Attention of a chunk over each stream's own ring of keys and values, with relative positions.
 
-Sits in every conformer layer between the projection to query, key and value and the output projection. A step writes the
-chunk's keys and values into the ring chunk that holds the oldest ones, in place, and attends over the ring in whatever
-order it stands: relative positions are picked by age, frames not of this stream are hidden. (Relative positions: Dai et
-al., arXiv:1901.02860.)
+Sits in every conformer layer between the projection to query, key and value and the output projection. A step writes
+the chunk's keys and values into the ring chunk that holds the oldest ones, in place, and attends over the ring in
+whatever order it stands: relative positions are picked by age, frames not of this stream are hidden. (Relative
+positions: Dai et al., arXiv:1901.02860.)
 """
 
 import math
@@ -34,9 +34,9 @@ _LARGE_RINGS = 512
 class AttentionKind(StrEnum):
     """How the rings are read.
 
-    `GATHERED`: copies of the batch's rings, two products. `IN_PLACE`: row by row where they lie; waits for the device, so
-    it is for CPUs. `SDPA`: copies, and torch's fused attention. `FUSED`: one kernel that reads and writes the rings where
-    they lie; needs Triton and a GPU.
+    `GATHERED`: copies of the batch's rings, two products. `IN_PLACE`: row by row where they lie; waits for the device,
+    so it is for CPUs. `SDPA`: copies, and torch's fused attention. `FUSED`: one kernel that reads and writes the rings
+    where they lie; needs Triton and a GPU.
     """
 
     GATHERED = "gathered"

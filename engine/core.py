@@ -1,8 +1,8 @@
 """The device side of the engine: weights, slots' state and the step. Synchronous, no threads, no clock.
 
-One step is the chain features -> encoder -> prompt -> decoder over the rows of one class. On a GPU it is one upload, one
-launch sequence and one download (`engine.device_step`); on a CPU, where calls cost little and arithmetic costs much, it
-does just what the rows at hand need.
+One step is the chain features -> encoder -> prompt -> decoder over the rows of one class. On a GPU it is one upload,
+one launch sequence and one download (`engine.device_step`); on a CPU, where calls cost little and arithmetic costs
+much, it does just what the rows at hand need.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,9 +28,9 @@ __all__ = ["Core", "Emission", "flush_samples"]
 class Core:
     """A model on one device with preallocated slots for each latency class.
 
-    `slots`: how many slots each class has, by its chunk in milliseconds; more classes come with `allocate`. `max_batch`:
-    rows of the largest step. `static`: whether steps have fixed shapes and never wait for the device in between; None:
-    on GPUs. `capture`: what records them; None: CUDA graphs where there is a GPU.
+    `slots`: how many slots each class has, by its chunk in milliseconds; more classes come with `allocate`.
+    `max_batch`: rows of the largest step. `static`: whether steps have fixed shapes and never wait for the device in
+    between; None: on GPUs. `capture`: what records them; None: CUDA graphs where there is a GPU.
     """
 
     def __init__(

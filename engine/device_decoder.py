@@ -1,9 +1,10 @@
 """Greedy transducer decoding that never waits for the device: a fixed number of turns, whatever the rows say.
 
-The same search as `engine.decoder`: at a turn every row scores the frame it stands at, a blank moves it on, a token stays
-and updates its prediction network. All rows take part in all turns; a row whose chunk is done, or that says nothing,
-keeps what it had. A row needs as many turns as it has frames and tokens. Hardly one needs more than `turns`; where one
-does, the result says so and the caller launches `proceed` before the row's next chunk, so nothing is ever cut short.
+The same search as `engine.decoder`: at a turn every row scores the frame it stands at, a blank moves it on, a token
+stays and updates its prediction network. All rows take part in all turns; a row whose chunk is done, or that says
+nothing, keeps what it had. A row needs as many turns as it has frames and tokens. Hardly one needs more than `turns`;
+where one does, the result says so and the caller launches `proceed` before the row's next chunk, so nothing is ever cut
+short.
 """
 
 import torch
@@ -12,10 +13,13 @@ from torch import Tensor
 from engine.decoder import Decoder
 from engine.state import DecoderState, Rows
 
-SPARE_TURNS = 3
-"""Turns beyond one a frame (docs/decisions.md has how often they do not suffice)."""
-
 NOTHING = -1
+
+
+def turns(frames: int) -> int:
+    """Turns of a launch over chunks of so many frames: one a frame for its blank, one a frame for a token, and three
+    (docs/decisions.md has how often rows need more)."""
+    return 2 * frames + 3
 
 
 class StaticSearch:
@@ -26,7 +30,7 @@ class StaticSearch:
     """
 
     def __init__(self, decoder: Decoder, frames: int, max_rows: int) -> None:
-        self.turns = frames + SPARE_TURNS
+        self.turns = turns(frames)
         self.frames = frames
         self._decoder = decoder
         like = decoder.start.predicted

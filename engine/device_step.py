@@ -1,10 +1,10 @@
 """One step of one latency class as a device likes it: one upload, one launch sequence, one download.
 
-The host fills one pinned buffer, a row a stream: its audio, then its slot, its chunks so far and its prompt. What follows
-never waits for the device and has the same shape whoever steps, so it can be captured once a batch size and played back:
-`launch` copies the rows up, clears the streams that begin, runs features, encoder, prompt and decoder over preallocated
-memory, and copies one small result down. Batches are padded to a few sizes; rows of padding work on a slot that is
-nobody's.
+The host fills one pinned buffer, a row a stream: its audio, then its slot, its chunks so far and its prompt. What
+follows never waits for the device and has the same shape whoever steps, so it can be captured once a batch size and
+played back: `launch` copies the rows up, clears the streams that begin, runs features, encoder, prompt and decoder over
+preallocated memory, and copies one small result down. Batches are padded to a few sizes; rows of padding work on a slot
+that is nobody's.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,9 @@ from engine.state import Rows, SlotState
 
 _INDICES = 3
 """Numbers after the audio in a row of the upload: slot, chunks, prompt."""
+
+_SPOILT = -2
+"""In place of a result: no launch writes it."""
 
 
 def batch_sizes(max_rows: int) -> tuple[int, ...]:
@@ -97,6 +100,16 @@ class DeviceStep:
         rows, _ = self._rows(size)
         self._search.proceed(self._state.decoder, rows)
         self._download(size)
+
+    def wipe(self, *, state: bool) -> None:
+        """Spoil what the last launch left behind, so that a launch that does nothing is seen: for trials. `state`: zero
+        all slots too."""
+        self._search.result.zero_()
+        self._downloaded.fill_(_SPOILT)
+        if state:
+            self._state.wipe()
+            self.encoded.zero_()
+            self.projected.zero_()
 
     def rewind(self, size: int) -> None:
         """Put the first `size` rows before their chunk again, so that `proceed` has something to do: for trials."""

@@ -230,7 +230,7 @@ class Encoder:
         return x
 
     def prompted(self, frames: Tensor, prompts: Tensor) -> Tensor:
-        """Encoded frames (B, c, d_model) under the language prompts (int64 (B,)); as they are without a prompt kernel."""
+        """Encoded frames (B, c, d_model) under language prompts (int64 (B,)); as they are without a prompt kernel."""
         return frames if self._prompt is None else self._prompt(frames, prompts)
 
     def _convolve(self, layer: Layer, x: Tensor, cache: Tensor, rows: Rows) -> Tensor:

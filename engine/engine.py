@@ -10,11 +10,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,9 +22,10 @@ from engine.capacity import Capacity, measure, most_sessions
 from engine.checkpoint import load_checkpoint
 from engine.chunking import FRAME_MS
 from engine.core import Core, Emission
-from engine.errors import EngineError, EngineFull, SessionClosed, UnknownChunk, UnsupportedPrecision
+from engine.errors import EngineError, EngineFull, SessionClosed, UnsupportedPrecision
 from engine.language_lock import LanguageLock, Move
 from engine.languages import Languages
+from engine.loading import aside
 from engine.precision import WIDE, default_precision, has_int8
 from engine.scheduler import Scheduler
 from engine.session import (
@@ -39,19 +38,13 @@ from engine.session import (
     SessionOptions,
     StepEvents,
 )
+from engine.slots import Pool, Slots
 from engine.stats import EngineStats
 from engine.stream import Stream
 from engine.transcript import Transcript
 from engine.weights import Checkpoint
 
 logger = logging.getLogger(__name__)
-
-_Result = TypeVar("_Result")
-
-_FORK_SLOTS = 4
-_SESSIONS_PER_FORK = 8
-"""Slots of each class kept back for flushing forks: four, and one for each eight sessions where that is more. A
-`finalize` waits when all are busy."""
 
 _MEASURING_S = 0.4
 """Time that measuring the steps of one class may take at the start, roughly."""
@@ -61,17 +54,6 @@ _SPOKEN_CHUNKS = 1000
 
 _MAX_BACKLOG_S = 30.0
 """Audio a session may have waiting; beyond it the oldest is thrown away and counted."""
-
-
-@dataclass(slots=True)
-class _Pool:
-    """Slots of one latency class. Sessions use the first ones, forks those above."""
-
-    free: list[int]
-    forks: list[int]
-    generations: list[int]
-    open: int = 0
-    allocated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +96,12 @@ class Engine:
         self._languages = Languages(checkpoint)
         if max_sessions is None:
             max_sessions = most_sessions(checkpoint.config, device, self.precision)
-        self._max_sessions = max_sessions
-        self._slots = max_sessions + max(_FORK_SLOTS, max_sessions // _SESSIONS_PER_FORK)
+        self._slots = Slots(classes, max_sessions)
         self._capacity = Capacity(classes, max_batch, admits=admission)
         self._max_batch = max_batch
         if threads is None and device == "cpu" and checkpoint.config.encoder.d_model < WIDE:
             threads = 1
         self._threads = threads
-        self._pools = {
-            chunk_ms: _Pool(
-                free=list(range(max_sessions)),
-                forks=list(range(max_sessions, self._slots)),
-                generations=[0] * max_sessions,
-            )
-            for chunk_ms in classes
-        }
         self._scheduler: Scheduler[Stream] = Scheduler(classes, max_batch, gather_ms / 1000)
         self._streams: dict[Session, Stream] = {}
         self._locking: set[Session] = set()
@@ -167,7 +140,7 @@ class Engine:
         as many as there is memory for. `admission`: the steps are measured at the start, and sessions for which there
         is no time are refused. Raises `CheckpointError`, `UnsupportedPrecision`.
         """
-        return _aside(
+        return aside(
             lambda: cls(
                 load_checkpoint(checkpoint),
                 device=device,
@@ -209,11 +182,11 @@ class Engine:
     @property
     def chunks_ms(self) -> tuple[int, ...]:
         """Latency classes of the checkpoint, fastest first."""
-        return tuple(self._pools)
+        return tuple(self._slots.pools)
 
     @property
     def max_sessions(self) -> int:
-        return self._max_sessions
+        return self._slots.sessions
 
     @property
     def open_sessions(self) -> int:
@@ -223,7 +196,7 @@ class Engine:
     def snapshot(self) -> EngineLoad:
         """How busy the engine is, as it stands."""
         with self._lock:
-            return self._capacity.load(self._open_rows(), self._max_sessions, time.monotonic())
+            return self._capacity.load(self._slots.open_rows(), self._slots.sessions, time.monotonic())
 
     @property
     def failure(self) -> Exception | None:
@@ -233,25 +206,23 @@ class Engine:
     def open(self, options: SessionOptions, *, again: bool = False) -> Session:
         """`again`: the session was open in an engine that is gone. It is not new load, so that a slot is enough for it,
         although hearing its last seconds once more takes time that is not there for long."""
-        pool = self._pool(options.chunk_ms)
+        pool = self._slots.pool(options.chunk_ms)
         prompt = self._languages.prompt(options.language)
         with self._lock:
             if self._failure is not None:
                 raise EngineError(f"the engine has failed ({self._failure}): restart it")
-            if len(self._streams) >= self._max_sessions or not pool.free:
+            if len(self._streams) >= self._slots.sessions or not pool.free:
                 self.stats.refused += 1
-                raise EngineFull(f"all {self._max_sessions} sessions of the engine are in use: try again later")
-            refusal = self._capacity.refusal(self._open_rows(), options.chunk_ms, time.monotonic())
+                raise EngineFull(f"all {self._slots.sessions} sessions of the engine are in use: try again later")
+            refusal = self._capacity.refusal(self._slots.open_rows(), options.chunk_ms, time.monotonic())
             if refusal is not None and not again:
                 self.stats.refused += 1
                 raise EngineFull(f"the engine has no time for another session ({refusal}): try again later")
             self._allocate(options.chunk_ms, pool)
-            slot = pool.free.pop()
-            pool.generations[slot] += 1
-            pool.open += 1
+            slot, generation = pool.take()
             if pool.open == 1:
                 self._limit_batches()
-            session = Session(next(self._ids), slot, pool.generations[slot], options.chunk_ms)
+            session = Session(next(self._ids), slot, generation, options.chunk_ms)
             transcript = Transcript(self._tokenizer, self._languages.configured(options.language))
             stream = self._streams[session] = Stream(session, slot, prompt, transcript)
             if options.language_lock and self._languages.detects:
@@ -262,7 +233,7 @@ class Engine:
 
     def reserve(self, chunk_ms: int) -> None:
         """Allocate the slots of a class now rather than with its first session. Raises `UnknownChunk`."""
-        pool = self._pool(chunk_ms)
+        pool = self._slots.pool(chunk_ms)
         with self._lock:
             self._allocate(chunk_ms, pool)
 
@@ -321,7 +292,7 @@ class Engine:
         began = time.perf_counter()
         with self._lock:
             self._fork_waiting()
-            batch = self._scheduler.next(float("inf") if now is None else now, self._open_rows())
+            batch = self._scheduler.next(float("inf") if now is None else now, self._slots.open_rows())
             if batch is None and not self._done:
                 return False
             chunk_ms, rows = batch if batch is not None else (0, [])
@@ -345,7 +316,7 @@ class Engine:
         complete = (stream.completed_at for stream in rows if stream.parent is None)
         lags = [told_at - at for at in complete if at is not None and at <= told_at]
         with self._lock:
-            self._capacity.stepped(chunk_ms, len(rows), self._pools[chunk_ms].open, took_s, lags, told_at)
+            self._capacity.stepped(chunk_ms, len(rows), self._slots.pools[chunk_ms].open, took_s, lags, told_at)
 
     def _collect(self, chunk_ms: int, rows: list[Stream]) -> _Work:
         """Take the rows' next chunks; whatever is pushed or set meanwhile concerns the chunk after."""
@@ -420,16 +391,15 @@ class Engine:
 
     def _join_fork(self, fork: Stream, parent: Stream) -> None:
         """The fork is flushed and its words were the final: the parent goes on from where it was."""
-        self._pools[fork.session.chunk_ms].forks.append(fork.slot)
+        self._slots.pools[fork.session.chunk_ms].forks.append(fork.slot)
         parent.marks.popleft()
         parent.forked = False
         parent.transcript.foresee(fork.foretold)
         self._consider(parent)
 
     def _free(self, stream: Stream) -> None:
-        pool = self._pools[stream.session.chunk_ms]
-        pool.free.append(stream.slot)
-        pool.open -= 1
+        pool = self._slots.pools[stream.session.chunk_ms]
+        pool.give(stream.slot)
         del self._streams[stream.session]
         self._locking.discard(stream.session)
         if pool.open == 0:
@@ -450,7 +420,7 @@ class Engine:
     def _fork_waiting(self) -> None:
         """Fork the streams that stand at a mark, as far as fork slots are free."""
         for chunk_ms, waiting in self._unforked.items():
-            pool = self._pools[chunk_ms]
+            pool = self._slots.pools[chunk_ms]
             while waiting and pool.forks:
                 stream = next(iter(waiting))
                 del waiting[stream]
@@ -463,23 +433,13 @@ class Engine:
 
     def _limit_batches(self) -> None:
         """Batches of slow classes must leave the fast ones time; called when a class gets or loses its sessions."""
-        limits = self._capacity.admission.limits(self._open_rows(), time.monotonic())
+        limits = self._capacity.admission.limits(self._slots.open_rows(), time.monotonic())
         for chunk_ms, rows in limits.items():
             self._scheduler.limit(chunk_ms, rows)
 
-    def _open_rows(self) -> dict[int, int]:
-        return {chunk_ms: pool.open for chunk_ms, pool in self._pools.items()}
-
-    def _pool(self, chunk_ms: int) -> _Pool:
-        pool = self._pools.get(chunk_ms)
-        if pool is None:
-            known = ", ".join(map(str, self._pools))
-            raise UnknownChunk(f"no latency class of {chunk_ms} ms: this checkpoint has {known}")
-        return pool
-
-    def _allocate(self, chunk_ms: int, pool: _Pool) -> None:
+    def _allocate(self, chunk_ms: int, pool: Pool) -> None:
         if not pool.allocated:
-            _aside(lambda: self._core.allocate(chunk_ms, self._slots))
+            aside(lambda: self._core.allocate(chunk_ms, self._slots.count))
             pool.allocated = True
 
     def _stream(self, session: Session) -> Stream:
@@ -498,7 +458,7 @@ class Engine:
             while True:
                 with self._work:
                     while not self._stopping and not self._due():
-                        wake_at = self._scheduler.wake_at(self._open_rows())
+                        wake_at = self._scheduler.wake_at(self._slots.open_rows())
                         self._work.wait(None if wake_at is None else max(0.0, wake_at - time.monotonic()))
                     if self._stopping:
                         return
@@ -509,8 +469,8 @@ class Engine:
             self._measured.set()
 
     def _due(self) -> bool:
-        wake_at = self._scheduler.wake_at(self._open_rows())
-        forkable = any(waiting and self._pools[chunk_ms].forks for chunk_ms, waiting in self._unforked.items())
+        wake_at = self._scheduler.wake_at(self._slots.open_rows())
+        forkable = any(waiting and self._slots.pools[chunk_ms].forks for chunk_ms, waiting in self._unforked.items())
         return bool(self._done or forkable) or (wake_at is not None and wake_at <= time.monotonic())
 
     def _measure(self) -> dict[int, dict[int, float]]:
@@ -519,13 +479,13 @@ class Engine:
         Before any session is stepped, because it uses all slots. Where no class has slots yet, the one that sessions
         get by default gets its own now.
         """
-        if not any(pool.allocated for pool in self._pools.values()):
+        if not any(pool.allocated for pool in self._slots.pools.values()):
             default = SessionOptions().chunk_ms
-            self.reserve(default if default in self._pools else self.chunks_ms[0])
+            self.reserve(default if default in self._slots.pools else self.chunks_ms[0])
         found = {}
-        for chunk_ms, pool in self._pools.items():
+        for chunk_ms, pool in self._slots.pools.items():
             if pool.allocated:
-                most = min(self._max_batch, self._slots)
+                most = min(self._max_batch, self._slots.count)
                 found[chunk_ms] = measure(functools.partial(self._try_step, chunk_ms), most, chunk_ms, _MEASURING_S)
                 self._capacity.admission.measured(chunk_ms, found[chunk_ms])
         return found
@@ -544,14 +504,3 @@ class Engine:
             self._streams.clear()
         for callback in self._callbacks:
             callback(StepEvents((), sessions, {}))
-
-
-def _aside(work: Callable[[], _Result]) -> _Result:
-    """Run `work`, which computes, on a thread that ends with it.
-
-    OpenMP keeps a pool of threads for every thread that has computed, and lets them spin between operations only where
-    all pools together have no more threads than there are CPUs. A pool of the caller's, beside that of the thread that
-    steps, nearly doubles the time of a step (docs/decisions.md).
-    """
-    with ThreadPoolExecutor(1, "loader") as loader:
-        return loader.submit(work).result()

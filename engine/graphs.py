@@ -68,7 +68,7 @@ class Graphs(Generic[Key]):
 def cuda_capture() -> Capture:
     """Records CUDA graphs. All share one memory pool, as only one plays at a time."""
     pool = torch.cuda.graph_pool_handle()
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     def capture(launch: Launch) -> Launch:
         stream.wait_stream(torch.cuda.current_stream())

@@ -34,8 +34,8 @@ class Outcome:
 
 
 class Runner:
-    """Runs a `DeviceStep`. `slots`: how many slots streams may use; `name`: of the class, in logs; wait: returns when the
-    device has done all it was given."""
+    """Runs a `DeviceStep`. `slots`: how many slots streams may use; `name`: of the class, in logs; `wait`: returns when
+    the device has done all it was given."""
 
     def __init__(
         self, step: DeviceStep, slots: int, name: str, capture: Capture | None, wait: Callable[[], None]
@@ -65,7 +65,7 @@ class Runner:
                 self._graphs.add((self._name, part, size), lambda run=run, size=size: run(size))  # type: ignore[misc]
         self._wait()
         for size in self._step.sizes:
-            for part, run in parts:
+            for part, _ in parts:
                 self._graphs.verify((self._name, part, size), self._trial(part, size), self._differences)
         self._wait()
 
@@ -92,16 +92,17 @@ class Runner:
         def trial(launch: Launch) -> Outcome:
             rng = np.random.default_rng(size)
             said, likely, frames = [], [], []
+            step.wipe(state=True)
             for tick in range(_TICKS):
                 audio = (rng.standard_normal((count, step.audio.shape[1])) * 0.1).astype(np.float32)
                 chunks = [max(0, tick - row % 2) for row in range(count)]
                 assert step.fill(audio, slots, chunks, [0] * count) == size
-                if part == _LAUNCH:
-                    launch()
-                else:
+                if part == _PROCEED:
                     step.launch(size)
                     step.rewind(size)
-                    launch()
+                    self._wait()
+                step.wipe(state=False)
+                launch()
                 self._wait()
                 tokens, probabilities = step.spoken(count)
                 said.append(tokens)

@@ -1,8 +1,8 @@
 """What a stream's past leaves behind on the device: one row of every tensor here is one slot.
 
 Nothing else of a stream lives on the device, so a copy of a row is a copy of the stream, and memory does not grow
-with the length of a call. Nothing is cleared either: a stream's first chunk sees what an earlier stream left in its slot
-as nothing (`Rows.begins`).
+with the length of a call. Nothing is cleared either: a stream's first chunk sees what an earlier stream left in its
+slot as nothing (`Rows.begins`).
 """
 
 from dataclasses import dataclass
@@ -112,6 +112,11 @@ class SlotState:
         """Make slot `target` the same stream as slot `source`."""
         for tensor in self._by_slot():
             tensor[target].copy_(tensor[source])
+
+    def wipe(self) -> None:
+        """Zero all slots, as they were when allocated."""
+        for tensor in self._by_slot():
+            tensor.zero_()
 
     @property
     def bytes_per_slot(self) -> int:

@@ -24,6 +24,7 @@ HOMES = {
     "pylibsrtp": {"connectors/rtp/srtp.py"},
     "redis": {"sinks/redis_view.py"},
     "huggingface_hub": {"engine/checkpoint.py"},
+    "triton": {"engine/kernels.py"},
 }
 
 

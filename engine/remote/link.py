@@ -54,7 +54,7 @@ class Spawned:
             except OSError as error:
                 ours.close()
                 raise EngineUnavailable(f"the engine process cannot be started: {error}") from error
-        logger.info("engine process %d started", self.process.pid)
+        logger.debug("engine process %d started", self.process.pid)
         return ours
 
     def end(self, *, kill: bool = False) -> None:
@@ -68,7 +68,7 @@ class Spawned:
         except subprocess.TimeoutExpired:
             process.kill()
             status = process.wait()
-        logger.info("engine process %d ended with status %d", process.pid, status)
+        logger.debug("engine process %d ended with status %d", process.pid, status)
 
 
 class Remote:

@@ -35,7 +35,7 @@ def window(audio: Audio, chunk: int, frames: int) -> Audio:
 
 
 def run(core: Core, chunk_ms: int, streams: Sequence[Stream], *, encode_only: bool = False) -> None:
-    """Step all streams that are there, tick by tick, until each has had its chunks. """
+    """Step all streams that are there, tick by tick, until each has had its chunks."""
     frames = chunk_ms // 80
     done: dict[int, int] = defaultdict(int)
     tick = 0

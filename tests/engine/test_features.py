@@ -8,9 +8,9 @@ from engine.checkpoint import load_checkpoint
 from engine.chunking import chunk_begin, chunk_end
 from engine.config import FeatureConfig
 from engine.features import UNHEARD, LogMel, mel_filterbank
-from engine.stream import AudioBuffer
 from engine.session import Precision
 from engine.state import Rows
+from engine.stream import AudioBuffer
 from engine.weights import WeightReader
 from tests.engine import audio
 from tests.engine.audio import Audio
@@ -50,7 +50,9 @@ def in_chunks(features: LogMel, signal: Audio, frames: int, chunks: int) -> torc
 def test_features_equal_nemos(made: MakeCheckpoint, shape: Shape, name: str, frames: int) -> None:
     checkpoint = load_checkpoint(made(shape).nemo)
     features = LogMel(
-        checkpoint.config.features, WeightReader(checkpoint, torch.device("cpu"), Precision.FLOAT32), torch.device("cpu")
+        checkpoint.config.features,
+        WeightReader(checkpoint, torch.device("cpu"), Precision.FLOAT32),
+        torch.device("cpu"),
     )
     signal = SIGNALS[name]
     chunks = len(signal) // (1_280 * frames)
@@ -65,7 +67,9 @@ def test_features_equal_nemos(made: MakeCheckpoint, shape: Shape, name: str, fra
 def test_the_first_frames_before_the_stream_are_empty(made: MakeCheckpoint) -> None:
     checkpoint = load_checkpoint(made(PLAIN).nemo)
     features = LogMel(
-        checkpoint.config.features, WeightReader(checkpoint, torch.device("cpu"), Precision.FLOAT32), torch.device("cpu")
+        checkpoint.config.features,
+        WeightReader(checkpoint, torch.device("cpu"), Precision.FLOAT32),
+        torch.device("cpu"),
     )
     rows = torch.from_numpy(np.stack([window(audio.noise(1.0, 4), 0, 1)] * 2))
     first, later = features(rows, stepped([0, 1]))

@@ -72,8 +72,10 @@ def test_mistakes_are_one_line_and_exit_2(
     done = trunkline(*arguments, cwd=tmp_path, **environment)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    *logged, line = done.stderr.splitlines()
+    assert line.startswith("trunkline: ")
+    assert message in line
+    assert all(" INFO " in other for other in logged)
 
 
 def test_taken_port_is_one_line_and_exit_2(tmp_path: Path) -> None:

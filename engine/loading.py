@@ -1,0 +1,18 @@
+"""Where work beside the stepping thread is done."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def aside(work: Callable[[], Result]) -> Result:
+    """Run `work`, which computes, on a thread that ends with it.
+
+    OpenMP keeps a pool of threads for every thread that has computed, and lets them spin between operations only where
+    all pools together have no more threads than there are CPUs. A pool of the caller's, beside that of the thread that
+    steps, nearly doubles the time of a step (docs/decisions.md).
+    """
+    with ThreadPoolExecutor(1, "loader") as loader:
+        return loader.submit(work).result()
