@@ -444,6 +444,8 @@ class Engine:
 
     def _stream(self, session: Session) -> Stream:
         stream = self._streams.get(session)
+        if self._failure is not None:
+            raise SessionClosed(f"session {session.id} ended when the engine failed ({self._failure}): restart it")
         if stream is None or stream.closing:
             raise SessionClosed(f"session {session.id} is closed: open a new one")
         return stream

@@ -120,3 +120,18 @@ def test_batches_are_padded_to_few_sizes() -> None:
         sizes = batch_sizes(most)
         for rows in range(1, most + 1):
             assert min(size for size in sizes if size >= rows) <= max(2 * rows - 1, rows * 1.5 if rows > 64 else 0)
+
+
+@pytest.mark.parametrize("static", [False, True], ids=["cpu", "device"])
+def test_a_used_slot_is_as_good_as_a_new_one(demo_path: Path, static: bool) -> None:
+    checkpoint = load_checkpoint(demo_path)
+    used = Core(checkpoint, {80: 2}, static=static, max_batch=2)
+    run(used, 80, [Stream(audio.babble(3.0, 7), slot, prompt=0, chunks=30 + slot) for slot in range(2)])
+    both = Both(used, Core(checkpoint, {80: 2}, static=static, max_batch=2))
+    run(cast(Core, both), 80, [Stream(audio.speech(slot), slot, prompt=101, chunks=40) for slot in range(2)])
+    assert both.said > 20
+    encoded = [
+        core.encode(80, np.zeros((1, 1_521), np.float32), [1], [0], [101])
+        for core in (used, Core(checkpoint, {80: 2}, static=static, max_batch=2))
+    ]
+    assert encoded[0].equal(encoded[1])

@@ -155,6 +155,6 @@ def test_an_engine_that_fails_ends_the_run(
         raise RuntimeError("no more")
 
     monkeypatch.setattr(engine, "_advance", fails)
-    with pytest.raises(EngineError, match=r"see its log|has failed"):
+    with pytest.raises(EngineError, match=r"see its log|has failed|engine failed"):
         Heard(engine, files, 4)
     assert "no more" in caplog.text

@@ -134,6 +134,7 @@ async def test_full_engine_refuses_with_try_again_later(serve: Serve) -> None:
         with pytest.raises(StreamClosed) as refused:
             await running.play(SILENCE, SILENCE, call_sid="CA1")
         assert "1013" in str(refused.value)
+        await until(lambda: running.server.engine.open_sessions == 0)
         await running.play(SILENCE, call_sid="CA2")
     assert running.recorder.ended("CA2")
 
