@@ -91,25 +91,34 @@ def test_attention_over_rings(draw: Any, frames: int) -> None:
     heads, d_head, left, slots = 3, 16, 28, 6
     ring = (left // frames + 1) * frames
     config = EncoderConfig(1, heads * d_head, heads, 1, 9, 16, False, False, left, (frames - 1,))
-    keys, values = (torch.zeros(slots, heads, ring, d_head, dtype=torch.bfloat16) for _ in range(2))
-    plain = tuple(torch.zeros(slots, heads, ring, d_head) for _ in range(2))
+    shape = slots, heads, ring, d_head
+    keys, values = torch.zeros(shape, dtype=torch.bfloat16), torch.zeros(shape, dtype=torch.bfloat16)
+    plain = torch.zeros(shape), torch.zeros(shape)
     table = torch.from_numpy(draw(heads, d_head, ring + frames - 1))
-    relative = Relative(*(torch.from_numpy(draw(heads, 1, d_head)) for _ in range(2)), table)
+    bias_u, bias_v = draw(heads, 1, d_head), draw(heads, 1, d_head)
+    relative = Relative(torch.from_numpy(bias_u), torch.from_numpy(bias_v), table)
     attend = attention(AttentionKind.GATHERED, config, torch.device("cpu"))
     for step in range(2 * ring // frames + 3):
         place = torch.tensor([4, 1, 3])
         chunks = torch.tensor([step, max(step - 5, 0), max(step - ring, 0)])
         raw, shift = draw(3 * frames, 3 * heads * d_head), draw(3 * heads * d_head)
-        scale = np.resize(np.float32([0.5, 1.0, 2.0]), 3 * frames)  # exact factors, so that both round alike
+        scale = np.resize(np.array([0.5, 1.0, 2.0], np.float32), 3 * frames)  # exact factors, so that both round alike
         qkv = torch.from_numpy(raw * scale[:, None] + shift).view(3, frames, -1)
         qkv[..., heads * d_head :] = rounded(qkv[..., heads * d_head :])
         expected = attend(Rows(place, chunks, None), frames)(qkv, relative, *plain).reshape(3 * frames, -1)
         out = np.empty((3 * frames, heads * d_head), np.float32)
         cpu_kernels.attend(
-            *(raw, shift, relative.bias_u[:, 0].numpy(), relative.bias_v[:, 0].numpy()),
+            raw,
+            shift,
+            bias_u[:, 0],
+            bias_v[:, 0],
             table.transpose(1, 2).contiguous().numpy(),
-            *(cache.view(torch.uint16).numpy() for cache in (keys, values)),
-            *(place.numpy(), chunks.numpy(), out, scale),
+            keys.view(torch.uint16).numpy(),
+            values.view(torch.uint16).numpy(),
+            place.numpy(),
+            chunks.numpy(),
+            out,
+            scale,
         )
         assert_brought(out, scale, expected)
     assert torch.equal(keys.float(), plain[0])

@@ -35,7 +35,7 @@ def product(outputs: int = 96, inputs: int = 128, *, bias: bool = True) -> tuple
 
 
 def error(found: torch.Tensor, exact: torch.Tensor) -> float:
-    return ((found - exact).norm() / exact.norm()).item()
+    return float((found - exact).norm() / exact.norm())
 
 
 @pytest.mark.parametrize("bias", [False, True])
