@@ -118,6 +118,22 @@ def _depthwise_frame(before: Array, here: Array, after: Array, taps: Array, bias
             into[i] = y + c0[i] * taps[6, i] + c1[i] * taps[7, i] + c2[i] * taps[8, i]
 
 
+@inline
+def _recall(kept: Array, begins: bool, line: Array) -> None:
+    """The frame before the chunk into line (_BEFORE + bins + 1, C); zeros where the stream begins. kept: (bins, C)."""
+    for place in range(kept.shape[0]):
+        for i in range(kept.shape[1]):
+            line[place + _BEFORE, i] = F32(0) if begins else kept[place, i]
+
+
+@inline
+def _keep(line: Array, kept: Array) -> None:
+    """The chunk's last frame, for the next chunk."""
+    for place in range(kept.shape[0]):
+        for i in range(kept.shape[1]):
+            kept[place, i] = line[place + _BEFORE, i]
+
+
 @kernel
 def convolve_twice(
     mel: Array,
@@ -145,9 +161,7 @@ def convolve_twice(
     spare, silence = np.empty(channels, F32), np.zeros(mels, F32)
     for stream in range(streams):
         slot, begins = slots[stream], chunks[stream] == 0
-        for place in range(bins):
-            for i in range(channels):
-                lines[2, place + _BEFORE, i] = F32(0) if begins else kept_middle[slot, place, i]
+        _recall(kept_middle[slot], begins, lines[2])
         for turn in range(time // 4):
             lines[0] = lines[2]
             for half in range(2):
@@ -162,9 +176,7 @@ def convolve_twice(
             for row in range(at, at + wide):
                 scale[row] = bring_within_one(out[row], spare)
         kept[slot] = mel[stream, time - 1]
-        for place in range(bins):
-            for i in range(channels):
-                kept_middle[slot, place, i] = lines[2, place + _BEFORE, i]
+        _keep(lines[2], kept_middle[slot])
 
 
 @kernel
@@ -192,9 +204,7 @@ def convolve_again(
     spare = np.empty(channels, F32)
     for stream in range(streams):
         slot, begins = slots[stream], chunks[stream] == 0
-        for place in range(bins):
-            for i in range(channels):
-                lines[2, place + _BEFORE, i] = F32(0) if begins else kept[slot, place, i]
+        _recall(kept[slot], begins, lines[2])
         for turn in range(time // 2):
             lines[0] = lines[2]
             for half in range(2):
@@ -210,9 +220,7 @@ def convolve_again(
             _depthwise_frame(lines[0], lines[1], lines[2], taps, bias, out[at : at + wide])
             for row in range(at, at + wide):
                 out_scale[row] = bring_within_one(out[row], spare)
-        for place in range(bins):
-            for i in range(channels):
-                kept[slot, place, i] = lines[2, place + _BEFORE, i]
+        _keep(lines[2], kept[slot])
 
 
 @kernel
