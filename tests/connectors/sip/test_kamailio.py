@@ -1,11 +1,9 @@
 """Behind Kamailio and rtpengine, with the configuration in docs/kamailio.cfg."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from connectors.sdp import SessionDescription, parse
 from connectors.sip.message import SipRequest
@@ -19,17 +17,6 @@ from tests.services.rtpengine import MEDIA_PORTS, RtpEngine
 from trunkline.loadtest.bodies import Participant, metadata, offer, recording
 
 CONFIG = Path(__file__).parents[3] / "docs" / "kamailio.cfg"
-
-
-@pytest.fixture
-def rtpengine() -> Iterator[RtpEngine]:
-    try:
-        engine = RtpEngine()
-        engine.start()
-    except ServiceMissing as error:
-        missing(str(error))
-    yield engine
-    engine.remove()
 
 
 @asynccontextmanager

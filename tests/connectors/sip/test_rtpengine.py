@@ -1,7 +1,7 @@
 """A recorded call through rtpengine, which hands both parties' audio to a recording client."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -13,7 +13,6 @@ from pipeline.g711 import decode_mulaw
 from sinks.record import CallAction, SpeakerRole
 from tests.connectors.sip.peers import Caller
 from tests.connectors.sip.stage import Phone, Stage, stage
-from tests.services.missing import ServiceMissing, missing
 from tests.services.rtpengine import RtpEngine
 from trunkline.demo.script import load_audio
 from trunkline.loadtest.bodies import Body, Participant, metadata, recording
@@ -22,17 +21,6 @@ CALLER, CALLEE = Participant("Carla", "sip:+15550100@example.com"), Participant(
 SECONDS = 1.5
 PACKETS = round(SECONDS * 50)
 PACKET = 160
-
-
-@pytest.fixture(scope="module")
-def rtpengine() -> Iterator[RtpEngine]:
-    try:
-        engine = RtpEngine()
-        engine.start()
-    except ServiceMissing as error:
-        missing(str(error))
-    yield engine
-    engine.remove()
 
 
 @asynccontextmanager
