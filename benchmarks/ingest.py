@@ -12,7 +12,6 @@ line is JSON.
 
 import argparse
 import asyncio
-import gc
 import json
 import platform
 import subprocess
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import uvloop
 from aiohttp import web
 
 from benchmarks.load.null_recognizer import NullRecognizer
@@ -38,6 +36,7 @@ from connectors.rtp.ports import PortPool
 from engine.session import SAMPLE_RATE_HZ
 from pipeline.call import CallInfo, Calls, LegOptions, PipelineConfig
 from sinks.record import SpeakerRole
+from trunkline import loop
 from trunkline.loadtest.bodies import offer
 
 WARM_UP_S = 2.0
@@ -87,9 +86,7 @@ def main() -> None:
     results: dict[str, Outcome] = {}
     for kind, run in (("rtp", _rtp), ("twilio", _twilio)):
         if kind not in options.skip:
-            gc.collect()
-            gc.freeze()
-            results[kind] = uvloop.run(run(options.legs, options.seconds))
+            results[kind] = loop.run(run(options.legs, options.seconds))
             _print_outcome(kind, options.legs, results[kind])
     peers = {name: _peer(name, options) for name in ("pipecat", "aiortc") if name not in options.skip}
     _print_json(options, results, peers)

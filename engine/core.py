@@ -56,6 +56,8 @@ class Core:
         self._runners: dict[int, Runner] = {}
         self._watchers: dict[int, DecoderState] = {}
         self._encoded: Tensor | None = None
+        if precision is Precision.INT8:
+            self._compile()
         for chunk_ms, count in slots.items():
             self.allocate(chunk_ms, count)
 
@@ -163,6 +165,13 @@ class Core:
         assert audio.shape[1] == chunk_samples(chunk_ms // FRAME_MS)
         uploaded, rows, language = self._upload(audio, slots, chunks, prompts)
         return self._model.encoder.prompted(self._model.encode(uploaded, rows, self._states[chunk_ms]), language)
+
+    @torch.inference_mode()
+    def _compile(self) -> None:
+        """Have the kernels of the 8-bit step compiled, or read from disk, before a session waits for them."""
+        frames = min(self.config.chunk_frames)
+        audio, rows, _ = self._upload(np.zeros((1, chunk_samples(frames)), np.float32), [0], [0], [0])
+        self._model.encode(audio, rows, self._model.allocate(1, frames))
 
     def _upload(
         self, audio: NDArray[np.float32], slots: Sequence[int], chunks: Sequence[int], prompts: Sequence[int]

@@ -7,12 +7,15 @@ of all streams; all arrays are float32 and contiguous unless said otherwise. The
 without the interpreter's lock.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
 
 F32, I32, U16, U32 = np.float32, np.int32, np.uint16, np.uint32
 _EPSILON = F32(1e-5)
@@ -27,8 +30,14 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
 def kernel(function: Kernel) -> Kernel:
-    """Compiled at the first call and kept on disk. Division by zero gives infinity, which lets loops become vectors."""
-    return cast(Kernel, numba.njit(fastmath=True, nogil=True, error_model="numpy", cache=True)(function))
+    """Compiled at the first call and kept on disk, where Numba finds a folder that it may write to. Division by zero
+    gives infinity, which lets loops become vectors."""
+    compiled = numba.njit(fastmath=True, nogil=True, error_model="numpy")(function)
+    try:
+        compiled.enable_caching()
+    except RuntimeError as error:  # neither beside this file nor in the user's folder
+        logger.info("the kernels are compiled at every start, as nothing can be kept: %s", error)
+    return cast(Kernel, compiled)
 
 
 def inline(function: Kernel) -> Kernel:
@@ -149,13 +158,15 @@ def swish(raw: Array, shift: Array, scale: Array) -> None:
 
 
 @inline
-def _score(query_u: Array, query_v: Array, keys: Halves, table: Array, column: Index, scores: Array) -> None:
-    """Scores (R,) of one query by content and by position. Four places at a time share what is loaded of the query."""
+def _score(
+    query_u: Array, query_v: Array, keys: Halves, order: Index, table: Array, column: Index, scores: Array
+) -> None:
+    """Scores (R,) of one query by content and by position, for the places in `order`. Four of them at a time share
+    what is loaded of the query."""
     ring, size = keys.shape
-    for place in range(0, ring - 3, 4):
-        k0, k1, k2, k3 = keys[place], keys[place + 1], keys[place + 2], keys[place + 3]
-        p0, p1 = table[column[place]], table[column[place + 1]]
-        p2, p3 = table[column[place + 2]], table[column[place + 3]]
+    for at in range(0, ring - 3, 4):
+        k0, k1, k2, k3 = keys[order[at]], keys[order[at + 1]], keys[order[at + 2]], keys[order[at + 3]]
+        p0, p1, p2, p3 = table[column[at]], table[column[at + 1]], table[column[at + 2]], table[column[at + 3]]
         s0, s1, s2, s3 = F32(0), F32(0), F32(0), F32(0)
         for i in range(size):
             u, v = query_u[i], query_v[i]
@@ -163,28 +174,28 @@ def _score(query_u: Array, query_v: Array, keys: Halves, table: Array, column: I
             s1 += u * _from_bfloat16(k1[i]) + v * p1[i]
             s2 += u * _from_bfloat16(k2[i]) + v * p2[i]
             s3 += u * _from_bfloat16(k3[i]) + v * p3[i]
-        scores[place], scores[place + 1], scores[place + 2], scores[place + 3] = s0, s1, s2, s3
-    for place in range(ring - ring % 4, ring):
-        k0, p0, s0 = keys[place], table[column[place]], F32(0)
+        scores[at], scores[at + 1], scores[at + 2], scores[at + 3] = s0, s1, s2, s3
+    for at in range(ring - ring % 4, ring):
+        k0, p0, s0 = keys[order[at]], table[column[at]], F32(0)
         for i in range(size):
             s0 += query_u[i] * _from_bfloat16(k0[i]) + query_v[i] * p0[i]
-        scores[place] = s0
+        scores[at] = s0
 
 
 @inline
-def _mix(weights: Array, values: Halves, out: Array) -> None:
-    """The weighted sum of values (R, d_head) into out (d_head,), four places at a time."""
+def _mix(weights: Array, values: Halves, order: Index, out: Array) -> None:
+    """The weighted sum of values (R, d_head) in `order` into out (d_head,), four at a time."""
     ring, size = values.shape
     for i in range(size):
         out[i] = F32(0)
-    for place in range(0, ring - 3, 4):
-        v0, v1, v2, v3 = values[place], values[place + 1], values[place + 2], values[place + 3]
-        w0, w1, w2, w3 = weights[place], weights[place + 1], weights[place + 2], weights[place + 3]
+    for at in range(0, ring - 3, 4):
+        v0, v1, v2, v3 = values[order[at]], values[order[at + 1]], values[order[at + 2]], values[order[at + 3]]
+        w0, w1, w2, w3 = weights[at], weights[at + 1], weights[at + 2], weights[at + 3]
         for i in range(size):
             near = w0 * _from_bfloat16(v0[i]) + w1 * _from_bfloat16(v1[i])
             out[i] += near + w2 * _from_bfloat16(v2[i]) + w3 * _from_bfloat16(v3[i])
-    for place in range(ring - ring % 4, ring):
-        v0, w0 = values[place], weights[place]
+    for at in range(ring - ring % 4, ring):
+        v0, w0 = values[order[at]], weights[at]
         for i in range(size):
             out[i] += w0 * _from_bfloat16(v0[i])
 
@@ -203,7 +214,8 @@ def attend(
     out: Array,
     scale: Array,
 ) -> None:
-    """Write a chunk's keys and values into the rings and attend over them; equal to `engine.attention`.
+    """Write a chunk's keys and values into the rings and attend over them; equal to `engine.attention`. Sums go from
+    the oldest frame to the newest, so that it does not matter where in the ring they lie.
 
     raw: (B c, 3 d) the projections; bias_u, bias_v: (h, d_head); table: (h, R + c - 1, d_head), row m stands for
     query - key = R - 1 - m; keys, values: bfloat16 as uint16 (S, h, R, d_head); slots, chunks: int64 (B,); out:
@@ -216,16 +228,18 @@ def attend(
     spare = np.empty(size, F32)
     query_u, query_v = np.empty(d_head, F32), np.empty(d_head, F32)
     scores = np.empty(ring, F32)
+    order = np.empty(ring, np.int64)
     column = np.empty((frames, ring), np.int64)
     known, mask = np.empty(ring, F32), np.empty(ring, F32)
     for stream in range(streams):
         write, past, first = chunks[stream] % count, chunks[stream], stream * frames
-        for place in range(ring):
-            age = (write - place // frames) % count
-            known[place] = F32(0) if age > past else F32(1)
-            mask[place] = F32(-1e30) * (F32(1) - known[place])
+        for index in range(ring):
+            age = count - 1 - index // frames
+            order[index] = (write - age) % count * frames + index % frames
+            known[index] = F32(0) if age > past else F32(1)
+            mask[index] = F32(-1e30) * (F32(1) - known[index])
             for frame in range(frames):
-                column[frame, place] = ring - 1 - age * frames - frame + place % frames
+                column[frame, index] = ring - 1 - age * frames - frame + index % frames
         for head in range(heads):
             at = head * d_head
             ring_keys, ring_values = keys[slots[stream], head], values[slots[stream], head]
@@ -241,7 +255,7 @@ def attend(
                     x = of[at + i] * by + shift[at + i]
                     query_u[i] = x + bias_u[head, i]
                     query_v[i] = x + bias_v[head, i]
-                _score(query_u, query_v, ring_keys, table[head], column[frame], scores)
+                _score(query_u, query_v, ring_keys, order, table[head], column[frame], scores)
                 best = F32(-1e30)
                 for place in range(ring):
                     scores[place] += mask[place]
@@ -254,7 +268,7 @@ def attend(
                 total = F32(1) / total
                 for place in range(ring):
                     scores[place] *= total
-                _mix(scores, ring_values, out[first + frame, at : at + d_head])
+                _mix(scores, ring_values, order, out[first + frame, at : at + d_head])
         for frame in range(frames):
             scale[first + frame] = bring_within_one(out[first + frame], spare)
 

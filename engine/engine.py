@@ -26,7 +26,7 @@ from engine.errors import EngineError, EngineFull, SessionClosed, UnsupportedPre
 from engine.language_lock import LanguageLock, Move
 from engine.languages import Languages
 from engine.loading import aside
-from engine.precision import WIDE, default_precision, has_int8
+from engine.precision import default_precision, has_int8
 from engine.scheduler import Scheduler
 from engine.session import (
     AUTO,
@@ -45,6 +45,9 @@ from engine.transcript import Transcript
 from engine.weights import Checkpoint
 
 logger = logging.getLogger(__name__)
+
+_WIDE = 512
+"""Width of a model (d_model) from which a step is work for more than one CPU thread."""
 
 _MEASURING_S = 0.4
 """Time that measuring the steps of one class may take at the start, roughly."""
@@ -87,7 +90,7 @@ class Engine:
     ) -> None:
         classes = tuple(frames * FRAME_MS for frames in checkpoint.config.chunk_frames)
         if precision is None:
-            precision = default_precision(device, checkpoint.config.encoder.d_model)
+            precision = default_precision(device)
         if precision is Precision.INT8 and (device != "cpu" or not has_int8()):
             raise UnsupportedPrecision(f"int8 needs an x86 CPU with AVX2, not {device!r} here: use float32 or bfloat16")
         self.precision = precision
@@ -99,7 +102,7 @@ class Engine:
         self._slots = Slots(classes, max_sessions)
         self._capacity = Capacity(classes, max_batch, admits=admission)
         self._max_batch = max_batch
-        if threads is None and device == "cpu" and checkpoint.config.encoder.d_model < WIDE:
+        if threads is None and device == "cpu" and checkpoint.config.encoder.d_model < _WIDE:
             threads = 1
         self._threads = threads
         self._scheduler: Scheduler[Stream] = Scheduler(classes, max_batch, gather_ms / 1000)

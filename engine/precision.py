@@ -4,9 +4,6 @@ import torch
 
 from engine.session import Precision
 
-WIDE = 512
-"""Width of a model (d_model) from which the weights no longer fit a CPU's caches, so that fewer bytes of them pay."""
-
 DTYPES = {
     Precision.FLOAT32: torch.float32,
     Precision.BFLOAT16: torch.bfloat16,
@@ -18,11 +15,11 @@ RING_DTYPES = DTYPES | {Precision.INT8: torch.bfloat16}
 """Of cached keys and values, which a CPU reads from memory at every step: half the bytes, half the time."""
 
 
-def default_precision(device: str, d_model: int) -> Precision:
+def default_precision(device: str) -> Precision:
     """The fastest that keeps the words (docs/decisions.md)."""
     if device.startswith("cuda"):
         return Precision.BFLOAT16
-    return Precision.INT8 if device == "cpu" and d_model >= WIDE and has_int8() else Precision.FLOAT32
+    return Precision.INT8 if device == "cpu" and has_int8() else Precision.FLOAT32
 
 
 def has_int8() -> bool:

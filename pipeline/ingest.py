@@ -4,11 +4,13 @@ A packet costs one append when it arrives. The work is done here, for all legs t
 product, one `push` a leg. 16 kHz audio passes through; rates other than 8 and 16 kHz go through soxr, leg by leg.
 
 G.711 in packets of 20 ms takes the short way while nothing is missing: `hear` takes the packets of many legs at once,
-with nothing done for a single one but its `push`. `Intake.push` takes any audio and brings a leg back to the short way.
+with nothing done for a single one but its `push`; a source may keep them until the tick asks for them. `Intake.push`
+takes any audio and brings a leg back to the short way.
 """
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -27,7 +29,8 @@ logger = logging.getLogger(__name__)
 
 NARROWBAND_HZ = 8_000
 _INT16_SCALE = np.float32(1 / 32768)
-_OFFSETS = {Encoding.PCMU: MULAW_OFFSET, Encoding.PCMA: ALAW_OFFSET}
+OFFSETS = {Encoding.PCMU: MULAW_OFFSET, Encoding.PCMA: ALAW_OFFSET}
+"""Of a code as an index into `g711.FLOAT_TABLE`."""
 
 
 @dataclass(slots=True)
@@ -71,8 +74,6 @@ class Intake:
         self._queue: deque[AudioFrame] = deque()
         self._queue_s = queue_s
         self._queued_s = 0.0
-        self._packets = 0  # that wait for the tick outside the queue, all before what is in it
-        self._max_packets = int(queue_s * NARROWBAND_HZ) // BLOCK
         self._rate = 0
         self._base_s = 0.0  # session time at which the present rate began
         self._taken = 0  # samples at the present rate
@@ -94,14 +95,6 @@ class Intake:
             dropped = queue.popleft()
             self._queued_s -= dropped.samples.size / dropped.sample_rate_hz
             self._stats.dropped_frames += 1
-
-    def push_packet(self, pts: int, codes: bytes, encoding: Encoding, arrival: float) -> None:
-        """The same for a packet of G.711, `codes` of `encoding`: at a fraction of the cost where it is one of 20 ms."""
-        if self._queue or len(codes) != BLOCK or self._packets >= self._max_packets or self.closed:
-            self.push(AudioFrame(pts, np.frombuffer(codes, np.uint8), encoding, NARROWBAND_HZ, arrival))
-        else:
-            self._packets += 1
-            self._ingest._packets.add(self, pts, codes, _OFFSETS[encoding], arrival)
 
     @property
     def ingest(self) -> "Ingest":
@@ -145,25 +138,6 @@ class Intake:
                 self._timeline.add(self._at(first + BLOCK * index), arrival)
 
 
-class _Packets:
-    """Those of all legs since the last tick, a column for each of their properties: one object for each of them would
-    cost as much again. `offsets`: where their code's table begins in `FLOAT_TABLE`."""
-
-    def __init__(self) -> None:
-        self.intakes: list[Intake] = []
-        self.pts: list[int] = []
-        self.codes: list[bytes] = []
-        self.offsets: list[int] = []
-        self.arrivals: list[float] = []
-
-    def add(self, intake: Intake, pts: int, codes: bytes, offset: int, arrival: float) -> None:
-        self.intakes.append(intake)
-        self.pts.append(pts)
-        self.codes.append(codes)
-        self.offsets.append(offset)
-        self.arrivals.append(arrival)
-
-
 class Ingest:
     """Owns the rows of the half-band filter and the batch of a tick. All methods belong to the event loop's thread.
 
@@ -178,7 +152,7 @@ class Ingest:
         self._queue_s = queue_s
         self._max_gap_s = max_gap_s
         self._ready: list[Intake] = []
-        self._packets = _Packets()
+        self._sources: list[Callable[[], None]] = []
         self._free: list[int] = []
         self._steady = SteadyRows()
         self._sessions: list[Session] = []
@@ -212,9 +186,14 @@ class Ingest:
         self._sessions[row], self._intakes[row] = session, intake
         return intake
 
+    def add_source(self, flush: Callable[[], None]) -> None:
+        """`flush` is called when audio is wanted: at the tick, and before a leg is flushed or closed. It may `hear` and
+        `Intake.push`, and raises nothing."""
+        self._sources.append(flush)
+
     def tick(self) -> None:
         """Decode, resample and push everything that waits."""
-        self._hear_packets()
+        self._gather()
         if not self._ready:
             self._recognizer.flush()
             return
@@ -228,7 +207,7 @@ class Ingest:
 
     def flush(self, intake: Intake) -> None:
         """Hand on what waits for this leg now, without the tick."""
-        self._hear_packets()
+        self._gather()
         self._take(intake)
         self._step()
         self._rest(intake)
@@ -266,35 +245,9 @@ class Ingest:
             except EngineError as error:
                 self._refused(row, error)
 
-    def _hear_packets(self) -> None:
-        """Those that came one by one since the last tick."""
-        packets = self._packets
-        if not packets.intakes:
-            return
-        self._packets = _Packets()
-        codes = np.frombuffer(b"".join(packets.codes), np.uint8).reshape(-1, BLOCK)
-        indices = codes + np.array(packets.offsets, np.int16)[:, None]
-        rows = np.array([intake._row for intake in packets.intakes], np.int64)
-        pts, arrivals = np.array(packets.pts, np.int64), np.array(packets.arrivals)
-        tickets = self._steady.tickets(rows)
-        refused: set[int] = set()
-        for turn in _turns(rows):
-            fit = self.hear(tickets[turn], pts[turn], indices[turn], arrivals[turn])
-            if not fit.all():
-                refused.update(turn[~fit].tolist())
-        waiting: dict[Intake, list[AudioFrame]] = {}
-        for index, intake in enumerate(packets.intakes):
-            intake._packets = 0
-            if index in refused:
-                encoding = Encoding.PCMA if packets.offsets[index] == ALAW_OFFSET else Encoding.PCMU
-                frame = AudioFrame(packets.pts[index], codes[index], encoding, NARROWBAND_HZ, packets.arrivals[index])
-                waiting.setdefault(intake, []).append(frame)
-        for intake, frames in waiting.items():
-            later = list(intake._queue)
-            intake._queue.clear()
-            intake._queued_s = 0.0
-            for frame in (*frames, *later):
-                intake.push(frame)
+    def _gather(self) -> None:
+        for flush in self._sources:
+            flush()
 
     def _rest(self, intake: Intake) -> None:
         """Nothing waits for this leg any more: it may be steady from here on."""
@@ -306,7 +259,7 @@ class Ingest:
         16,000 samples per second of input. Idempotent."""
         if intake.closed:
             return
-        self._hear_packets()
+        self._gather()
         self._take(intake)
         self._end_rate(intake)
         self._step()
@@ -464,23 +417,10 @@ class Ingest:
             self._free.append(intake._row)
 
 
-def _turns(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Indices into `rows`: first those where each row comes for the first time, then those of the second, and so on."""
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    if len(first) == len(rows):
-        return [np.arange(len(rows))]
-    counts = np.diff(np.append(first, len(rows)))
-    turn = np.arange(len(rows)) - np.repeat(first, counts)
-    return [order[turn == number] for number in range(int(counts.max()))]
-
-
 def _to_float(samples: NDArray[np.generic], encoding: Encoding) -> NDArray[np.float32]:
     """Any encoding -> float32 of the same shape, [-1, 1]."""
     if encoding is Encoding.FLOAT32:
         return cast(NDArray[np.float32], samples)
     if encoding is Encoding.L16:
         return samples.astype(np.float32) * _INT16_SCALE
-    offset = ALAW_OFFSET if encoding is Encoding.PCMA else MULAW_OFFSET
-    return FLOAT_TABLE[samples.astype(np.int16) + offset]
+    return FLOAT_TABLE[samples.astype(np.int16) + OFFSETS[encoding]]

@@ -32,8 +32,7 @@ class LegStats:
 
 
 class Leg:
-    """Created by `Call.add_leg`. `stats` belongs to the connector, which fills it in. `push_packet` is `push` for a
-    packet of G.711 as it came, which costs less (`Intake.push_packet`)."""
+    """Created by `Call.add_leg`. `stats` belongs to the connector, which fills it in."""
 
     def __init__(
         self,
@@ -55,7 +54,6 @@ class Leg:
         self.stats = LegStats()
         self.call_id = call_id
         self.intake = ingest.open(session, call_id)
-        self.push_packet = self.intake.push_packet
         self.flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._recognizer = recognizer
         self._ingest = ingest

@@ -79,3 +79,16 @@ class SteadyRows:
         self.pending[row] = 0
         order = np.arange(max(count - MAX_PENDING, 0), count) % MAX_PENDING
         return count, self._arrivals[row, order].tolist()
+
+
+def turns(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Indices into `rows`: first those where each row comes for the first time, then those of the second, and so on."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    if len(first) == len(rows):
+        return [np.arange(len(rows))]
+    counts = np.diff(np.append(first, len(rows)))
+    turn = np.arange(len(rows)) - np.repeat(first, counts)
+    ends = np.cumsum(np.bincount(turn))
+    return np.split(order[np.argsort(turn, kind="stable")], ends[:-1])

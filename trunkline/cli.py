@@ -5,19 +5,15 @@ Exit codes: 0 done, 1 the work failed, 2 a mistake in the command or the configu
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 from trunkline.loadtest.command import add_arguments as add_loadtest_arguments
 from trunkline.version import __version__
-
-_Result = TypeVar("_Result")
 
 _CHUNKS = (80, 160, 320, 560, 1120)
 
@@ -129,6 +125,7 @@ def _serve(options: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from trunkline.config import load_config, with_options
     from trunkline.logs import set_up_logging
+    from trunkline.loop import run
     from trunkline.server import Server, find_engine
 
     config = with_options(load_config(options.config, os.environ), port=options.port, chunk_ms=options.chunk_ms)
@@ -149,7 +146,7 @@ def _serve(options: argparse.Namespace) -> int:
             await stop.wait()
             logger.info("stopping")
 
-    _run(serve())
+    run(serve())
     return 0
 
 
@@ -174,11 +171,12 @@ def _demo(options: argparse.Namespace) -> int:
     from trunkline.config import load_config, with_options
     from trunkline.demo.run import run_demo
     from trunkline.logs import set_up_logging
+    from trunkline.loop import run
 
     config = load_config(options.config, os.environ)
     config = with_options(config, port=options.port, chunk_ms=options.chunk_ms, records=options.records)
     set_up_logging("WARNING")
-    return _run(run_demo(config, once=options.once))
+    return run(run_demo(config, once=options.once))
 
 
 def _transcribe(options: argparse.Namespace) -> int:
@@ -218,9 +216,10 @@ def _transcribe(options: argparse.Namespace) -> int:
 def _loadtest(options: argparse.Namespace) -> int:
     from trunkline.loadtest.command import run_loadtest
     from trunkline.logs import set_up_logging
+    from trunkline.loop import run
 
     set_up_logging("WARNING")
-    return _run(run_loadtest(options))
+    return run(run_loadtest(options))
 
 
 def _bench_engine(options: argparse.Namespace) -> int:
@@ -253,12 +252,3 @@ def _twiml(options: argparse.Namespace) -> int:
         raise ConfigError(str(error)) from error
     print(document, end="")
     return 0
-
-
-def _run(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Run on uvloop, with everything loaded so far kept out of the garbage collector's rounds."""
-    import uvloop
-
-    gc.collect()
-    gc.freeze()
-    return uvloop.run(work)

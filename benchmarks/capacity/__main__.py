@@ -65,9 +65,7 @@ class Run:
         self._options = options
         self._found = found
         self._on_gpu = options.device.startswith("cuda")
-        self._precision: Precision = options.precision or default_precision(
-            options.device, 0 if options.demo_model else _RELEASED_WIDTH
-        )
+        self._precision: Precision = options.precision or default_precision(options.device)
         found |= {"device": options.device, "model": "demo" if options.demo_model else "0.6B, random"}
         found |= {"precision": str(self._precision), "vnni": int(has_vnni())}
 

@@ -6,14 +6,11 @@ the file. At the end of its input it stops and prints one line of JSON with its 
 
 import asyncio
 import contextlib
-import gc
 import json
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-import uvloop
 
 from benchmarks.load.null_recognizer import NullRecognizer
 from connectors.rtp.config import RtpConfig
@@ -21,6 +18,7 @@ from connectors.sip.config import PeerLimits, SipConfig
 from connectors.sip.connector import SipConnector
 from pipeline.call import Calls, PipelineConfig
 from sinks.record import AnyRecord, encode
+from trunkline import loop
 
 
 async def serve(records: Path | None) -> None:
@@ -50,6 +48,4 @@ async def serve(records: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    gc.collect()
-    gc.freeze()
-    uvloop.run(serve(Path(sys.argv[1]) if len(sys.argv) > 1 else None))
+    loop.run(serve(Path(sys.argv[1]) if len(sys.argv) > 1 else None))

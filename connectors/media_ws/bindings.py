@@ -7,18 +7,22 @@ another account, is refused and the running one is not touched.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+import numpy as np
 
 from connectors.errors import StreamRefused
 from connectors.media_ws.config import Roles
 from connectors.media_ws.events import Audio, Dtmf, MediaEncoding, StreamStarted, StreamStats, Track
+from connectors.media_ws.lanes import Lanes
 from connectors.stats import ConnectorStats
 from engine.errors import EngineError, UnknownLocale
 from pipeline.call import CallInfo, LegOptions, LegStats
 from pipeline.errors import CallError
 from pipeline.frames import AudioFrame, Encoding
+from pipeline.ingest import Ingest, Intake
 from sinks.record import SpeakerRole
 
 logger = logging.getLogger(__name__)
@@ -32,9 +36,11 @@ _CHANNEL = {Track.INBOUND: 0, Track.OUTBOUND: 1}
 class LegHandle(Protocol):
     stats: LegStats
 
-    def push(self, frame: AudioFrame, /) -> None: ...
+    @property
+    def intake(self) -> Intake | None:
+        """Where audio of this leg may be taken along with that of others; None: all is to be pushed."""
 
-    def push_packet(self, pts: int, codes: bytes, encoding: Encoding, arrival: float, /) -> None: ...
+    def push(self, frame: AudioFrame, /) -> None: ...
 
     async def close(self) -> object: ...
 
@@ -82,7 +88,13 @@ class BoundStream:
 
     def hear(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
         """Audio as it came."""
-        self.legs[track].push_packet(pts, codes, self.encoding, arrival)
+        rate = self.started.media_format.sample_rate_hz
+        self.legs[track].push(AudioFrame(pts, np.frombuffer(codes, np.uint8), self.encoding, rate, arrival))
+
+    def intakes(self, tracks: Sequence[Track]) -> list[Intake]:
+        """Of the legs of these tracks; empty where one of them has none, or is closed."""
+        intakes = [self.legs[track].intake for track in tracks]
+        return [one for one in intakes if one is not None] if None not in intakes else []
 
     def push(self, audio: Audio) -> None:
         media = self.started.media_format
@@ -119,6 +131,13 @@ class CallBindings:
         self._roles = {Track.INBOUND: SpeakerRole(roles.inbound), Track.OUTBOUND: SpeakerRole(roles.outbound)}
         self._account_sid = account_sid
         self._bound: dict[str, _BoundCall] = {}
+        self._lanes: Lanes | None = None
+
+    def lanes(self, ingest: Ingest) -> Lanes:
+        """The lanes of this connector, which feed the pipeline's `ingest`."""
+        if self._lanes is None or self._lanes.ingest is not ingest:
+            self._lanes = Lanes(ingest)
+        return self._lanes
 
     def bind(self, started: StreamStarted) -> BoundStream:
         """Start the stream's call, or join the one that runs. Its legs come with `add_legs`.

@@ -25,8 +25,9 @@ from connectors.media_ws.events import (
     StreamStarted,
     Track,
 )
-from connectors.media_ws.socket import MediaSocket
-from connectors.media_ws.steady import SteadyStream
+from connectors.media_ws.lanes import Entry, Lanes
+from connectors.media_ws.socket import Frames, MediaSocket
+from pipeline.ingest import OFFSETS
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,8 @@ class Peer:
         self._stream: BoundStream | None = None
         self._call = "-"
         self._warned = False
-        self._steady: SteadyStream | None = None
+        self._lanes: Lanes | None = None  # while in one
+        self._lane = 0
         self._in_order = 0
         self._deadline = time.monotonic() + limits.start_timeout_s
         self._armed_for = math.inf
@@ -109,36 +111,54 @@ class Peer:
             track, pts, codes = packet
             stream.hear(track, pts, codes, now)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it ends this stream and no other
-            self._broken(exc)
-            self._closing = asyncio.get_running_loop().create_task(self.close())
+            self.failed(exc)
             return True
         self._deadline = now + self._limits.idle_timeout_s
         self._in_order += 1
-        if self._in_order >= STEADY_AFTER:
-            self._foresee(stream)
+        if self._in_order >= STEADY_AFTER and self._ws.frames is not None:
+            self._enter(stream, self._ws.frames, now)
         return True
 
-    def _foresee(self, stream: BoundStream) -> None:
-        """Let messages go past the core, if it can say what they will be like."""
+    def _enter(self, stream: BoundStream, frames: Frames, now: float) -> None:
+        """Into a lane, past the core, if it can say what the next messages will be like."""
         foreseen, self._in_order = self._core.foresee(), 0
-        if foreseen and self._ws.frames is not None:
-            tracks = [(one, stream.legs[one.track].push_packet) for one in foreseen]
-            self._steady = SteadyStream(tracks, stream.encoding, self._not_foreseen)
-            self._ws.frames.at_once = self._steady.take
+        intakes = stream.intakes([one.track for one in foreseen])
+        tickets = [ticket for one in intakes if (ticket := one.ticket) is not None]
+        if not foreseen or len(tickets) < len(foreseen):
+            return
+        lanes = self._lanes = self._bindings.lanes(intakes[0].ingest)
+        self._lane = lanes.enter(Entry(self, frames, foreseen, tickets, OFFSETS[stream.encoding], now))
+        frames.enter(lanes, self._lane)
 
-    def _not_foreseen(self, data: bytearray, now: float) -> bool:
-        self._settle()
-        self._in_order = STEADY_AFTER - 2 * len(Track)  # what is needed to foresee the next ones
-        return self._hear(data, now)
+    @property
+    def over(self) -> bool:
+        return self._stream is None or self._stream.bound.call.ended
+
+    def hear(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
+        """A packet that the core was spared."""
+        if self._stream is not None:
+            self._stream.hear(track, pts, codes, arrival)
+
+    def leave(self) -> None:
+        """Out of the lane: tell the core what passed by it; messages go through it again."""
+        frames = self._ws.frames
+        if self._lanes is not None and frames is not None:
+            self._deadline = max(self._deadline, self._lanes.heard_at(self._lane) + self._limits.idle_timeout_s)
+            self._core.passed_by(self._lanes.leave(self._lane))
+            self._lanes = None
+            frames.leave()
+            self._in_order = STEADY_AFTER - 2 * len(Track)  # what is needed to foresee the next ones
+
+    def failed(self, exc: Exception) -> None:
+        """Close, for a fault that came to light in reading."""
+        self._broken(exc)
+        self._closing = asyncio.get_running_loop().create_task(self.close())
 
     def _settle(self) -> None:
-        """Tell the core what passed by it; messages go through it again."""
-        if self._steady is not None:
-            steady, self._steady = self._steady, None
-            self._core.passed_by(steady.taken)
-            self._deadline = max(self._deadline, steady.heard_at + self._limits.idle_timeout_s)
-            if self._ws.frames is not None and self._ws.frames.at_once is not None:
-                self._ws.frames.at_once = self._hear
+        """The same with what still waits for the lane."""
+        if self._lanes is not None:
+            self._lanes.flush()
+            self.leave()
 
     async def _start(self, started: StreamStarted) -> None:
         self._call = started.call_sid
@@ -174,8 +194,12 @@ class Peer:
 
     def _tick(self) -> None:
         self._armed_for = math.inf
-        self._settle()
         now = time.monotonic()
+        if self._lanes is not None:
+            self._deadline = max(self._deadline, self._lanes.heard_at(self._lane) + self._limits.idle_timeout_s)
+            if now < self._deadline:
+                return self._arm()
+        self._settle()
         try:
             for event in self._core.handle_timer(now):
                 self._apply(event)

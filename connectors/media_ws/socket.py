@@ -4,7 +4,7 @@ Of the messages of a running stream nearly all are audio in order, which needs n
 aiohttp does for each of them, a queue, a future, a turn of the task, costs more than the message itself
 (docs/decisions.md). `MediaSocket.at_once` is asked first, with the bytes of the message; what it does not take goes the
 ordinary way, through `receive`, and so does everything after it until that was handled, so that the order stays. Frames
-of any other kind always go that way: aiohttp judges them.
+of any other kind always go that way: aiohttp judges them. A socket in a lane (`lanes`) leaves even the looking to it.
 """
 
 import asyncio
@@ -15,17 +15,15 @@ from aiohttp import web
 from aiohttp._websocket.helpers import websocket_mask
 from aiohttp._websocket.writer import WebSocketWriter
 
+from connectors.media_ws.framing import CLOSE, HEAD_16, MASKED_16, TEXT, frame_length
+from connectors.media_ws.lanes import STILL_THERE_S, Lanes
+
 AtOnce = Callable[[bytearray, float], bool]
 """The bytes of a text message, ASCII, and the monotonic time. False: it is not taken, nothing has
 changed."""
 
-_TEXT, _MASKED_16 = 0x81, 0x80 | 126  # final, without extensions; masked, with a length of 16 bits
-_HEAD_16 = 8
 _MAX_HELD = 2_048
 """Beginnings of shorter frames wait here for their end; of longer ones, aiohttp gets what there is."""
-
-_CLOSE = 8
-_STILL_THERE_S = 1.0  # so often aiohttp is told that the peer is alive, for its heartbeat
 
 
 class Frames(asyncio.Protocol):
@@ -33,12 +31,16 @@ class Frames(asyncio.Protocol):
     aiohttp's, which gets everything else.
 
     `at_once`: who is asked first; None: nobody. `handled`: to be called for each text or binary message that `receive`
-    returned, when it was dealt with. `max_bytes`: of a message; longer ones are aiohttp's to refuse.
+    returned, when it was dealt with. `max_bytes`: of a message; longer ones are aiohttp's to refuse. `still_there`: to
+    be called now and then while the peer sends what aiohttp does not see.
     """
 
     def __init__(self, protocol: asyncio.Protocol, still_there: Callable[[], None], max_bytes: int) -> None:
         self.at_once: AtOnce | None = None
-        self._protocol, self._still_there, self._max_size = protocol, still_there, max_bytes + _HEAD_16
+        self.still_there = still_there
+        self._lanes: Lanes | None = None
+        self._lane = 0
+        self._protocol, self._max_size = protocol, max_bytes + HEAD_16
         self._left = 0  # bytes of a frame that aiohttp has the beginning of
         self._head = b""  # beginning of a header, or of a frame
         self._unfinished = False  # aiohttp has the first frames of a message
@@ -48,14 +50,28 @@ class Frames(asyncio.Protocol):
     def handled(self) -> None:
         self._waiting -= 1
 
+    def enter(self, lanes: Lanes, lane: int) -> None:
+        """Everything from here on is for this lane. Only from within `at_once`, for what comes after its message."""
+        self._lanes, self._lane = lanes, lane
+
+    def leave(self) -> None:
+        """Out of the lane."""
+        self._lanes = None
+
     def data_received(self, data: bytes) -> None:
-        if self._left or self._head or self.at_once is None or not self._take(self.at_once, data):
+        if self._lanes is not None:
+            self._lanes.add(self._lane, data)
+        elif self._left or self._head or self.at_once is None or not self._take(self.at_once, data):
             self._feed(data)
 
     def eof_received(self) -> bool | None:
+        if self._lanes is not None:
+            self._lanes.flush()
         return self._protocol.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._lanes is not None:
+            self._lanes.flush()
         self._protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -67,22 +83,22 @@ class Frames(asyncio.Protocol):
     def _take(self, at_once: AtOnce, frame: bytes) -> bool:
         size = len(frame)
         if (
-            not _HEAD_16 < size <= self._max_size
+            not HEAD_16 < size <= self._max_size
             or self._waiting
             or self._unfinished
-            or frame[0] != _TEXT
-            or frame[1] != _MASKED_16
-            or (frame[2] << 8 | frame[3]) + _HEAD_16 != size
+            or frame[0] != TEXT
+            or frame[1] != MASKED_16
+            or (frame[2] << 8 | frame[3]) + HEAD_16 != size
         ):
             return False
-        message = bytearray(frame[_HEAD_16:])
-        websocket_mask(frame[4:_HEAD_16], message)
+        message = bytearray(frame[HEAD_16:])
+        websocket_mask(frame[4:HEAD_16], message)
         now = time.monotonic()
         if not message.isascii() or not at_once(message, now):
             return False
-        if now - self._told_at > _STILL_THERE_S:
+        if now - self._told_at > STILL_THERE_S:
             self._told_at = now
-            self._still_there()
+            self.still_there()
         return True
 
     def _feed(self, data: bytes) -> None:
@@ -91,8 +107,11 @@ class Frames(asyncio.Protocol):
             data, self._head = self._head + data, b""
         at, size = 0, len(data)
         while at < size:
+            if self._lanes is not None:
+                self._lanes.add(self._lane, data[at:])
+                break
             if not self._left:
-                length = _frame_length(data, at)
+                length = frame_length(data, at)
                 if length is None:
                     self._head = data[at:]
                     break
@@ -113,24 +132,11 @@ class Frames(asyncio.Protocol):
     def _note(self, first: int) -> None:
         """A frame goes the ordinary way."""
         final, kind = first >= 0x80, first & 0x0F
-        if kind == _CLOSE:
+        if kind == CLOSE:
             self.at_once = None
-        elif kind < _CLOSE:
+        elif kind < CLOSE:
             self._unfinished = not final
             self._waiting += final
-
-
-def _frame_length(data: bytes, at: int) -> int | None:
-    """Of a frame with its header, which begins at `at`; None where that is not whole."""
-    available = len(data) - at
-    if available < 2:
-        return None
-    short = data[at + 1] & 0x7F
-    extended = {126: 2, 127: 8}.get(short, 0)
-    head = 2 + extended + (4 if data[at + 1] & 0x80 else 0)
-    if available < head:
-        return None
-    return head + (int.from_bytes(data[at + 2 : at + 2 + extended], "big") if extended else short)
 
 
 class MediaSocket(web.WebSocketResponse):

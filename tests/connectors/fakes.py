@@ -10,10 +10,13 @@ from connectors.media_ws.bindings import CallRegistry
 from engine.errors import EngineFull, UnknownLocale
 from pipeline.call import CallInfo, Calls, LegOptions, LegStats
 from pipeline.errors import CallEnded, Draining, DuplicateCall, DuplicateLeg
-from pipeline.frames import AudioFrame, Encoding
+from pipeline.frames import AudioFrame
+from pipeline.ingest import Intake
 
 
 class FakeLeg:
+    intake: Intake | None = None
+
     def __init__(self, call: "FakeCall", options: LegOptions) -> None:
         self.call = call
         self.options = options
@@ -24,9 +27,6 @@ class FakeLeg:
     def push(self, frame: AudioFrame) -> None:
         assert not self.closed
         self.frames.append(frame)
-
-    def push_packet(self, pts: int, codes: bytes, encoding: Encoding, arrival: float) -> None:
-        self.push(AudioFrame(pts, np.frombuffer(codes, np.uint8), encoding, 8000, arrival))
 
     async def close(self) -> None:
         if not self.closed:

@@ -4,14 +4,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from engine.engine import Engine
-from engine.session import Hypothesis, Session, SessionOptions, StepEvents, Word
+from engine.session import Hypothesis, Precision, Session, SessionOptions, StepEvents, Word
 from engine.tokenizer import Tokenizer
 from engine.transcript import Transcript
+from engine.weights import Checkpoint
 from tests.engine.audio import Audio
 from tests.engine.oracle import Token
 
 Spoken = tuple[str, float, float]
 """A word's text, start and end."""
+
+
+def exact(checkpoint: Checkpoint, max_sessions: int = 1) -> Engine:
+    """An engine in float32, whose words are those of another implementation. In 8 bits a word may begin or end a frame
+    elsewhere, wherever a sum lies on the edge between two values."""
+    return Engine(checkpoint, precision=Precision.FLOAT32, max_sessions=max_sessions)
 
 
 class Listener:

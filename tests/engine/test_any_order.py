@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from engine.checkpoint import load_checkpoint
 from engine.core import flush_samples
-from engine.engine import Engine
 from engine.errors import EngineFull
 from engine.session import Session, SessionOptions
 from engine.weights import Checkpoint
 from tests.engine import audio
 from tests.engine.conftest import MakeCheckpoint
-from tests.engine.listener import Listener, Spoken, assembled, settle, spoken
+from tests.engine.listener import Listener, Spoken, assembled, exact, settle, spoken
 from tests.engine.oracle import FRAME, NemoReference
 from tests.engine.shapes import NARROW
 
@@ -67,7 +66,7 @@ def world(made: MakeCheckpoint) -> World:
     + [("close", 0, 0), ("push", 0, 44), ("finalize", 0, 0), ("push", 0, 72)]
 )
 def test_sessions_never_notice_one_another(world: World, script: list[tuple[str, int, int | str]]) -> None:
-    engine = Engine(world.checkpoint, max_sessions=3)
+    engine = exact(world.checkpoint, max_sessions=3)
     listener = Listener(engine)
     options: dict[Session, SessionOptions] = {}
     numbers: dict[Session, int] = {}

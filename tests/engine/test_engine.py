@@ -18,7 +18,7 @@ from engine.weights import Checkpoint
 from tests.engine import audio
 from tests.engine.audio import Audio
 from tests.engine.conftest import MakeCheckpoint
-from tests.engine.listener import Listener, assembled, cut, settle, spoken, transcribe
+from tests.engine.listener import Listener, assembled, cut, exact, settle, spoken, transcribe
 from tests.engine.oracle import FRAME, NemoReference
 from tests.engine.shapes import BIASED, ENGLISH, PLAIN, SHAPES, Shape
 
@@ -65,7 +65,7 @@ def test_audio_of_any_length_ends_as_offline(plain: Checkpoint, plain_reference:
     for length in lengths:
         begin = begins.randrange(3_000, 60_000)
         calls.append((source[begin : begin + length], SessionOptions(chunk_ms, "de-DE")))
-    found = transcribe(Engine(plain, max_sessions=len(calls)), calls)
+    found = transcribe(exact(plain, max_sessions=len(calls)), calls)
     for (signal, _), words in zip(calls, found, strict=True):
         wanted = offline(plain_reference, plain, signal, chunk_ms, "de-DE")
         assert spoken(words) == wanted, f"{len(signal)} samples"
@@ -91,7 +91,7 @@ def test_sessions_of_all_classes_come_and_go_side_by_side(made: MakeCheckpoint, 
     checkpoint, reference = load_checkpoint(made(shape).nemo), NemoReference(made(shape).model)
     languages = ("auto", "en-US", "es-US", "de-DE", "fr-FR") if shape.prompts else ("en-US", "auto")
     rng = random.Random(7)
-    engine = Engine(checkpoint, max_sessions=16)
+    engine = exact(checkpoint, max_sessions=16)
     listener = Listener(engine)
     calls = []
     for number in range(16):
@@ -121,16 +121,16 @@ def test_sessions_of_all_classes_come_and_go_side_by_side(made: MakeCheckpoint, 
 def test_a_batch_equals_its_rows_alone(plain: Checkpoint, rows: int) -> None:
     languages = ("auto", "en-US", "es-US", "de-DE", "fr-FR")
     calls = [(audio.babble(2.5, 80 + row), SessionOptions(160, languages[row % 5])) for row in range(rows)]
-    together = transcribe(Engine(plain, max_sessions=rows), calls)
+    together = transcribe(exact(plain, max_sessions=rows), calls)
     for call, words in zip(calls, together, strict=True):
-        (alone,) = transcribe(Engine(plain, max_sessions=1), [call])
+        (alone,) = transcribe(exact(plain, max_sessions=1), [call])
         assert spoken(words) == spoken(alone)
         assert [word.confidence for word in words] == pytest.approx([word.confidence for word in alone], abs=1e-4)
 
 
 def test_a_slot_reused_at_once_knows_nothing_of_the_caller_before(plain: Checkpoint) -> None:
     calls = [(audio.babble(2.0, 90 + i), SessionOptions(80, ("de-DE", "auto")[i % 2])) for i in range(6)]
-    engine = Engine(plain, max_sessions=1)
+    engine = exact(plain, max_sessions=1)
     listener = Listener(engine)
     generations = set()
     for signal, options in calls:
@@ -139,7 +139,7 @@ def test_a_slot_reused_at_once_knows_nothing_of_the_caller_before(plain: Checkpo
         engine.push(session, signal)
         engine.close(session)
         settle(engine)
-        (alone,) = transcribe(Engine(plain, max_sessions=1), [(signal, options)], packet=len(signal))
+        (alone,) = transcribe(exact(plain, max_sessions=1), [(signal, options)], packet=len(signal))
         assert listener.words[session] == alone
     assert len(generations) == len(calls)
     assert {slot for slot, _ in generations} == {0}
@@ -147,7 +147,7 @@ def test_a_slot_reused_at_once_knows_nothing_of_the_caller_before(plain: Checkpo
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf, 1e30])
 def test_a_caller_who_sends_nonsense_does_not_spoil_the_slot(plain: Checkpoint, poison: float) -> None:
-    engine = Engine(plain, max_sessions=1)
+    engine = exact(plain, max_sessions=1)
     listener = Listener(engine)
     bad = engine.open(SessionOptions(80))
     signal = audio.babble(2.0, 95)
@@ -160,12 +160,12 @@ def test_a_caller_who_sends_nonsense_does_not_spoil_the_slot(plain: Checkpoint, 
     engine.push(good, clean)
     engine.close(good)
     settle(engine)
-    (alone,) = transcribe(Engine(plain, max_sessions=1), [(clean, SessionOptions(80))], packet=len(clean))
+    (alone,) = transcribe(exact(plain, max_sessions=1), [(clean, SessionOptions(80))], packet=len(clean))
     assert listener.words[good] == alone
 
 
 def test_a_caller_who_sends_nonsense_is_heard_again_afterwards(plain: Checkpoint) -> None:
-    engine = Engine(plain, max_sessions=1)
+    engine = exact(plain, max_sessions=1)
     listener = Listener(engine)
     session = engine.open(SessionOptions(80))
     engine.push(session, np.full(1_600, np.nan, np.float32))
@@ -195,7 +195,7 @@ def test_words_do_not_depend_on_samples_coming_one_by_one(plain: Checkpoint) -> 
 
 
 def _in_pieces(checkpoint: Checkpoint, pieces: list[Audio], chunk_ms: int) -> list[Word]:
-    engine = Engine(checkpoint, max_sessions=1)
+    engine = exact(checkpoint, max_sessions=1)
     listener = Listener(engine)
     session = engine.open(SessionOptions(chunk_ms))
     for piece in pieces:
@@ -208,7 +208,7 @@ def _in_pieces(checkpoint: Checkpoint, pieces: list[Audio], chunk_ms: int) -> li
 
 def test_a_pushed_array_may_be_changed_by_its_owner(plain: Checkpoint) -> None:
     signal = audio.babble(1.5, 33)
-    engine = Engine(plain, max_sessions=1)
+    engine = exact(plain, max_sessions=1)
     listener = Listener(engine)
     session = engine.open(SessionOptions(160))
     packet = np.empty(320, np.float32)
@@ -225,7 +225,7 @@ def test_a_pushed_array_may_be_changed_by_its_owner(plain: Checkpoint) -> None:
 
 
 def test_a_full_engine_refuses_and_has_room_after_a_close(plain: Checkpoint) -> None:
-    engine = Engine(plain, max_sessions=2)
+    engine = exact(plain, max_sessions=2)
     first, _ = engine.open(SessionOptions(80)), engine.open(SessionOptions(1_120))
     for chunk_ms in (80, 160):
         with pytest.raises(EngineFull) as caught:
@@ -237,7 +237,7 @@ def test_a_full_engine_refuses_and_has_room_after_a_close(plain: Checkpoint) -> 
 
 
 def test_an_unknown_language_is_refused_and_takes_no_slot(plain: Checkpoint) -> None:
-    engine = Engine(plain, max_sessions=1)
+    engine = exact(plain, max_sessions=1)
     with pytest.raises(UnknownLocale, match="xx-XX"):
         engine.open(SessionOptions(80, "xx-XX"))
     session = engine.open(SessionOptions(80, "fr-FR"))
@@ -249,13 +249,13 @@ def test_an_unknown_language_is_refused_and_takes_no_slot(plain: Checkpoint) -> 
 
 def test_an_unknown_chunk_is_refused(plain: Checkpoint, made: MakeCheckpoint) -> None:
     with pytest.raises(UnknownChunk, match="240"):
-        Engine(plain, max_sessions=1).open(SessionOptions(240))
+        exact(plain, max_sessions=1).open(SessionOptions(240))
     with pytest.raises(UnknownChunk, match="320"):  # its left context of 70 frames is not a whole number of chunks
-        Engine(load_checkpoint(made(ENGLISH).nemo), max_sessions=1).open(SessionOptions(320))
+        exact(load_checkpoint(made(ENGLISH).nemo), max_sessions=1).open(SessionOptions(320))
 
 
 def test_a_closed_session_takes_nothing_more(plain: Checkpoint) -> None:
-    engine = Engine(plain, max_sessions=1)
+    engine = exact(plain, max_sessions=1)
     session = engine.open(SessionOptions(80))
     engine.push(session, audio.babble(0.5, 34))
     engine.close(session)
@@ -281,7 +281,7 @@ def test_a_final_in_mid_stream_equals_the_end_of_that_audio(
 ) -> None:
     signal = audio.babble(4.0, 41)
     for mark in (0, 1, 12_345, 32_000, 40_001):
-        engine = Engine(plain, max_sessions=1)
+        engine = exact(plain, max_sessions=1)
         listener = Listener(engine)
         session = engine.open(SessionOptions(chunk_ms))
         engine.push(session, signal[:mark])
@@ -294,7 +294,7 @@ def test_a_final_in_mid_stream_equals_the_end_of_that_audio(
 def test_a_final_holds_only_what_was_pushed_before_it(plain: Checkpoint, plain_reference: NemoReference) -> None:
     """Audio that arrives between the request and the engine's next step is not part of that final."""
     signal = audio.babble(4.0, 42)
-    engine = Engine(plain, max_sessions=1)
+    engine = exact(plain, max_sessions=1)
     listener = Listener(engine)
     session = engine.open(SessionOptions(160))
     engine.push(session, signal[:20_000])
@@ -312,7 +312,7 @@ def test_finals_leave_the_session_as_it_was(plain: Checkpoint, plain_reference: 
     """However often one is asked for, also before what the last one foretold has come or failed to come."""
     signal = audio.babble(5.0, 43)
     options = SessionOptions(chunk_ms, "es-US")
-    engine = Engine(plain, max_sessions=2)
+    engine = exact(plain, max_sessions=2)
     listener = Listener(engine)
     session, other = engine.open(options), engine.open(options)
     marks: list[int] = []
@@ -364,7 +364,7 @@ def demo_engine() -> Engine:
 
 def test_many_finals_at_once_are_all_answered(plain: Checkpoint) -> None:
     """More sessions ask than the engine has spare slots, and one asks three times."""
-    engine = Engine(plain, max_sessions=12)
+    engine = exact(plain, max_sessions=12)
     listener = Listener(engine)
     sessions = [engine.open(SessionOptions(160)) for _ in range(12)]
     for number, session in enumerate(sessions):
@@ -387,7 +387,7 @@ def test_language_changed_in_mid_stream_equals_changed_prompts_offline(
 ) -> None:
     signal = audio.babble(5.0, 44)
     frames, switches = chunk_ms // 80, {6: "fr-FR", 9: "auto", 11: "en-US"}
-    engine = Engine(plain, max_sessions=1)
+    engine = exact(plain, max_sessions=1)
     listener = Listener(engine)
     session = engine.open(SessionOptions(chunk_ms, "de-DE"))
     language, languages, sent = "de-DE", [], 0
@@ -411,7 +411,7 @@ def test_language_changed_in_mid_stream_equals_changed_prompts_offline(
 
 
 def test_a_checkpoint_without_prompt_speaks_english(made: MakeCheckpoint) -> None:
-    engine = Engine(load_checkpoint(made(ENGLISH).nemo), max_sessions=1)
+    engine = exact(load_checkpoint(made(ENGLISH).nemo), max_sessions=1)
     assert engine.languages <= {"en-US", "auto"}
     assert "en-US" in engine.languages
     (words,) = transcribe(engine, [(audio.babble(6.0, 45), SessionOptions(160, "en-US"))])
@@ -439,8 +439,8 @@ def test_both_formats_give_the_same_words(made: MakeCheckpoint, shape: Shape) ->
         (audio.babble(2.0 + i, 100 + i), SessionOptions(shape.chunks_ms[i % 3], "auto" if i else "en-US"))
         for i in range(4)
     ]
-    nemo = transcribe(Engine(load_checkpoint(made(shape).nemo), max_sessions=4), calls)
-    folder = transcribe(Engine(load_checkpoint(made(shape).hugging_face), max_sessions=4), calls)
+    nemo = transcribe(exact(load_checkpoint(made(shape).nemo), max_sessions=4), calls)
+    folder = transcribe(exact(load_checkpoint(made(shape).hugging_face), max_sessions=4), calls)
     assert any(nemo)
     for left, right in zip(nemo, folder, strict=True):
         assert spoken(left) == spoken(right)

@@ -99,9 +99,8 @@ def test_encoder_frames_are_close_to_those_in_float32(demo_path: Path, core: Cor
 
 
 def test_the_default_is_what_is_fastest() -> None:
-    assert default_precision("cpu", 1024) is Precision.INT8
-    assert default_precision("cpu", 144) is Precision.FLOAT32
-    assert default_precision("cuda", 1024) is Precision.BFLOAT16
+    assert default_precision("cpu") is Precision.INT8
+    assert default_precision("cuda") is Precision.BFLOAT16
 
 
 def test_int8_elsewhere_than_on_a_cpu_is_refused(demo_path: Path) -> None:

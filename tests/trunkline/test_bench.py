@@ -16,7 +16,7 @@ def test_the_capacity_of_the_configured_engine_is_printed(
     assert main(["bench", "engine", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["device"] == "cpu"
-    assert found["precision"] == "float32"
+    assert found["precision"] == "int8"
     assert found["max_sessions"] == 7
     assert set(found["step_ms"]) == set(found["sessions"]) == {"80", "160", "320", "560", "1120"}
     assert all(found["step_ms"][ms]["4"] > 0 for ms in found["step_ms"])

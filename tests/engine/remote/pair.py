@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 
-from engine.engine import Engine
 from engine.remote.client import Client
 from engine.remote.exchange import Exchange, Gateway
 from engine.remote.wire import VERSION, FromEngine, Greeting, Hello, frame, from_engine, from_gateway
 from engine.session import Session, StepEvents, Word
 from engine.weights import Checkpoint
+from tests.engine.listener import exact
 
 
 class Reader:
@@ -54,7 +54,7 @@ class Pair:
 
     def _start(self) -> Hello:
         self.deaf = False
-        self.engine = Engine(self.checkpoint, max_sessions=self.max_sessions)
+        self.engine = exact(self.checkpoint, max_sessions=self.max_sessions)
         self.engine.subscribe(self._step)
         self.exchange = Exchange(self.engine)
         self.gateway = Gateway()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.engine import Engine
 from engine.session import AUTO, Session, SessionOptions
 from engine.weights import Checkpoint
+from tests.engine.listener import exact
 from tests.engine.remote.audio import legs
 from tests.engine.remote.pair import Pair, Reader, plain
 
@@ -58,7 +58,7 @@ class Undisturbed:
         self._checkpoint = checkpoint
 
     def _run(self, script: Script) -> tuple[Reader, Session]:
-        engine, reader = Engine(self._checkpoint, max_sessions=1), Reader()
+        engine, reader = exact(self._checkpoint, max_sessions=1), Reader()
         engine.subscribe(reader.hear)
         session = engine.open(script.options)
         for number, packet in enumerate(script.packets):
