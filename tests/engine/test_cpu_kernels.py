@@ -125,6 +125,33 @@ def test_attention_over_rings(draw: Any, frames: int) -> None:
     assert torch.equal(values.float(), plain[1])
 
 
+@pytest.mark.parametrize("frames", [1, 2, 14])
+def test_attention_is_the_same_wherever_in_the_ring_the_past_lies(draw: Any, frames: int) -> None:
+    heads, d_head, ring = 2, 16, 28 // frames * frames + frames
+    keys, values = (np.zeros((4, heads, ring, d_head), np.uint16) for _ in range(2))
+    table, bias = draw(heads, ring + frames - 1, d_head), draw(heads, d_head)
+    place, chunks = np.arange(4), 1_000 + np.array([0, 1, 5, 12])
+    for step in range(2 * ring // frames):
+        said = draw(frames, 3 * heads * d_head)
+        raw, scale = np.tile(said, (4, 1)), np.ones(4 * frames, np.float32)
+        shift, out = np.zeros(3 * heads * d_head, np.float32), np.empty((4 * frames, heads * d_head), np.float32)
+        cpu_kernels.attend(raw, shift, bias, bias, table, keys, values, place, chunks + step, out, scale)
+        streams = out.reshape(4, -1)
+        assert (streams == streams[0]).all()
+
+
+def test_kernels_work_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_self: object) -> None:
+        raise RuntimeError("no locator available")
+
+    monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", refuse)
+
+    def twice(x: float) -> float:
+        return 2 * x
+
+    assert cpu_kernels.kernel(twice)(1.5) == 3.0
+
+
 @pytest.mark.parametrize("frames", [1, 3, 14])
 @pytest.mark.parametrize("begins", [False, True])
 def test_convolution(draw: Any, frames: int, begins: bool) -> None:
