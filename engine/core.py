@@ -5,6 +5,8 @@ one launch sequence and one download (`engine.device_step`); on a CPU, where cal
 much, it does just what the rows at hand need.
 """
 
+import logging
+import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,6 +25,11 @@ from engine.state import DecoderState, Rows, SlotState
 from engine.weights import Checkpoint, WeightReader
 
 __all__ = ["Core", "Emission", "flush_samples"]
+
+logger = logging.getLogger(__name__)
+
+_NOTICE_S = 3.0
+"""Whoever waits for compiled kernels longer than this is told why."""
 
 
 class Core:
@@ -171,7 +178,11 @@ class Core:
         """Have the kernels of the 8-bit step compiled, or read from disk, before a session waits for them."""
         frames = min(self.config.chunk_frames)
         audio, rows, _ = self._upload(np.zeros((1, chunk_samples(frames)), np.float32), [0], [0], [0])
+        notice = threading.Timer(_NOTICE_S, logger.warning, ["compiling the kernels: once, for some ten seconds"])
+        notice.daemon = True
+        notice.start()
         self._model.encode(audio, rows, self._model.allocate(1, frames))
+        notice.cancel()
 
     def _upload(
         self, audio: NDArray[np.float32], slots: Sequence[int], chunks: Sequence[int], prompts: Sequence[int]

@@ -1,7 +1,9 @@
 """8-bit weights: close to float32, row by row, and the same words from the demo model."""
 
 import math
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from engine.encoder import Subsampling
 from engine.engine import Engine
 from engine.errors import UnsupportedPrecision
 from engine.int8_subsampling import Int8Subsampling
+from engine.model import Model
 from engine.precision import default_precision, has_int8
 from engine.session import Precision
 from engine.state import Rows, SlotState
@@ -96,6 +99,21 @@ def test_encoder_frames_are_close_to_those_in_float32(demo_path: Path, core: Cor
         audio = rng.standard_normal((1, 1521)).astype(np.float32) * 0.1
         found, expected = (one.encode(80, audio, [0], [step], [0]) for one in (core, exact))
     assert 0 < error(found, expected) < 0.12
+
+
+def test_whoever_waits_for_the_kernels_is_told_why(
+    demo_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    encode = Model.encode
+
+    def compile_first(*arguments: Any) -> torch.Tensor:
+        while "compiling" not in caplog.text:
+            time.sleep(0.01)
+        return encode(*arguments)
+
+    monkeypatch.setattr("engine.core._NOTICE_S", 0.0)
+    monkeypatch.setattr(Model, "encode", compile_first)
+    Core(load_checkpoint(demo_path), {}, precision=Precision.INT8)
 
 
 def test_the_default_is_what_is_fastest() -> None:
