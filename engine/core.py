@@ -183,6 +183,7 @@ class Core:
         notice.start()
         self._model.encode(audio, rows, self._model.allocate(1, frames))
         notice.cancel()
+        notice.join()
 
     def _upload(
         self, audio: NDArray[np.float32], slots: Sequence[int], chunks: Sequence[int], prompts: Sequence[int]

@@ -148,8 +148,12 @@ class Phone(asyncio.DatagramProtocol):
                 return message
 
     async def ask(self, request: SipRequest) -> SipResponse:
+        """The answer to this request: one to an earlier request may come again before it."""
         self.put(request)
-        return await self.answer()
+        while True:
+            answer = await self.answer()
+            if answer.headers.get("CSeq") == request.headers.get("CSeq"):
+                return answer
 
     async def hear_request(self, method: str) -> SipRequest:
         """The next request of this method, answered with 200."""
