@@ -29,7 +29,8 @@ __all__ = ["Core", "Emission", "flush_samples"]
 logger = logging.getLogger(__name__)
 
 _NOTICE_S = 3.0
-"""Whoever waits for compiled kernels longer than this is told why."""
+_NOTICE = "compiling the kernels, some ten seconds; they are kept for the next start where the disk can be written to"
+"""For whoever waits for compiled kernels longer than `_NOTICE_S`."""
 
 
 class Core:
@@ -178,12 +179,14 @@ class Core:
         """Have the kernels of the 8-bit step compiled, or read from disk, before a session waits for them."""
         frames = min(self.config.chunk_frames)
         audio, rows, _ = self._upload(np.zeros((1, chunk_samples(frames)), np.float32), [0], [0], [0])
-        notice = threading.Timer(_NOTICE_S, logger.warning, ["compiling the kernels: once, for some ten seconds"])
+        notice = threading.Timer(_NOTICE_S, logger.warning, [_NOTICE])
         notice.daemon = True
         notice.start()
-        self._model.encode(audio, rows, self._model.allocate(1, frames))
-        notice.cancel()
-        notice.join()
+        try:
+            self._model.encode(audio, rows, self._model.allocate(1, frames))
+        finally:
+            notice.cancel()
+            notice.join()
 
     def _upload(
         self, audio: NDArray[np.float32], slots: Sequence[int], chunks: Sequence[int], prompts: Sequence[int]

@@ -7,15 +7,13 @@ of all streams; all arrays are float32 and contiguous unless said otherwise. The
 without the interpreter's lock.
 """
 
-import logging
+import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
-
-logger = logging.getLogger(__name__)
 
 F32, I32, U16, U32 = np.float32, np.int32, np.uint16, np.uint32
 _EPSILON = F32(1e-5)
@@ -33,10 +31,8 @@ def kernel(function: Kernel) -> Kernel:
     """Compiled at the first call and kept on disk, where Numba finds a folder that it may write to. Division by zero
     gives infinity, which lets loops become vectors."""
     compiled = numba.njit(fastmath=True, nogil=True, error_model="numpy")(function)
-    try:
+    with contextlib.suppress(RuntimeError):  # neither beside this file nor in the user's folder
         compiled.enable_caching()
-    except RuntimeError as error:  # neither beside this file nor in the user's folder
-        logger.info("the kernels are compiled at every start, as nothing can be kept: %s", error)
     return cast(Kernel, compiled)
 
 

@@ -43,11 +43,6 @@ class SteadyRows:
         """Of the row's present leg."""
         return int(self._owners[row]) << _ROW_BITS | row
 
-    def tickets(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Of the present legs of these rows."""
-        tickets: NDArray[np.int64] = self._owners[rows] << _ROW_BITS | rows
-        return tickets
-
     def rows_of(self, tickets: NDArray[np.int64]) -> NDArray[np.int64]:
         return tickets & ((1 << _ROW_BITS) - 1)
 

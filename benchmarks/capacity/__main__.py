@@ -53,7 +53,6 @@ KEYS = (
     "vnni",
 )
 PARTS = ("step", "sessions", "nemo", "transformers", "sherpa")
-_RELEASED_WIDTH = 1024
 _CHUNK_MS = 80
 """Class in which the peers are compared."""
 

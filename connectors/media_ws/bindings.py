@@ -88,17 +88,16 @@ class BoundStream:
 
     def hear(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
         """Audio as it came."""
-        rate = self.started.media_format.sample_rate_hz
-        self.legs[track].push(AudioFrame(pts, np.frombuffer(codes, np.uint8), self.encoding, rate, arrival))
+        self.push(Audio(track, pts, np.frombuffer(codes, np.uint8), arrival))
 
     def intakes(self, tracks: Sequence[Track]) -> list[Intake]:
-        """Of the legs of these tracks; empty where one of them has none, or is closed."""
+        """Of the legs of these tracks; empty where one of them has none."""
         intakes = [self.legs[track].intake for track in tracks]
         return [one for one in intakes if one is not None] if None not in intakes else []
 
     def push(self, audio: Audio) -> None:
         media = self.started.media_format
-        frame = AudioFrame(audio.pts, audio.codes, _ENCODINGS[media.encoding], media.sample_rate_hz, audio.arrival)
+        frame = AudioFrame(audio.pts, audio.codes, self.encoding, media.sample_rate_hz, audio.arrival)
         self.legs[audio.track].push(frame)
 
     def dtmf(self, event: Dtmf) -> None:

@@ -143,11 +143,14 @@ class Peer:
         """Out of the lane: tell the core what passed by it; messages go through it again."""
         frames = self._ws.frames
         if self._lanes is not None and frames is not None:
-            self._deadline = max(self._deadline, self._lanes.heard_at(self._lane) + self._limits.idle_timeout_s)
+            self._heard_in(self._lanes)
             self._core.passed_by(self._lanes.leave(self._lane))
             self._lanes = None
             frames.leave()
             self._in_order = STEADY_AFTER - 2 * len(Track)  # what is needed to foresee the next ones
+
+    def _heard_in(self, lanes: Lanes) -> None:
+        self._deadline = max(self._deadline, lanes.heard_at(self._lane) + self._limits.idle_timeout_s)
 
     def failed(self, exc: Exception) -> None:
         """Close, for a fault that came to light in reading."""
@@ -196,7 +199,7 @@ class Peer:
         self._armed_for = math.inf
         now = time.monotonic()
         if self._lanes is not None:
-            self._deadline = max(self._deadline, self._lanes.heard_at(self._lane) + self._limits.idle_timeout_s)
+            self._heard_in(self._lanes)
             if now < self._deadline:
                 return self._arm()
         self._settle()

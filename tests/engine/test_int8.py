@@ -107,8 +107,10 @@ def test_whoever_waits_for_the_kernels_is_told_why(
     encode = Model.encode
 
     def compile_first(*arguments: Any) -> torch.Tensor:
-        while "compiling" not in caplog.text:
+        until = time.monotonic() + 10
+        while "compiling" not in caplog.text and time.monotonic() < until:
             time.sleep(0.01)
+        assert "compiling" in caplog.text
         return encode(*arguments)
 
     monkeypatch.setattr("engine.core._NOTICE_S", 0.0)
