@@ -1,46 +1,32 @@
 """What stands between the 8-bit products of a conformer layer on a CPU, compiled by Numba.
 
-Torch takes some hundred calls a layer for this, more time than the products of a small batch; here it is nine. Each
-kernel takes what a product left (`raw`, to be multiplied by a `scale` for each row, plus a `shift` for each column) and
-leaves what the next one wants: rows within [-1, 1] and the value each was divided by. T: rows, which are the frames
-of all streams; all arrays are float32 and contiguous unless said otherwise. The kernels run on the calling thread,
-without the interpreter's lock.
+Torch takes some hundred calls a layer for this, more time than the products of a small batch. Each kernel takes what a
+product left (`raw`, to be multiplied by a `scale` for each row, plus a `shift` for each column) and leaves what the
+next one wants: rows of 8-bit numbers and the magnitude that each was divided by (`int8_product.quantise`). T: rows,
+which are the frames of all streams; arrays are float32 and contiguous unless said otherwise. The threads of a team
+share the rows: each does `part` of so many `parts`.
 """
 
-import contextlib
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import NamedTuple
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
 
-F32, I32, U16, U32 = np.float32, np.int32, np.uint16, np.uint32
+from engine.int8_product import quantise
+from engine.jit import F32, I32, U16, U32, Array, Bytes, Halves, Index, inner, share
+
 _EPSILON = F32(1e-5)
-TINY = F32(1e-20)
 _LOG2E, _LN2 = F32(1.4426950408889634), F32(0.6931471805599453)
 _C2, _C3, _C4, _C5, _C6 = F32(1 / 2), F32(1 / 6), F32(1 / 24), F32(1 / 120), F32(1 / 720)
 
-Array = NDArray[np.float32]
-Halves = NDArray[np.uint16]
-Index = NDArray[np.int64]
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+class Norm(NamedTuple):
+    """LayerNorm's weight and bias: (d,)."""
+
+    weight: Array
+    bias: Array
 
 
-def kernel(function: Kernel) -> Kernel:
-    """Compiled at the first call and kept on disk, where Numba finds a folder that it may write to. Division by zero
-    gives infinity, which lets loops become vectors."""
-    compiled = numba.njit(fastmath=True, nogil=True, error_model="numpy")(function)
-    with contextlib.suppress(RuntimeError):  # neither beside this file nor in the user's folder
-        compiled.enable_caching()
-    return cast(Kernel, compiled)
-
-
-def inline(function: Kernel) -> Kernel:
-    return cast(Kernel, numba.njit(fastmath=True, nogil=True, error_model="numpy", inline="always")(function))
-
-
-@inline
+@inner
 def _exp(x: np.float32) -> np.float32:
     """e to the x for |x| <= 87, to 1e-6 of itself: a power of two put into the exponent, times a polynomial."""
     t = x * _LOG2E
@@ -50,19 +36,19 @@ def _exp(x: np.float32) -> np.float32:
     return p * I32(I32(whole + I32(127)) << I32(23)).view(F32)
 
 
-@inline
+@inner
 def _to_bfloat16(x: np.float32) -> np.uint16:
     """The upper half of a float32, rounded to the nearest, to even between two."""
     bits = F32(x).view(U32)
     return U16((bits + U32(0x7FFF) + ((bits >> U32(16)) & U32(1))) >> U32(16))
 
 
-@inline
+@inner
 def _from_bfloat16(x: np.uint16) -> np.float32:
     return U32(U32(x) << U32(16)).view(F32)
 
 
-@inline
+@inner
 def _sigmoid(x: np.float32) -> np.float32:
     y = -x
     y = y if y < F32(80) else F32(80)
@@ -70,32 +56,10 @@ def _sigmoid(x: np.float32) -> np.float32:
     return F32(1) / (F32(1) + _exp(y))
 
 
-@inline
-def bring_within_one(row: Array, spare: Array) -> np.float32:
-    """Divide a row by its largest magnitude; returns that. `spare`: as long as the row, is overwritten.
-
-    Halves are compared with one another, because one running maximum would not become a vector.
-    """
-    width = row.shape[0]
-    for i in range(width):
-        spare[i] = abs(row[i])
-    while width > 16 and width % 2 == 0:
-        width //= 2
-        for i in range(width):
-            a, b = spare[i], spare[width + i]
-            spare[i] = a if a > b else b
-    largest = TINY
-    for i in range(width):
-        largest = max(largest, spare[i])
-    factor = F32(1) / largest
-    for i in range(row.shape[0]):
-        row[i] *= factor
-    return largest
-
-
-@inline
-def _normalise(row: Array, weight: Array, bias: Array, out: Array) -> None:
+@inner
+def _normalise(row: Array, by: Norm, out: Array) -> None:
     """LayerNorm of a row into `out`, which may be the row."""
+    weight, bias = by
     size = row.shape[0]
     total = F32(0)
     for i in range(size):
@@ -110,50 +74,51 @@ def _normalise(row: Array, weight: Array, bias: Array, out: Array) -> None:
         out[i] = (row[i] - mean) * factor * weight[i] + bias[i]
 
 
-@kernel
-def norm(x: Array, weight: Array, bias: Array, out: Array, scale: Array) -> None:
-    """LayerNorm of x (T, d) into out (T, d), brought within one; scale: (T,)."""
-    spare = np.empty(x.shape[1], F32)
-    for row in range(x.shape[0]):
-        _normalise(x[row], weight, bias, out[row])
-        scale[row] = bring_within_one(out[row], spare)
+@inner
+def norm(x: Array, by: Norm, out: Bytes, scale: Array, part: int, parts: int) -> None:
+    """LayerNorm of x (T, d) into out: uint8 (T, d), with its scale: (T,)."""
+    line, spare = np.empty(x.shape[1], F32), np.empty(x.shape[1], F32)
+    for row in share(x.shape[0], part, parts):
+        _normalise(x[row], by, line)
+        scale[row] = quantise(line, spare, out[row])
 
 
-@kernel
-def add_norm(x: Array, raw: Array, shift: Array, weight: Array, bias: Array, out: Array, scale: Array) -> None:
+@inner
+def add_norm(x: Array, raw: Array, shift: Array, by: Norm, out: Bytes, scale: Array, part: int, parts: int) -> None:
     """Add a product to x (T, d) in place, then as `norm`. `scale` is read and written."""
-    spare = np.empty(x.shape[1], F32)
-    for row in range(x.shape[0]):
-        into, of, by = x[row], raw[row], scale[row]
+    line, spare = np.empty(x.shape[1], F32), np.empty(x.shape[1], F32)
+    for row in share(x.shape[0], part, parts):
+        into, of, factor = x[row], raw[row], scale[row]
         for i in range(x.shape[1]):
-            into[i] += of[i] * by + shift[i]
-        _normalise(into, weight, bias, out[row])
-        scale[row] = bring_within_one(out[row], spare)
+            into[i] += of[i] * factor + shift[i]
+        _normalise(into, by, line)
+        scale[row] = quantise(line, spare, out[row])
 
 
-@kernel
-def add_norm_out(x: Array, raw: Array, shift: Array, scale: Array, weight: Array, bias: Array) -> None:
+@inner
+def add_norm_out(x: Array, raw: Array, shift: Array, scale: Array, by: Norm, part: int, parts: int) -> None:
     """Add a product to x (T, d), then LayerNorm, both in place: the end of a layer."""
-    for row in range(x.shape[0]):
-        into, of, by = x[row], raw[row], scale[row]
+    for row in share(x.shape[0], part, parts):
+        into, of, factor = x[row], raw[row], scale[row]
         for i in range(x.shape[1]):
-            into[i] += of[i] * by + shift[i]
-        _normalise(into, weight, bias, into)
+            into[i] += of[i] * factor + shift[i]
+        _normalise(into, by, into)
 
 
-@kernel
-def swish(raw: Array, shift: Array, scale: Array) -> None:
-    """x * sigmoid(x) of a product raw (T, d_ff), in place, brought within one; `scale` is read and written."""
+@inner
+def swish(raw: Array, shift: Array, out: Bytes, scale: Array, part: int, parts: int) -> None:
+    """x * sigmoid(x) of a product raw (T, d_ff), which is overwritten, into out: uint8 (T, d_ff); `scale` is read and
+    written."""
     spare = np.empty(raw.shape[1], F32)
-    for row in range(raw.shape[0]):
+    for row in share(raw.shape[0], part, parts):
         of, by = raw[row], scale[row]
         for i in range(raw.shape[1]):
             x = of[i] * by + shift[i]
             of[i] = x * _sigmoid(x)
-        scale[row] = bring_within_one(of, spare)
+        scale[row] = quantise(of, spare, out[row])
 
 
-@inline
+@inner
 def _score(
     query_u: Array, query_v: Array, keys: Halves, order: Index, table: Array, column: Index, scores: Array
 ) -> None:
@@ -178,7 +143,7 @@ def _score(
         scores[at] = s0
 
 
-@inline
+@inner
 def _mix(weights: Array, values: Halves, order: Index, out: Array) -> None:
     """The weighted sum of values (R, d_head) in `order` into out (d_head,), four at a time."""
     ring, size = values.shape
@@ -196,7 +161,7 @@ def _mix(weights: Array, values: Halves, order: Index, out: Array) -> None:
             out[i] += w0 * _from_bfloat16(v0[i])
 
 
-@kernel
+@inner
 def attend(
     raw: Array,
     shift: Array,
@@ -207,69 +172,70 @@ def attend(
     values: Halves,
     slots: Index,
     chunks: Index,
-    out: Array,
+    mixed: Array,
     scale: Array,
+    part: int,
+    parts: int,
 ) -> None:
     """Write a chunk's keys and values into the rings and attend over them; equal to `engine.attention`. Sums go from
     the oldest frame to the newest, so that it does not matter where in the ring they lie.
 
     raw: (B c, 3 d) the projections; bias_u, bias_v: (h, d_head); table: (h, R + c - 1, d_head), row m stands for
-    query - key = R - 1 - m; keys, values: bfloat16 as uint16 (S, h, R, d_head); slots, chunks: int64 (B,); out:
-    (B c, d); scale: (B c,), read and written.
+    query - key = R - 1 - m; keys, values: bfloat16 as uint16 (S, h, R, d_head); slots, chunks: int64 (B,); mixed:
+    (B c, d), to be quantised; scale: (B c,), of raw.
     """
     heads, ring, d_head = keys.shape[1], keys.shape[2], keys.shape[3]
     size, streams = heads * d_head, slots.shape[0]
     frames = raw.shape[0] // streams
     count = ring // frames
-    spare = np.empty(size, F32)
     query_u, query_v = np.empty(d_head, F32), np.empty(d_head, F32)
     scores = np.empty(ring, F32)
     order = np.empty(ring, np.int64)
     column = np.empty((frames, ring), np.int64)
     known, mask = np.empty(ring, F32), np.empty(ring, F32)
-    for stream in range(streams):
-        write, past, first = chunks[stream] % count, chunks[stream], stream * frames
-        for index in range(ring):
-            age = count - 1 - index // frames
-            order[index] = (write - age) % count * frames + index % frames
-            known[index] = F32(0) if age > past else F32(1)
-            mask[index] = F32(-1e30) * (F32(1) - known[index])
-            for frame in range(frames):
-                column[frame, index] = ring - 1 - age * frames - frame + index % frames
-        for head in range(heads):
-            at = head * d_head
-            ring_keys, ring_values = keys[slots[stream], head], values[slots[stream], head]
-            for frame in range(frames):
-                of, by = raw[first + frame], scale[first + frame]
-                key, value = ring_keys[write * frames + frame], ring_values[write * frames + frame]
-                for i in range(d_head):
-                    key[i] = _to_bfloat16(of[size + at + i] * by + shift[size + at + i])
-                    value[i] = _to_bfloat16(of[2 * size + at + i] * by + shift[2 * size + at + i])
-            for frame in range(frames):
-                of, by = raw[first + frame], scale[first + frame]
-                for i in range(d_head):
-                    x = of[at + i] * by + shift[at + i]
-                    query_u[i] = x + bias_u[head, i]
-                    query_v[i] = x + bias_v[head, i]
-                _score(query_u, query_v, ring_keys, order, table[head], column[frame], scores)
-                best = F32(-1e30)
-                for place in range(ring):
-                    scores[place] += mask[place]
-                    best = max(best, scores[place])
-                total = F32(0)
-                for place in range(ring):
-                    weight = scores[place] - best
-                    scores[place] = _exp(weight if weight > F32(-80) else F32(-80)) * known[place]
-                    total += scores[place]
-                total = F32(1) / total
-                for place in range(ring):
-                    scores[place] *= total
-                _mix(scores, ring_values, order, out[first + frame, at : at + d_head])
+    prepared = -1
+    for which in share(streams * heads, part, parts):
+        stream, head = which // heads, which % heads
+        write, past, first, at = chunks[stream] % count, chunks[stream], stream * frames, head * d_head
+        if stream != prepared:
+            for index in range(ring):
+                age = count - 1 - index // frames
+                order[index] = (write - age) % count * frames + index % frames
+                known[index] = F32(0) if age > past else F32(1)
+                mask[index] = F32(-1e30) * (F32(1) - known[index])
+                for frame in range(frames):
+                    column[frame, index] = ring - 1 - age * frames - frame + index % frames
+            prepared = stream
+        ring_keys, ring_values = keys[slots[stream], head], values[slots[stream], head]
         for frame in range(frames):
-            scale[first + frame] = bring_within_one(out[first + frame], spare)
+            of, by = raw[first + frame], scale[first + frame]
+            key, value = ring_keys[write * frames + frame], ring_values[write * frames + frame]
+            for i in range(d_head):
+                key[i] = _to_bfloat16(of[size + at + i] * by + shift[size + at + i])
+                value[i] = _to_bfloat16(of[2 * size + at + i] * by + shift[2 * size + at + i])
+        for frame in range(frames):
+            of, by = raw[first + frame], scale[first + frame]
+            for i in range(d_head):
+                x = of[at + i] * by + shift[at + i]
+                query_u[i] = x + bias_u[head, i]
+                query_v[i] = x + bias_v[head, i]
+            _score(query_u, query_v, ring_keys, order, table[head], column[frame], scores)
+            best = F32(-1e30)
+            for place in range(ring):
+                scores[place] += mask[place]
+                best = max(best, scores[place])
+            total = F32(0)
+            for place in range(ring):
+                weight = scores[place] - best
+                scores[place] = _exp(weight if weight > F32(-80) else F32(-80)) * known[place]
+                total += scores[place]
+            total = F32(1) / total
+            for place in range(ring):
+                scores[place] *= total
+            _mix(scores, ring_values, order, mixed[first + frame, at : at + d_head])
 
 
-@kernel
+@inner
 def convolve(  # noqa: PLR0912 - one loop nest
     raw: Array,
     shift: Array,
@@ -278,21 +244,22 @@ def convolve(  # noqa: PLR0912 - one loop nest
     chunks: Index,
     taps: Array,
     taps_bias: Array,
-    weight: Array,
-    bias: Array,
-    out: Array,
+    by: Norm,
+    out: Bytes,
     scale: Array,
+    part: int,
+    parts: int,
 ) -> None:
     """Gate, causal depthwise convolution, LayerNorm and swish; equal to `engine.encoder.Encoder._convolve`.
 
     raw: (B c, 2 d); cache: (S, k - 1, d), the last inputs of each slot's convolution, brought forward; slots, chunks:
-    int64 (B,); taps: (k, d); taps_bias: (d,); out: (B c, d); scale: (B c,), read and written.
+    int64 (B,); taps: (k, d); taps_bias: (d,); out: uint8 (B c, d); scale: (B c,), read and written.
     """
     size, kernel, streams = taps.shape[1], taps.shape[0], slots.shape[0]
     frames, past = raw.shape[0] // streams, kernel - 1
     joined = np.empty((past + frames, size), F32)
-    spare = np.empty(size, F32)
-    for stream in range(streams):
+    line, spare = np.empty(size, F32), np.empty(size, F32)
+    for stream in share(streams, part, parts):
         first, kept = stream * frames, cache[slots[stream]]
         for time in range(past):
             of, into = kept[time], joined[time]
@@ -300,24 +267,23 @@ def convolve(  # noqa: PLR0912 - one loop nest
             for i in range(size):
                 into[i] = of[i] * known
         for frame in range(frames):
-            of, by, into = raw[first + frame], scale[first + frame], joined[past + frame]
+            of, factor, into = raw[first + frame], scale[first + frame], joined[past + frame]
             for i in range(size):
-                into[i] = of[i] * by + shift[i]
+                into[i] = of[i] * factor + shift[i]
             for i in range(size):
-                into[i] *= _sigmoid(of[size + i] * by + shift[size + i])
+                into[i] *= _sigmoid(of[size + i] * factor + shift[size + i])
         for time in range(past):
             of, into = joined[frames + time], kept[time]
             for i in range(size):
                 into[i] = of[i]
         for frame in range(frames):
-            into = out[first + frame]
             for i in range(size):
-                into[i] = taps_bias[i]
+                line[i] = taps_bias[i]
             for tap in range(kernel):
                 of, by_tap = joined[frame + tap], taps[tap]
                 for i in range(size):
-                    into[i] += of[i] * by_tap[i]
-            _normalise(into, weight, bias, into)
+                    line[i] += of[i] * by_tap[i]
+            _normalise(line, by, line)
             for i in range(size):
-                into[i] *= _sigmoid(into[i])
-            scale[first + frame] = bring_within_one(into, spare)
+                line[i] *= _sigmoid(line[i])
+            scale[first + frame] = quantise(line, spare, out[first + frame])

@@ -1,144 +1,190 @@
-"""The conformer layers in 8-bit weights on a CPU: FBGEMM's products, and Numba's kernels between them.
+"""The conformer layers in 8-bit weights on a CPU, a call a layer.
 
 Takes the place of the loop over layers in `Encoder.step`; the same sums in the same order, so that what differs is the
 rounding of weights and activations alone.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from engine import cpu_kernels
-from engine.affine import Affine, Int8Weight
+from engine.affine import Affine
 from engine.attention import Relative
+from engine.cpu_kernels import Norm, add_norm, add_norm_out, attend, convolve, norm, swish
+from engine.cpu_team import Team, fork, team
+from engine.int8_product import Weight, product, quantise_rows, room
+from engine.jit import Array, Bytes, Halves, Index, inner, kernel, plain
 from engine.state import Rows, SlotState
 
 if TYPE_CHECKING:
-    from engine.encoder import Layer, Norm
-
-Array = NDArray[np.float32]
+    from engine import encoder
 
 
 class Int8Layers:
     """All layers of an encoder. `relative`: of each latency class by its frames a chunk, for each layer."""
 
-    def __init__(self, layers: "list[Layer]", relative: dict[int, list[Relative]]) -> None:
-        self._layers = [_Layer.of(layer) for layer in layers]
-        self._positions = {frames: [_Positions.of(one) for one in table] for frames, table in relative.items()}
+    def __init__(self, layers: "list[encoder.Layer]", relative: dict[int, list[Relative]]) -> None:
+        first = layers[0]
+        self._d_model, self._d_ff = first.taps.shape[1], _product(first.expand).weight.outputs
+        self._layers = [plain(_layer(layer)) for layer in layers]
+        self._positions = {frames: [plain(_positions(one)) for one in table] for frames, table in relative.items()}
 
     def __call__(self, x: Tensor, rows: Rows, state: SlotState) -> Tensor:
         """x: float32 (B, c, d_model), is overwritten with what comes out. Brings the rows' state forward."""
-        streams, frames, size = x.shape
+        frames, size = x.shape[1:]
         flat: Array = x.view(-1, size).numpy()  # (T, d)
         slots, chunks = rows.slots.numpy(), rows.chunks.numpy()
-        out = torch.empty(streams * frames, size)
-        within: Array = out.numpy()
-        scale = np.empty(len(flat), np.float32)
-        for index, layer in enumerate(self._layers):
-            at = self._positions[frames][index]
-            cpu_kernels.norm(flat, *layer.norm_in, within, scale)
-            hidden = layer.expand_in(out)
-            cpu_kernels.swish(hidden.numpy(), layer.expand_in.shift, scale)
-            raw = layer.contract_in(hidden)
-            cpu_kernels.add_norm(flat, raw.numpy(), layer.contract_in.shift, *layer.norm_attention, within, scale)
-            raw = layer.qkv(out)
-            keys, values = state.keys[index].view(torch.uint16).numpy(), state.values[index].view(torch.uint16).numpy()
-            projected = raw.numpy(), layer.qkv.shift
-            cpu_kernels.attend(*projected, at.bias_u, at.bias_v, at.table, keys, values, slots, chunks, within, scale)
-            raw = layer.out(out)
-            cpu_kernels.add_norm(flat, raw.numpy(), layer.out.shift, *layer.norm_convolution, within, scale)
-            raw = layer.gate(out)
-            cpu_kernels.convolve(
-                *(raw.numpy(), layer.gate.shift, state.convolution[index].numpy(), slots, chunks),
-                *(layer.taps, layer.taps_bias, *layer.norm_taps, within, scale),
-            )
-            raw = layer.mix(out)
-            cpu_kernels.add_norm(flat, raw.numpy(), layer.mix.shift, *layer.norm_feed, within, scale)
-            hidden = layer.expand(out)
-            cpu_kernels.swish(hidden.numpy(), layer.expand.shift, scale)
-            raw = layer.contract(hidden)
-            cpu_kernels.add_norm_out(flat, raw.numpy(), layer.contract.shift, scale, *layer.norm_out)
+        spare, threads = plain(self._spare(len(flat))), team()
+        for layer, position, *memory in zip(
+            self._layers, self._positions[frames], state.keys, state.values, state.convolution, strict=True
+        ):
+            keys, values, convolution = memory
+            past = _Past(_halves(keys), _halves(values), convolution.numpy(), slots, chunks)
+            conformer(threads, flat, layer, position, plain(past), spare)
         return x
 
-
-@dataclass(frozen=True, slots=True)
-class _Product:
-    """A weight and what is added to its product; zeros where the model has no bias."""
-
-    weight: Int8Weight
-    shift: Array
-
-    @classmethod
-    def of(cls, affine: Affine) -> "_Product":
-        weight = affine.int8_weight
-        shift = np.zeros(weight.outputs, np.float32) if affine.bias is None else affine.bias.numpy()
-        return cls(weight, shift)
-
-    def __call__(self, within: Tensor) -> Tensor:
-        return self.weight.multiply(within)
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """`engine.encoder.Layer` as the kernels take it."""
-
-    norm_in: tuple[Array, Array]
-    expand_in: _Product
-    contract_in: _Product
-    norm_attention: tuple[Array, Array]
-    qkv: _Product
-    out: _Product
-    norm_convolution: tuple[Array, Array]
-    gate: _Product
-    taps: Array
-    taps_bias: Array
-    norm_taps: tuple[Array, Array]
-    mix: _Product
-    norm_feed: tuple[Array, Array]
-    expand: _Product
-    contract: _Product
-    norm_out: tuple[Array, Array]
-
-    @classmethod
-    def of(cls, layer: "Layer") -> "_Layer":
-        size = layer.taps.shape[1]
-        return cls(
-            norm_in=_arrays(layer.norm_in),
-            expand_in=_Product.of(layer.expand_in),
-            contract_in=_Product.of(layer.contract_in),
-            norm_attention=_arrays(layer.norm_attention),
-            qkv=_Product.of(layer.qkv),
-            out=_Product.of(layer.out),
-            norm_convolution=_arrays(layer.norm_convolution),
-            gate=_Product.of(layer.gate),
-            taps=layer.taps.numpy(),
-            taps_bias=np.zeros(size, np.float32) if layer.taps_bias is None else layer.taps_bias.numpy(),
-            norm_taps=_arrays(layer.norm_taps),
-            mix=_Product.of(layer.mix),
-            norm_feed=_arrays(layer.norm_feed),
-            expand=_Product.of(layer.expand),
-            contract=_Product.of(layer.contract),
-            norm_out=_arrays(layer.norm_out),
+    def _spare(self, rows: int) -> "_Spare":
+        return _Spare(
+            within=room(rows, self._d_model),
+            wide=room(rows, self._d_ff),
+            scale=np.empty(rows, np.float32),
+            raw=np.empty(rows * max(self._d_ff, 3 * self._d_model), np.float32),
+            mixed=np.empty((rows, self._d_model), np.float32),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Positions:
+class _Product(NamedTuple):
+    """A weight and what is added to its product; zeros where the model has no bias."""
+
+    weight: Weight
+    shift: Array
+
+
+class _Layer(NamedTuple):
+    """`engine.encoder.Layer` as the kernels take it."""
+
+    norm_in: Norm
+    expand_in: _Product
+    contract_in: _Product
+    norm_attention: Norm
+    qkv: _Product
+    out: _Product
+    norm_convolution: Norm
+    gate: _Product
+    taps: Array
+    taps_bias: Array
+    norm_taps: Norm
+    mix: _Product
+    norm_feed: Norm
+    expand: _Product
+    contract: _Product
+    norm_out: Norm
+
+
+class _Positions(NamedTuple):
     """`engine.attention.Relative` as the kernel takes it: (h, d_head) twice, and (h, R + c - 1, d_head)."""
 
     bias_u: Array
     bias_v: Array
     table: Array
 
-    @classmethod
-    def of(cls, relative: Relative) -> "_Positions":
-        u, v = relative.bias_u[:, 0].contiguous(), relative.bias_v[:, 0].contiguous()
-        return cls(u.numpy(), v.numpy(), relative.table.transpose(1, 2).contiguous().numpy())
+
+class _Past(NamedTuple):
+    """A layer's memory of all slots, and which of them are stepped: as `attend` and `convolve` take it."""
+
+    keys: Halves
+    values: Halves
+    convolution: Array
+    slots: Index
+    chunks: Index
 
 
-def _arrays(norm: "Norm") -> tuple[Array, Array]:
-    return norm.weight.contiguous().numpy(), norm.bias.contiguous().numpy()
+class _Spare(NamedTuple):
+    """Memory of a step: uint8 rows (T, d) and (T, d_ff) with their scale (T,), a product, and mixed values (T, d)."""
+
+    within: Bytes
+    wide: Bytes
+    scale: Array
+    raw: Array
+    mixed: Array
+
+
+@inner
+def _multiply(team: Team, x: Bytes, by: _Product, raw: Array) -> tuple[Array, Array]:
+    """The product, in the memory of `raw`, and what is to be added to it."""
+    weight, shift = by
+    rows, outputs = x.shape[0], shift.shape[0]
+    out = raw[: rows * outputs].reshape(rows, outputs)
+    product(team, x, weight, out)
+    return out, shift
+
+
+@kernel
+def conformer(team: Team, x: Array, layer: _Layer, positions: _Positions, past: _Past, spare: _Spare) -> None:
+    """One layer on x (T, d), in place; brings the rows' memory forward. Takes named tuples as `plain`."""
+    norm_in, expand_in, contract_in, norm_attention, qkv, out, norm_convolution, gate, taps, taps_bias = layer[:10]
+    norm_taps, mix, norm_feed, expand, contract, norm_out = layer[10:]
+    within, wide, scale, raw, mixed = spare
+    keys, values, convolution, slots, chunks = past
+    bias_u, bias_v, table = positions
+    fork(team, norm, (x, norm_in, within, scale))
+    y, shift = _multiply(team, within, expand_in, raw)
+    fork(team, swish, (y, shift, wide, scale))
+    y, shift = _multiply(team, wide, contract_in, raw)
+    fork(team, add_norm, (x, y, shift, norm_attention, within, scale))
+    y, shift = _multiply(team, within, qkv, raw)
+    fork(team, attend, (y, shift, bias_u, bias_v, table, keys, values, slots, chunks, mixed, scale))
+    fork(team, quantise_rows, (mixed, within, scale))
+    y, shift = _multiply(team, within, out, raw)
+    fork(team, add_norm, (x, y, shift, norm_convolution, within, scale))
+    y, shift = _multiply(team, within, gate, raw)
+    fork(team, convolve, (y, shift, convolution, slots, chunks, taps, taps_bias, norm_taps, within, scale))
+    y, shift = _multiply(team, within, mix, raw)
+    fork(team, add_norm, (x, y, shift, norm_feed, within, scale))
+    y, shift = _multiply(team, within, expand, raw)
+    fork(team, swish, (y, shift, wide, scale))
+    y, shift = _multiply(team, wide, contract, raw)
+    fork(team, add_norm_out, (x, y, shift, scale, norm_out))
+
+
+def _product(affine: Affine) -> _Product:
+    weight = affine.packed
+    shift = np.zeros(weight.outputs, np.float32) if affine.bias is None else affine.bias.numpy()
+    return _Product(weight, shift)
+
+
+def _layer(layer: "encoder.Layer") -> _Layer:
+    size = layer.taps.shape[1]
+    return _Layer(
+        norm_in=_norm(layer.norm_in),
+        expand_in=_product(layer.expand_in),
+        contract_in=_product(layer.contract_in),
+        norm_attention=_norm(layer.norm_attention),
+        qkv=_product(layer.qkv),
+        out=_product(layer.out),
+        norm_convolution=_norm(layer.norm_convolution),
+        gate=_product(layer.gate),
+        taps=layer.taps.numpy(),
+        taps_bias=np.zeros(size, np.float32) if layer.taps_bias is None else layer.taps_bias.numpy(),
+        norm_taps=_norm(layer.norm_taps),
+        mix=_product(layer.mix),
+        norm_feed=_norm(layer.norm_feed),
+        expand=_product(layer.expand),
+        contract=_product(layer.contract),
+        norm_out=_norm(layer.norm_out),
+    )
+
+
+def _positions(relative: Relative) -> _Positions:
+    u, v = relative.bias_u[:, 0].contiguous(), relative.bias_v[:, 0].contiguous()
+    return _Positions(u.numpy(), v.numpy(), relative.table.transpose(1, 2).contiguous().numpy())
+
+
+def _halves(cached: Tensor) -> Halves:
+    return cached.view(torch.uint16).numpy()
+
+
+def _norm(norm: "encoder.Norm") -> Norm:
+    return Norm(norm.weight.contiguous().numpy(), norm.bias.contiguous().numpy())

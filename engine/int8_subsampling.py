@@ -1,17 +1,19 @@
-"""The subsampling in 8-bit weights on a CPU: Numba's kernels for its three strided convolutions, FBGEMM's products.
+"""The subsampling in 8-bit weights on a CPU: kernels for its three strided convolutions, and 8-bit products.
 
 Takes the place of `engine.encoder.Subsampling`. Torch writes and reads the first convolution's output, eight times as
 large as what comes of it, once for each operator; here a frame of it lives as long as the next convolution needs it.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.affine import Affine, Int8Weight
 from engine.config import ModelConfig
-from engine.cpu_kernels import F32, Array, Index, bring_within_one, inline, kernel
+from engine.cpu_team import Team, fork, team
+from engine.int8_product import Weight, finish_rows, pack, product, quantise, room
+from engine.jit import F32, Array, Bytes, Index, inner, kernel, plain, share
 from engine.state import Rows, SlotState
 from engine.weights import WeightReader
 
@@ -20,6 +22,38 @@ _BEFORE = 2
 
 _BLANK = 3
 """Frames of the first convolution that lie before the start of a stream."""
+
+
+class _Convolution(NamedTuple):
+    """taps: (9, C), by time, then frequency; bias: (C,)."""
+
+    taps: Array
+    bias: Array
+
+
+class _Product(NamedTuple):
+    weight: Weight
+    bias: Array
+
+
+class _Weights(NamedTuple):
+    first: _Convolution
+    second: _Convolution
+    mix: _Product
+    third: _Convolution
+    mix_again: _Product
+    out: _Product
+
+
+class _Past(NamedTuple):
+    """The frame before the chunk at each convolution, of all slots: mel (S, mels), middle (S, mels / 2 + 1, C), deep
+    (S, bins after the second, C); which slots are stepped and how many chunks they have had: int64 (B,)."""
+
+    mel: Array
+    middle: Array
+    deep: Array
+    slots: Index
+    chunks: Index
 
 
 class Int8Subsampling:
@@ -34,56 +68,70 @@ class Int8Subsampling:
             bins = bins // 2 + 1
             self._bins.append(bins)
 
-        def taps(index: int) -> tuple[Array, Array]:
+        def taps(index: int) -> _Convolution:
             weight = convolution.take(f"{index}.weight", channels, 1, 3, 3).view(channels, 9)
-            return weight.T.contiguous().numpy(), convolution.take(f"{index}.bias", channels).numpy()
+            return _Convolution(weight.T.contiguous().numpy(), convolution.take(f"{index}.bias", channels).numpy())
 
-        def pointwise(index: int) -> tuple[Int8Weight, Array]:
-            weight = convolution.take(f"{index}.weight", channels, channels, 1, 1)[:, :, 0, 0].contiguous()
-            affine = Affine(weight, None, weights.precision)
-            return affine.int8_weight, convolution.take(f"{index}.bias", channels).numpy()
+        def pointwise(index: int) -> _Product:
+            weight = convolution.take(f"{index}.weight", channels, channels, 1, 1)[:, :, 0, 0]
+            return _Product(pack(weight), convolution.take(f"{index}.bias", channels).numpy())
 
-        self._first, self._second, self._third = taps(0), taps(2), taps(5)
-        self._mix, self._mix_again = pointwise(3), pointwise(6)
         # Its inputs lie by frequency, then channel, as the convolution leaves them; the checkpoint's the other way.
         weight = weights.take("out.weight", d_model, channels * bins).view(d_model, channels, bins).transpose(1, 2)
-        self._out = Affine(weight.reshape(d_model, -1) * input_scale, None, weights.precision).int8_weight
-        self._out_bias = weights.take("out.bias", d_model) * input_scale
+        out = pack(weight.reshape(d_model, -1) * input_scale)
+        bias = weights.take("out.bias", d_model) * input_scale
+        mixes = pointwise(3), pointwise(6)
+        self._channels, self._outputs = channels, d_model
+        self._weights = plain(_Weights(taps(0), taps(2), mixes[0], taps(5), mixes[1], _Product(out, bias.numpy())))
 
     def __call__(self, mel: Tensor, rows: Rows, state: SlotState) -> Tensor:
         """mel: float32 (B, 8 c, mels). Returns (B, c, d_model)."""
-        streams, time = mel.shape[:2]
-        slots, chunks = rows.slots.numpy(), rows.chunks.numpy()
-        channels = self._first[0].shape[1]
-        _, middle, deep = self._bins
-        kept = state.mel.view(-1, mel.shape[2]).numpy()
-        kept_middle = state.middle.view(-1, self._bins[0], channels).numpy()
-        kept_deep = state.deep.view(-1, middle, channels).numpy()
-        x, scale = _within(streams * time // 4 * middle, channels)
-        convolve_twice(
-            *(mel.contiguous().numpy(), kept, kept_middle, slots, chunks),
-            *(*self._first, *self._second, x.numpy(), scale),
+        streams, time, mels = mel.shape
+        wide, middle, deep = self._bins
+        channels, outputs = self._channels, self._outputs
+        past = _Past(
+            mel=state.mel.view(-1, mels).numpy(),
+            middle=state.middle.view(-1, wide, channels).numpy(),
+            deep=state.deep.view(-1, middle, channels).numpy(),
+            slots=rows.slots.numpy(),
+            chunks=rows.chunks.numpy(),
         )
-        weight, shift = self._mix
-        raw = weight.multiply(x)
-        x, scale_again = _within(streams * time // 8 * deep, channels)
-        convolve_again(*(raw.numpy(), scale, shift, kept_deep, slots, chunks), *(*self._third, x.numpy(), scale_again))
-        weight, shift = self._mix_again
-        raw = weight.multiply(x)
-        x, scale = _within(streams * time // 8, deep * channels)
-        rectify(raw.numpy(), scale_again, shift, x.numpy(), scale)
-        raw = self._out.multiply(x)
-        return torch.addcmul(self._out_bias, raw, torch.from_numpy(scale)[:, None]).view(streams, time // 8, -1)
+        rooms = (
+            room(streams * time // 4 * middle, channels),
+            room(streams * time // 8 * deep, channels),
+            room(streams * time // 8, deep * channels),
+        )
+        out = torch.empty(streams, time // 8, outputs)
+        flat = out.view(-1, outputs).numpy()
+        subsample(team(), mel.contiguous().numpy(), self._weights, plain(past), rooms, flat)
+        return out
 
 
-def _within(rows: int, width: int) -> tuple[Tensor, NDArray[np.float32]]:
-    return torch.empty(rows, width), np.empty(rows, np.float32)
+@kernel
+def subsample(
+    team: Team, mel: Array, weights: _Weights, past: _Past, rooms: tuple[Bytes, Bytes, Bytes], out: Array
+) -> None:
+    """mel: (B, T, mels); rooms: for what the three products multiply; out: (B T / 8, d_model). Takes named tuples as
+    `plain`."""
+    first, second, (mix, mix_bias), third, (mix_again, bias_again), (weight, bias) = weights
+    kept, middle, deep, slots, chunks = past
+    x, y, z = rooms
+    scale, scale_again, last = np.empty(x.shape[0], F32), np.empty(y.shape[0], F32), np.empty(z.shape[0], F32)
+    raw = np.empty((x.shape[0], mix_bias.shape[0]), F32)
+    fork(team, convolve_twice, (mel, kept, middle, slots, chunks, first, second, x, scale))
+    product(team, x, mix, raw)
+    fork(team, convolve_again, (raw, scale, mix_bias, deep, slots, chunks, third, y, scale_again))
+    product(team, y, mix_again, raw[: y.shape[0]])
+    fork(team, rectify, (raw[: y.shape[0]], scale_again, bias_again, z, last))
+    product(team, z, weight, out)
+    fork(team, finish_rows, (out, last, bias))
 
 
-@inline
-def _first_frame(before: Array, here: Array, after: Array, taps: Array, bias: Array, out: Array) -> None:
-    """The first convolution at one time, rectified. before, here, after: (mels,); taps: (9, C); out: (_BEFORE + bins +
+@inner
+def _first_frame(before: Array, here: Array, after: Array, by: _Convolution, out: Array) -> None:
+    """The first convolution at one time, rectified. before, here, after: (mels,); out: (_BEFORE + bins +
     1, C), whose edges are left as they are."""
+    taps, bias = by
     mels, channels = here.shape[0], taps.shape[1]
     for place in range(mels // 2 + 1):
         low, mid, high = 2 * place - 2, 2 * place - 1, 2 * place
@@ -104,9 +152,10 @@ def _first_frame(before: Array, here: Array, after: Array, taps: Array, bias: Ar
             into[i] = y if y > F32(0) else F32(0)
 
 
-@inline
-def _depthwise_frame(before: Array, here: Array, after: Array, taps: Array, bias: Array, out: Array) -> None:
+@inner
+def _depthwise_frame(before: Array, here: Array, after: Array, by: _Convolution, out: Array) -> None:
     """A depthwise convolution at one time. before, here, after: (_BEFORE + bins + 1, C); out: (bins // 2 + 1, C)."""
+    taps, bias = by
     for place in range(out.shape[0]):
         at, into = 2 * place, out[place]
         a0, a1, a2 = before[at], before[at + 1], before[at + 2]
@@ -118,7 +167,21 @@ def _depthwise_frame(before: Array, here: Array, after: Array, taps: Array, bias
             into[i] = y + c0[i] * taps[6, i] + c1[i] * taps[7, i] + c2[i] * taps[8, i]
 
 
-@inline
+@inner
+def _blank(line: Array) -> None:
+    for place in range(line.shape[0]):
+        for i in range(line.shape[1]):
+            line[place, i] = F32(0)
+
+
+@inner
+def _copy(line: Array, into: Array) -> None:
+    for place in range(line.shape[0]):
+        for i in range(line.shape[1]):
+            into[place, i] = line[place, i]
+
+
+@inner
 def _recall(kept: Array, begins: bool, line: Array) -> None:
     """The frame before the chunk into line (_BEFORE + bins + 1, C); zeros where the stream begins. kept: (bins, C)."""
     for place in range(kept.shape[0]):
@@ -126,7 +189,7 @@ def _recall(kept: Array, begins: bool, line: Array) -> None:
             line[place + _BEFORE, i] = F32(0) if begins else kept[place, i]
 
 
-@inline
+@inner
 def _keep(line: Array, kept: Array) -> None:
     """The chunk's last frame, for the next chunk."""
     for place in range(kept.shape[0]):
@@ -134,52 +197,52 @@ def _keep(line: Array, kept: Array) -> None:
             kept[place, i] = line[place + _BEFORE, i]
 
 
-@kernel
+@inner
 def convolve_twice(
     mel: Array,
     kept: Array,
     kept_middle: Array,
     slots: Index,
     chunks: Index,
-    first: Array,
-    first_bias: Array,
-    second: Array,
-    second_bias: Array,
-    out: Array,
+    first: _Convolution,
+    second: _Convolution,
+    out: Bytes,
     scale: Array,
+    part: int,
+    parts: int,
 ) -> None:
     """First convolution, rectifier, second (depthwise) convolution.
 
     mel: (B, T, mels); kept: (S, mels) and kept_middle: (S, mels / 2 + 1, C), the frame before the chunk at either
-    convolution, brought forward; slots, chunks: int64 (B,); first, second: (9, C), by time, then frequency; out: (B T/4
-    bins, C), rows brought within one by scale: (B T/4 bins,).
+    convolution, brought forward; slots, chunks: int64 (B,); out: uint8 (B T/4 bins, C), with its scale: (B T/4 bins,).
     """
     streams, time, mels = mel.shape
     bins, channels = kept_middle.shape[1], kept_middle.shape[2]
     wide = out.shape[0] // (streams * (time // 4))
     lines = np.zeros((3, bins + _BEFORE + 1, channels), F32)
-    spare, silence = np.empty(channels, F32), np.zeros(mels, F32)
-    for stream in range(streams):
+    frame, spare, silence = np.empty((wide, channels), F32), np.empty(channels, F32), np.zeros(mels, F32)
+    for stream in share(streams, part, parts):
         slot, begins = slots[stream], chunks[stream] == 0
         _recall(kept_middle[slot], begins, lines[2])
         for turn in range(time // 4):
-            lines[0] = lines[2]
+            _copy(lines[2], lines[0])
             for half in range(2):
                 at = 4 * turn + 2 * half
                 before = mel[stream, at - 1] if at else (silence if begins else kept[slot])
                 line = lines[1 + half]
-                _first_frame(before, mel[stream, at], mel[stream, at + 1], first, first_bias, line)
+                _first_frame(before, mel[stream, at], mel[stream, at + 1], first, line)
                 if begins and at // 2 < _BLANK:
-                    line[:] = F32(0)
+                    _blank(line)
             at = (stream * (time // 4) + turn) * wide
-            _depthwise_frame(lines[0], lines[1], lines[2], second, second_bias, out[at : at + wide])
-            for row in range(at, at + wide):
-                scale[row] = bring_within_one(out[row], spare)
-        kept[slot] = mel[stream, time - 1]
+            _depthwise_frame(lines[0], lines[1], lines[2], second, frame)
+            for place in range(wide):
+                scale[at + place] = quantise(frame[place], spare, out[at + place])
+        for i in range(mels):
+            kept[slot, i] = mel[stream, time - 1, i]
         _keep(lines[2], kept_middle[slot])
 
 
-@kernel
+@inner
 def convolve_again(
     raw: Array,
     scale: Array,
@@ -187,53 +250,54 @@ def convolve_again(
     kept: Array,
     slots: Index,
     chunks: Index,
-    taps: Array,
-    bias: Array,
-    out: Array,
+    by: _Convolution,
+    out: Bytes,
     out_scale: Array,
+    part: int,
+    parts: int,
 ) -> None:
     """Rectifier on a product, third (depthwise) convolution.
 
-    raw: (B t bins, C), with its scale: (B t bins,) and shift: (C,); kept: (S, bins, C), brought forward; taps: (9, C);
-    out: (B t/2 bins', C), rows brought within one by out_scale.
+    raw: (B t bins, C), with its scale: (B t bins,) and shift: (C,); kept: (S, bins, C), brought forward; out:
+    uint8 (B t/2 bins', C), with out_scale.
     """
     bins, channels, streams = kept.shape[1], kept.shape[2], slots.shape[0]
     time = raw.shape[0] // (streams * bins)
     wide = out.shape[0] // (streams * (time // 2))
     lines = np.zeros((3, bins + _BEFORE + 1, channels), F32)
-    spare = np.empty(channels, F32)
-    for stream in range(streams):
+    frame, spare = np.empty((wide, channels), F32), np.empty(channels, F32)
+    for stream in share(streams, part, parts):
         slot, begins = slots[stream], chunks[stream] == 0
         _recall(kept[slot], begins, lines[2])
         for turn in range(time // 2):
-            lines[0] = lines[2]
+            _copy(lines[2], lines[0])
             for half in range(2):
                 row = (stream * time + 2 * turn + half) * bins
                 for place in range(bins):
-                    of, by, into = raw[row + place], scale[row + place], lines[1 + half, place + _BEFORE]
+                    of, factor, into = raw[row + place], scale[row + place], lines[1 + half, place + _BEFORE]
                     for i in range(channels):
-                        y = of[i] * by + shift[i]
+                        y = of[i] * factor + shift[i]
                         into[i] = y if y > F32(0) else F32(0)
             if begins and turn == 0:
-                lines[1] = F32(0)
+                _blank(lines[1])
             at = (stream * (time // 2) + turn) * wide
-            _depthwise_frame(lines[0], lines[1], lines[2], taps, bias, out[at : at + wide])
-            for row in range(at, at + wide):
-                out_scale[row] = bring_within_one(out[row], spare)
+            _depthwise_frame(lines[0], lines[1], lines[2], by, frame)
+            for place in range(wide):
+                out_scale[at + place] = quantise(frame[place], spare, out[at + place])
         _keep(lines[2], kept[slot])
 
 
-@kernel
-def rectify(raw: Array, scale: Array, shift: Array, out: Array, out_scale: Array) -> None:
-    """Rectifier on a product, all frequencies of a frame in one row. raw: (T bins, C); out: (T, bins C)."""
-    channels = raw.shape[1]
-    bins = out.shape[1] // channels
-    spare = np.empty(out.shape[1], F32)
-    for row in range(out.shape[0]):
+@inner
+def rectify(raw: Array, scale: Array, shift: Array, out: Bytes, out_scale: Array, part: int, parts: int) -> None:
+    """Rectifier on a product, all frequencies of a frame in one row. raw: (T bins, C); out: uint8 (T, bins C)."""
+    rows, channels = out.shape[0], raw.shape[1]
+    bins = raw.shape[0] // rows
+    line, spare = np.empty(bins * channels, F32), np.empty(bins * channels, F32)
+    for row in share(rows, part, parts):
         for place in range(bins):
             of, by = raw[row * bins + place], scale[row * bins + place]
-            into = out[row, place * channels : (place + 1) * channels]
+            into = line[place * channels : (place + 1) * channels]
             for i in range(channels):
                 y = of[i] * by + shift[i]
                 into[i] = y if y > F32(0) else F32(0)
-        out_scale[row] = bring_within_one(out[row], spare)
+        out_scale[row] = quantise(line, spare, out[row])

@@ -1,6 +1,10 @@
 """Which numbers a model computes in, on what."""
 
+import functools
+
+import llvmlite.binding as llvm
 import torch
+from numba.core import config
 
 from engine.session import Precision
 
@@ -23,12 +27,19 @@ def default_precision(device: str) -> Precision:
 
 
 def has_int8() -> bool:
-    """Whether this machine and this torch have the 8-bit products: FBGEMM's, which are for x86 CPUs with AVX2."""
-    has_operator = hasattr(torch.ops.quantized, "linear_with_input_q_dq_qweight_dq_output_fp32")
-    has_avx = "AVX" in torch.backends.cpu.get_cpu_capability()
-    return has_operator and has_avx and "fbgemm" in torch.backends.quantized.supported_engines
+    """Whether the 8-bit products run here: they are for x86 CPUs with AVX2."""
+    return "avx2" in _cpu_features()
 
 
 def has_vnni() -> bool:
     """Whether the CPU multiplies and adds 8-bit numbers in one instruction (AVX-512 VNNI)."""
-    return bool(torch.cpu._is_vnni_supported())
+    return "avx512vnni" in _cpu_features()
+
+
+@functools.cache
+def _cpu_features() -> frozenset[str]:
+    """What kernels are compiled for: this CPU's features, or those that `NUMBA_CPU_FEATURES` names."""
+    named: str | None = config.CPU_FEATURES  # type: ignore[attr-defined]
+    if named is None:
+        return frozenset(name for name, has in llvm.get_host_cpu_features().items() if has)
+    return frozenset(name[1:] for name in named.split(",") if name.startswith("+"))

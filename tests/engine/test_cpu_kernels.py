@@ -1,5 +1,6 @@
 """Each kernel between the 8-bit products against the same sums in torch."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,23 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine import cpu_kernels
+from engine import cpu_kernels, jit
 from engine.attention import AttentionKind, Relative, attention
 from engine.config import EncoderConfig
+from engine.cpu_kernels import Norm
+from engine.int8_dot import STEPS, ZERO
+from engine.int8_product import quantise_rows
+from engine.jit import Bytes, kernel
+from engine.precision import has_int8
 from engine.state import Rows
 
 Array = NDArray[np.float32]
 T, D = 5, 48
 TOLERANCE = 2e-5
+WHOLE = 0, 1
+"""All of the work: part 0 of one."""
+
+pytestmark = pytest.mark.skipif(not has_int8(), reason="needs an x86 CPU with AVX2")
 
 
 @pytest.fixture
@@ -33,36 +43,42 @@ def layer_norm(x: Array, weight: Array, bias: Array) -> Tensor:
     return F.layer_norm(torch.from_numpy(x), (x.shape[1],), torch.from_numpy(weight), torch.from_numpy(bias), 1e-5)
 
 
-def assert_brought(out: Array, scale: Array, expected: Tensor) -> None:
-    """Rows fill [-1, 1], and times their scale they are what was expected."""
-    assert np.abs(out).max(axis=1) == pytest.approx(1.0, abs=1e-6)
-    error = np.abs(out * scale[:, None] - expected.numpy()).max() / expected.abs().max().item()
-    assert error < TOLERANCE
+def room(rows: int, width: int) -> Bytes:
+    return np.full((rows, width + 16), 255, np.uint8)
+
+
+def assert_quantised(out: Bytes, scale: Array, expected: Tensor) -> None:
+    """Rows fill their 8 bits, and every number is the nearest to what was expected."""
+    numbers = out[:, : expected.shape[1]].astype(np.float32) - ZERO
+    assert (np.abs(numbers).max(axis=1) == STEPS).all()
+    assert (out[:, expected.shape[1] :] == 255).all()
+    error = np.abs(numbers * scale[:, None] / STEPS - expected.numpy())
+    assert (error <= scale[:, None] * (0.5 / STEPS + TOLERANCE)).all()
 
 
 @pytest.mark.parametrize("width", [16, 33, 48, 1024])
 def test_norm(draw: Any, width: int) -> None:
     x, weight, bias = draw(T, width, spread=3.0) + 2, draw(width), draw(width)
-    out, scale = np.empty_like(x), np.empty(T, np.float32)
-    cpu_kernels.norm(x, weight, bias, out, scale)
-    assert_brought(out, scale, layer_norm(x, weight, bias))
+    out, scale = room(T, width), np.empty(T, np.float32)
+    cpu_kernels.norm(x, Norm(weight, bias), out, scale, *WHOLE)
+    assert_quantised(out, scale, layer_norm(x, weight, bias))
 
 
 def test_add_norm_adds_the_product_to_the_residual(draw: Any) -> None:
     x, raw, shift, weight, bias = draw(T, D), draw(T, D), draw(D), draw(D), draw(D)
     scale = np.abs(draw(T)) + 0.1
     added = x + raw * scale[:, None] + shift
-    out = np.empty_like(x)
-    cpu_kernels.add_norm(x, raw, shift, weight, bias, out, scale)
+    out = room(T, D)
+    cpu_kernels.add_norm(x, raw, shift, Norm(weight, bias), out, scale, *WHOLE)
     assert np.abs(x - added).max() < TOLERANCE
-    assert_brought(out, scale, layer_norm(added, weight, bias))
+    assert_quantised(out, scale, layer_norm(added, weight, bias))
 
 
 def test_the_end_of_a_layer(draw: Any) -> None:
     x, raw, shift, weight, bias = draw(T, D), draw(T, D), draw(D), draw(D), draw(D)
     scale = np.abs(draw(T)) + 0.1
     expected = layer_norm(x + raw * scale[:, None] + shift, weight, bias)
-    cpu_kernels.add_norm_out(x, raw, shift, scale, weight, bias)
+    cpu_kernels.add_norm_out(x, raw, shift, scale, Norm(weight, bias), *WHOLE)
     assert np.abs(x - expected.numpy()).max() < TOLERANCE
 
 
@@ -70,15 +86,26 @@ def test_the_end_of_a_layer(draw: Any) -> None:
 def test_swish_over_the_whole_range(draw: Any, spread: float) -> None:
     raw, shift, scale = draw(T, D, spread=spread), draw(D), np.abs(draw(T)) + 0.1
     expected = F.silu(torch.from_numpy(raw * scale[:, None] + shift))
-    cpu_kernels.swish(raw, shift, scale)
-    assert_brought(raw, scale, expected)
+    out = room(T, D)
+    cpu_kernels.swish(raw, shift, out, scale, *WHOLE)
+    assert_quantised(out, scale, expected)
 
 
 def test_a_row_of_zeros_stays_zero() -> None:
-    raw, scale = np.zeros((2, D), np.float32), np.ones(2, np.float32)
-    cpu_kernels.swish(raw, np.zeros(D, np.float32), scale)
-    assert not raw.any()
+    out, scale = room(2, D), np.ones(2, np.float32)
+    cpu_kernels.swish(np.zeros((2, D), np.float32), np.zeros(D, np.float32), out, scale, *WHOLE)
+    assert (out[:, :D] == ZERO).all()
     assert np.isfinite(scale).all()
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_every_row_is_somebodys(draw: Any, parts: int) -> None:
+    x, out, scale = draw(T, D), room(T, D), np.zeros(T, np.float32)
+    for part in range(parts):
+        before = scale.copy()
+        quantise_rows(x, out, scale, part, parts)
+        assert (scale[before > 0] == before[before > 0]).all()
+    assert_quantised(out, scale, torch.from_numpy(x))
 
 
 def rounded(x: Tensor) -> Tensor:
@@ -106,8 +133,9 @@ def test_attention_over_rings(draw: Any, frames: int) -> None:
         qkv = torch.from_numpy(raw * scale[:, None] + shift).view(3, frames, -1)
         qkv[..., heads * d_head :] = rounded(qkv[..., heads * d_head :])
         expected = attend(Rows(place, chunks, None), frames)(qkv, relative, *plain).reshape(3 * frames, -1)
-        out = np.empty((3 * frames, heads * d_head), np.float32)
-        cpu_kernels.attend(
+        mixed = np.empty((3 * frames, heads * d_head), np.float32)
+        shares = 2 + step % 3
+        arguments = (
             raw,
             shift,
             bias_u[:, 0],
@@ -117,10 +145,12 @@ def test_attention_over_rings(draw: Any, frames: int) -> None:
             values.view(torch.uint16).numpy(),
             place.numpy(),
             chunks.numpy(),
-            out,
+            mixed,
             scale,
         )
-        assert_brought(out, scale, expected)
+        for part in range(shares):
+            cpu_kernels.attend(*arguments, part, shares)
+        assert np.abs(mixed - expected.numpy()).max() < TOLERANCE * expected.abs().max().item()
     assert torch.equal(keys.float(), plain[0])
     assert torch.equal(values.float(), plain[1])
 
@@ -134,9 +164,10 @@ def test_attention_is_the_same_wherever_in_the_ring_the_past_lies(draw: Any, fra
     for step in range(2 * ring // frames):
         said = draw(frames, 3 * heads * d_head)
         raw, scale = np.tile(said, (4, 1)), np.ones(4 * frames, np.float32)
-        shift, out = np.zeros(3 * heads * d_head, np.float32), np.empty((4 * frames, heads * d_head), np.float32)
-        cpu_kernels.attend(raw, shift, bias, bias, table, keys, values, place, chunks + step, out, scale)
-        streams = out.reshape(4, -1)
+        shift, mixed = np.zeros(3 * heads * d_head, np.float32), np.empty((4 * frames, heads * d_head), np.float32)
+        past = keys, values, place, chunks + step
+        cpu_kernels.attend(raw, shift, bias, bias, table, *past, mixed, scale, *WHOLE)
+        streams = mixed.reshape(4, -1)
         assert (streams == streams[0]).all()
 
 
@@ -149,7 +180,25 @@ def test_kernels_work_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch)
     def twice(x: float) -> float:
         return 2 * x
 
-    assert cpu_kernels.kernel(twice)(1.5) == 3.0
+    assert kernel(twice)(1.5) == 3.0
+
+
+def test_a_kernel_is_compiled_anew_when_what_it_calls_has_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+
+    def thrice(x: float) -> float:
+        return 3 * x
+
+    def was_kept() -> bool:
+        compiled: Any = kernel(thrice)
+        assert compiled(1.5) == 4.5
+        return bool(compiled.stats.cache_hits)
+
+    assert [was_kept(), was_kept()] == [False, True]
+    monkeypatch.setattr(jit, "_stamp", lambda: (("cpu_kernels.py", 1.0, 1),))
+    assert [was_kept(), was_kept()] == [False, True]
 
 
 @pytest.mark.parametrize("frames", [1, 3, 14])
@@ -168,8 +217,10 @@ def test_convolution(draw: Any, frames: int, begins: bool) -> None:
     joined = torch.cat([past, gated], 1)
     mixed = F.conv1d(joined.transpose(1, 2), torch.from_numpy(taps).T[:, None], torch.from_numpy(taps_bias), groups=D)
     expected = F.silu(layer_norm(mixed.transpose(1, 2).reshape(-1, D).numpy(), weight, bias))
-    out = np.empty((2 * frames, D), np.float32)
-    cpu_kernels.convolve(raw, shift, cache, place, chunks, taps, taps_bias, weight, bias, out, scale)
-    assert_brought(out, scale, expected)
+    out = room(2 * frames, D)
+    by = Norm(weight, bias)
+    for part in range(2):
+        cpu_kernels.convolve(raw, shift, cache, place, chunks, taps, taps_bias, by, out, scale, part, 2)
+    assert_quantised(out, scale, expected)
     assert np.abs(cache[place] - joined[:, frames:].numpy()).max() < TOLERANCE
     assert np.array_equal(cache[[1, 3]], before[[1, 3]])
