@@ -2,6 +2,7 @@
 
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -66,13 +67,19 @@ class OurSteps:
         return self._config.prompt.count if self._config.prompt is not None else 1
 
     def products(self, chunk_ms: int, rows: int, rounds: int) -> float:
-        """Seconds of the weight products of the encoder's layers alone, in the fastest way that torch has for them."""
+        """Seconds of the weight products of the encoder's layers alone, in the fastest way that torch and we have."""
         exact = rows * chunk_ms // 80
         padded = -(-exact // 8) * 8  # some kernels are slower for a few rows than for eight
-        return min(products_s(self._config, self.precision, count, rounds) for count in {exact, padded})
+        ways = [_torchs, _ours] if self.precision is Precision.INT8 else [_ours]
+        return min(products_s(self._config, way, self.precision, n, rounds) for way in ways for n in {exact, padded})
 
 
-def products_s(config: ModelConfig, precision: Precision, rows: int, rounds: int) -> float:
+Product = Callable[[Tensor], object]
+
+
+def products_s(
+    config: ModelConfig, way: Callable[[Tensor, Precision], Product], precision: Precision, rows: int, rounds: int
+) -> float:
     """Median time of all layers' weight products for so many rows of activations, one after the other.
 
     Each layer has its own weights, as in the model, so that they come from memory and not from a cache.
@@ -80,7 +87,7 @@ def products_s(config: ModelConfig, precision: Precision, rows: int, rounds: int
     d, ff = config.encoder.d_model, config.encoder.d_ff
     shapes = [(ff, d), (d, ff), (3 * d, d), (d, d), (2 * d, d), (d, d), (ff, d), (d, ff)]
     with torch.inference_mode():
-        layers = [[_product(shape, precision) for shape in shapes] for _ in range(config.encoder.layers)]
+        layers = [[way(torch.randn(shape) * 0.02, precision) for shape in shapes] for _ in range(config.encoder.layers)]
         inputs = {width: torch.randn(rows, width) for width in (d, ff)}
         times = []
         for _ in range(rounds + 2):
@@ -92,11 +99,15 @@ def products_s(config: ModelConfig, precision: Precision, rows: int, rounds: int
     return statistics.median(times[2:])
 
 
-def _product(shape: tuple[int, int], precision: Precision) -> Callable[[Tensor], Tensor]:
-    weight = torch.randn(shape) * 0.02
-    if precision is not Precision.INT8:
-        return Affine(weight, None, precision)
-    quantized = torch.quantize_per_tensor(weight, 0.001, 0, torch.qint8)
+def _ours(weight: Tensor, precision: Precision) -> Product:
+    return Affine(weight, None, precision)
+
+
+def _torchs(weight: Tensor, _precision: Precision) -> Product:
+    """FBGEMM's."""
+    with warnings.catch_warnings():  # torch will give up its quantised tensors
+        warnings.simplefilter("ignore", UserWarning)
+        quantized = torch.quantize_per_tensor(weight, 0.001, 0, torch.qint8)
     engine, torch.backends.quantized.engine = torch.backends.quantized.engine, "fbgemm"
     packed = torch.ops.quantized.linear_prepack(quantized, None)
     torch.backends.quantized.engine = engine
