@@ -49,6 +49,12 @@ logger = logging.getLogger(__name__)
 _WIDE = 512
 """Width of a model (d_model) from which a step is work for more than one CPU thread."""
 
+_MOST_ROWS = 64
+"""Rows of a step on a CPU, which gains nothing from more."""
+
+_MOST_ROWS_CUDA = 512
+"""Rows of a step on a GPU, where a launch costs more than its rows."""
+
 _MEASURING_S = 0.4
 """Time that measuring the steps of one class may take at the start, roughly."""
 
@@ -83,7 +89,7 @@ class Engine:
         device: str = "cpu",
         precision: Precision | None = None,
         max_sessions: int | None = 64,
-        max_batch: int = 64,
+        max_batch: int | None = None,
         gather_ms: float = 5.0,
         threads: int | None = None,
         admission: bool = False,
@@ -94,6 +100,8 @@ class Engine:
         if precision is Precision.INT8 and (device != "cpu" or not has_int8()):
             raise UnsupportedPrecision(f"int8 needs an x86 CPU with AVX2, not {device!r} here: use float32 or bfloat16")
         self.precision = precision
+        if max_batch is None:
+            max_batch = _MOST_ROWS_CUDA if device.startswith("cuda") else _MOST_ROWS
         self._core = Core(checkpoint, {}, device, self.precision, max_batch=max_batch)
         self._tokenizer = checkpoint.tokenizer
         self._languages = Languages(checkpoint)

@@ -65,7 +65,7 @@ class Int8Weight:
         out = torch.empty(*x.shape[:-1], self.packed.outputs)
         shift = _NOTHING if bias is None else bias.numpy()
         rows = x.reshape(-1, x.shape[-1]).contiguous().numpy()
-        affine(team(), rows, room(*rows.shape), self._plain, shift, out.view(len(rows), -1).numpy())
+        affine(team(), rows, room(*rows.shape), self._plain, shift, out.view(-1, self.packed.outputs).numpy())
         return out
 
 
