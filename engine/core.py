@@ -29,7 +29,7 @@ __all__ = ["Core", "Emission", "flush_samples"]
 logger = logging.getLogger(__name__)
 
 _NOTICE_S = 3.0
-_NOTICE = "compiling the kernels, some twenty seconds; they are kept for the next start where the disk can be written to"
+_NOTICE = "compiling the kernels, some twenty seconds; they are kept for the next start where a disk can be written to"
 """For whoever waits for compiled kernels longer than `_NOTICE_S`."""
 
 
