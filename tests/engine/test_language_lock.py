@@ -312,3 +312,28 @@ def test_the_watcher_writes_what_auto_would_however_steps_are_made(
         assert overheard == auto_said
         wanted.append(overheard)
     assert wanted[0] == wanted[1]
+
+
+def test_a_stream_that_follows_its_watcher_goes_on_as_if_it_had_never_been_locked(
+    demo: Checkpoint, legs: list[Audio]
+) -> None:
+    auto = demo.config.prompt.dictionary[AUTO] if demo.config.prompt else 0
+    sound, english, turn = seconds(legs[0], 14, 24), 0, 21  # Spanish, which English writes otherwise
+    plain, locked = Core(demo, {160: 1}), Core(demo, {160: 1})
+
+    def step(core: Core, chunk: int, prompt: int) -> list[tuple[int, int, float]]:
+        said = core.step(160, window(sound, chunk, 2)[None], [0], [chunk], [prompt])
+        return [(one.token, one.frame, one.probability) for one in said]
+
+    differs = False
+    for chunk in range(turn):
+        differs = step(plain, chunk, auto) != step(locked, chunk, english) or differs
+        if chunk == 0:
+            locked.watch(160, 0)
+        else:
+            locked.overhear(160, [0], [0], auto)
+    assert differs, "the wrong prompt changes nothing"
+    locked.follow(160, 0)
+    wanted = [step(plain, chunk, auto) for chunk in range(turn, 60)]
+    assert sum(map(len, wanted)) > 10
+    assert [step(locked, chunk, auto) for chunk in range(turn, 60)] == wanted
