@@ -14,7 +14,7 @@ from engine.affine import Affine
 from engine.attention import Relative
 from engine.cpu_kernels import Norm, add_norm, add_norm_out, attend, convolve, norm, swish
 from engine.cpu_team import Team, fork, team
-from engine.int8_product import Weight, product, quantise_rows, room
+from engine.int8_product import Biased, product, quantise_rows, room
 from engine.jit import Array, Bytes, Halves, Index, inner, kernel, plain
 from engine.state import Rows, SlotState
 
@@ -27,7 +27,7 @@ class Int8Layers:
 
     def __init__(self, layers: "list[encoder.Layer]", relative: dict[int, list[Relative]]) -> None:
         first = layers[0]
-        self._d_model, self._d_ff = first.taps.shape[1], _product(first.expand).weight.outputs
+        self._d_model, self._d_ff = first.taps.shape[1], first.expand.packed.outputs
         self._layers = [plain(_layer(layer)) for layer in layers]
         self._positions = {frames: [plain(_positions(one)) for one in table] for frames, table in relative.items()}
 
@@ -37,10 +37,10 @@ class Int8Layers:
         flat: Array = x.view(-1, size).numpy()  # (T, d)
         slots, chunks = rows.slots.numpy(), rows.chunks.numpy()
         spare, threads = plain(self._spare(len(flat))), team()
-        for layer, position, *memory in zip(
-            self._layers, self._positions[frames], state.keys, state.values, state.convolution, strict=True
+        memory = state.keys, state.values, state.convolution
+        for layer, position, keys, values, convolution in zip(
+            self._layers, self._positions[frames], *memory, strict=True
         ):
-            keys, values, convolution = memory
             past = _Past(_halves(keys), _halves(values), convolution.numpy(), slots, chunks)
             conformer(threads, flat, layer, position, plain(past), spare)
         return x
@@ -55,31 +55,24 @@ class Int8Layers:
         )
 
 
-class _Product(NamedTuple):
-    """A weight and what is added to its product; zeros where the model has no bias."""
-
-    weight: Weight
-    shift: Array
-
-
 class _Layer(NamedTuple):
     """`engine.encoder.Layer` as the kernels take it."""
 
     norm_in: Norm
-    expand_in: _Product
-    contract_in: _Product
+    expand_in: Biased
+    contract_in: Biased
     norm_attention: Norm
-    qkv: _Product
-    out: _Product
+    qkv: Biased
+    out: Biased
     norm_convolution: Norm
-    gate: _Product
+    gate: Biased
     taps: Array
     taps_bias: Array
     norm_taps: Norm
-    mix: _Product
+    mix: Biased
     norm_feed: Norm
-    expand: _Product
-    contract: _Product
+    expand: Biased
+    contract: Biased
     norm_out: Norm
 
 
@@ -112,7 +105,7 @@ class _Spare(NamedTuple):
 
 
 @inner
-def _multiply(team: Team, x: Bytes, by: _Product, raw: Array) -> tuple[Array, Array]:
+def _multiply(team: Team, x: Bytes, by: Biased, raw: Array) -> tuple[Array, Array]:
     """The product, in the memory of `raw`, and what is to be added to it."""
     weight, shift = by
     rows, outputs = x.shape[0], shift.shape[0]
@@ -149,10 +142,10 @@ def conformer(team: Team, x: Array, layer: _Layer, positions: _Positions, past: 
     fork(team, add_norm_out, (x, y, shift, scale, norm_out))
 
 
-def _product(affine: Affine) -> _Product:
+def _product(affine: Affine) -> Biased:
     weight = affine.packed
     shift = np.zeros(weight.outputs, np.float32) if affine.bias is None else affine.bias.numpy()
-    return _Product(weight, shift)
+    return Biased(weight, shift)
 
 
 def _layer(layer: "encoder.Layer") -> _Layer:

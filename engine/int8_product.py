@@ -31,6 +31,13 @@ class Weight(NamedTuple):
         return len(self.scale)
 
 
+class Biased(NamedTuple):
+    """A weight and what is added to its product: (outputs,)."""
+
+    weight: Weight
+    shift: Array
+
+
 def room(rows: int, inputs: int) -> Bytes:
     """Memory for activations: uint8 (rows, at least `inputs`). Rows are an odd number of cache lines apart, because
     those of a product at the same place of a page would push one another out of the cache."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.cpu_team import Team, fork, team
-from engine.int8_product import Weight, finish_rows, pack, product, quantise, room
+from engine.int8_product import Biased, finish_rows, pack, product, quantise, room
 from engine.jit import F32, Array, Bytes, Index, inner, kernel, plain, share
 from engine.state import Rows, SlotState
 from engine.weights import WeightReader
@@ -31,18 +31,13 @@ class _Convolution(NamedTuple):
     bias: Array
 
 
-class _Product(NamedTuple):
-    weight: Weight
-    bias: Array
-
-
 class _Weights(NamedTuple):
     first: _Convolution
     second: _Convolution
-    mix: _Product
+    mix: Biased
     third: _Convolution
-    mix_again: _Product
-    out: _Product
+    mix_again: Biased
+    out: Biased
 
 
 class _Past(NamedTuple):
@@ -72,9 +67,9 @@ class Int8Subsampling:
             weight = convolution.take(f"{index}.weight", channels, 1, 3, 3).view(channels, 9)
             return _Convolution(weight.T.contiguous().numpy(), convolution.take(f"{index}.bias", channels).numpy())
 
-        def pointwise(index: int) -> _Product:
+        def pointwise(index: int) -> Biased:
             weight = convolution.take(f"{index}.weight", channels, channels, 1, 1)[:, :, 0, 0]
-            return _Product(pack(weight), convolution.take(f"{index}.bias", channels).numpy())
+            return Biased(pack(weight), convolution.take(f"{index}.bias", channels).numpy())
 
         # Its inputs lie by frequency, then channel, as the convolution leaves them; the checkpoint's the other way.
         weight = weights.take("out.weight", d_model, channels * bins).view(d_model, channels, bins).transpose(1, 2)
@@ -82,7 +77,7 @@ class Int8Subsampling:
         bias = weights.take("out.bias", d_model) * input_scale
         mixes = pointwise(3), pointwise(6)
         self._channels, self._outputs = channels, d_model
-        self._weights = plain(_Weights(taps(0), taps(2), mixes[0], taps(5), mixes[1], _Product(out, bias.numpy())))
+        self._weights = plain(_Weights(taps(0), taps(2), mixes[0], taps(5), mixes[1], Biased(out, bias.numpy())))
 
     def __call__(self, mel: Tensor, rows: Rows, state: SlotState) -> Tensor:
         """mel: float32 (B, 8 c, mels). Returns (B, c, d_model)."""

@@ -11,10 +11,12 @@ import torch
 
 from engine.affine import Affine
 from engine.checkpoint import load_checkpoint
+from engine.config import ModelConfig
 from engine.core import Core
 from engine.encoder import Subsampling
 from engine.engine import Engine
 from engine.errors import UnsupportedPrecision
+from engine.int8_dot import STEPS, ZERO
 from engine.int8_subsampling import Int8Subsampling
 from engine.model import Model
 from engine.precision import default_precision, has_int8
@@ -116,8 +118,37 @@ def test_int8_elsewhere_than_on_a_cpu_is_refused(demo_path: Path) -> None:
         Engine(load_checkpoint(demo_path), device="cuda", precision=Precision.INT8)
 
 
+def rounded_rows(x: torch.Tensor, dim: int) -> torch.Tensor:
+    largest = x.abs().amax(dim, keepdim=True).clamp(min=1e-20)
+    return torch.floor(x * (STEPS / largest) + (ZERO + 0.5)).sub(ZERO) * largest / STEPS
+
+
+def rounded_weight(weight: torch.Tensor) -> torch.Tensor:
+    scale = weight.abs().amax(1, keepdim=True) / 127
+    return (weight / scale).round() * scale
+
+
+def rounded_subsampling(config: ModelConfig, reader: WeightReader, monkeypatch: pytest.MonkeyPatch) -> Subsampling:
+    """In float32, with the roundings of the 8-bit products: of weights by output, of activations by row."""
+    convolve = torch.nn.functional.conv2d
+
+    def convolve_rounded(x: torch.Tensor, weight: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
+        if weight.shape[2:] == (1, 1):
+            x, weight = rounded_rows(x, 1), rounded_weight(weight)
+        return convolve(x, weight, *others, **named)
+
+    def affine_of_rounded(weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
+        return lambda x: torch.nn.functional.linear(rounded_rows(x, -1), rounded_weight(weight), bias)
+
+    monkeypatch.setattr("engine.encoder.F.conv2d", convolve_rounded)
+    monkeypatch.setattr(WeightReader, "affine", lambda _reader, *arguments: affine_of_rounded(*arguments))
+    return Subsampling(config, reader)
+
+
 @pytest.mark.parametrize("frames", [1, 2, 14])
-def test_the_subsampling_is_that_of_float32_but_for_rounding(demo_path: Path, frames: int) -> None:
+def test_the_subsampling_is_that_of_float32_but_for_rounding(
+    demo_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
     """Streams that begin beside others that go on, several chunks long; every frame by itself."""
     checkpoint, cpu = load_checkpoint(demo_path), torch.device("cpu")
     config = checkpoint.config
@@ -127,7 +158,9 @@ def test_the_subsampling_is_that_of_float32_but_for_rounding(demo_path: Path, fr
             for precision in (Precision.INT8, Precision.FLOAT32)
         ]
         scale = math.sqrt(config.encoder.d_model) if config.encoder.xscaling else 1.0
-        found, exact = Int8Subsampling(config, readers[0], scale), Subsampling(config, readers[1])
+        found = Int8Subsampling(config, readers[0], scale)
+        exact = rounded_subsampling(config, readers[1], monkeypatch)
+        errors: list[float] = []
         states = [SlotState.allocate(config, 5, frames, cpu, torch.float32, torch.float32) for _ in range(2)]
         for step in range(5):
             mel = torch.randn(3, 8 * frames, config.features.mels, generator=torch.Generator().manual_seed(step))
@@ -135,6 +168,6 @@ def test_the_subsampling_is_that_of_float32_but_for_rounding(demo_path: Path, fr
             begins = chunks == 0
             rows = Rows(torch.tensor([4, 0, 2]), chunks, begins if bool(begins.any()) else None)
             frames_found, frames_exact = found(mel, rows, states[0]), exact(mel.clone(), rows, states[1])
-            for stream in range(3):
-                for frame in range(frames):
-                    assert error(frames_found[stream, frame], frames_exact[stream, frame]) < 0.03
+            errors += [error(frames_found[i, j], frames_exact[i, j]) for i in range(3) for j in range(frames)]
+    assert max(errors) < 0.01
+    assert sum(one > 1e-5 for one in errors) <= 0.02 * len(errors), "more than a number on the edge now and then"

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pytest
 
 from engine.checkpoint import load_checkpoint
 from engine.engine import Engine
-from engine.session import SessionOptions
+from engine.precision import has_int8
+from engine.session import Precision, SessionOptions
 from tests.engine import audio
 from tests.engine.listener import Listener, Spoken, settle, spoken
 
@@ -64,9 +66,12 @@ def assert_alike(words: list[Spoken], expected: list[Spoken]) -> None:
     assert moved.sum() <= 0.02 * moved.size
 
 
-def test_the_thirtieth_minute_is_as_the_third_and_memory_stays(demo_path: Path) -> None:
+@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.INT8])
+def test_the_thirtieth_minute_is_as_the_third_and_memory_stays(demo_path: Path, precision: Precision) -> None:
+    if precision is Precision.INT8 and not has_int8():
+        pytest.skip("needs an x86 CPU with AVX2")
     checkpoint = load_checkpoint(demo_path)
-    long, fresh = Engine(checkpoint, max_sessions=1), Engine(checkpoint, max_sessions=1)
+    long, fresh = (Engine(checkpoint, precision=precision, max_sessions=1) for _ in range(2))
     minutes, memory = hear(long, Listener(long), MINUTES)
     few, _ = hear(fresh, Listener(fresh), 4)
     assert len(few[2]) > 60, "the sound says too little to compare"
@@ -74,5 +79,7 @@ def test_the_thirtieth_minute_is_as_the_third_and_memory_stays(demo_path: Path) 
     assert minutes[:3] == few[:3]
     for minute in minutes[1:-1]:
         assert_alike(relative(minute), relative(few[2]))
+        if precision is Precision.FLOAT32:
+            assert relative(minute) == relative(few[2])
     # The words of a session are kept to its end: some 10 kB a minute. A stream's slot and audio do not grow.
     assert memory[-1] - memory[1] < 2 * MEBIBYTE
