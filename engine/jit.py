@@ -32,12 +32,31 @@ def plain(value: Any) -> Any:
 def kernel(function: Kernel) -> Kernel:
     """What Python calls. Compiled at the first call and kept on disk, where Numba finds a folder that it may write
     to."""
-    compiled: Any = inner(function)
+    return _kept(inner(function))
+
+
+def inner(function: Kernel) -> Kernel:
+    """What kernels call. Division by zero gives infinity, which lets loops become vectors."""
+    return cast(Kernel, numba.njit(fastmath=True, nogil=True, error_model="numpy")(function))
+
+
+def exact_kernel(function: Kernel) -> Kernel:
+    """As `kernel`, computed as it is written: no sum is reordered and no product fused with a sum, so a row has the
+    same bits beside any others and on every CPU. Loops become vectors where each output has a sum of its own."""
+    return _kept(exact_inner(function))
+
+
+def exact_inner(function: Kernel) -> Kernel:
+    """What exact kernels call."""
+    return cast(Kernel, numba.njit(nogil=True, error_model="numpy")(function))
+
+
+def _kept(compiled: Any) -> Any:
     with contextlib.suppress(RuntimeError):  # neither beside this file nor in the user's folder
         compiled.enable_caching()
         kept = compiled._cache._cache_file
         kept._source_stamp = kept._source_stamp, _stamp()
-    return cast(Kernel, compiled)
+    return compiled
 
 
 @functools.cache
@@ -46,11 +65,6 @@ def _stamp() -> tuple[tuple[str, float, int], ...]:
     calls, and would go on with what was compiled before they changed."""
     sources = sorted(one for pattern in ("cpu_*.py", "int8_*.py", "jit.py") for one in _HERE.glob(pattern))
     return tuple((one.name, one.stat().st_mtime, one.stat().st_size) for one in sources)
-
-
-def inner(function: Kernel) -> Kernel:
-    """What kernels call. Division by zero gives infinity, which lets loops become vectors."""
-    return cast(Kernel, numba.njit(fastmath=True, nogil=True, error_model="numpy")(function))
 
 
 @inner

@@ -21,7 +21,16 @@ from engine.errors import EngineError
 from engine.session import Recognizer, Session
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import ALAW_OFFSET, FLOAT_TABLE, MULAW_OFFSET, SILENCE
-from pipeline.resample import BLOCK, DELAY_16K, HISTORY, OUTPUT_RATE_HZ, TAPS_A_SIDE, StreamResampler, half_band
+from pipeline.resample import (
+    BLOCK,
+    DELAY_16K,
+    HISTORY,
+    OUTPUT_RATE_HZ,
+    TAPS_A_SIDE,
+    StreamResampler,
+    half_band,
+    on_grid,
+)
 from pipeline.steady import NEVER, SteadyRows
 from pipeline.timeline import Timeline
 
@@ -346,7 +355,7 @@ class Ingest:
                     self._codes[row, size:] = SILENCE
             else:
                 self._codes[row] = SILENCE
-                self._linear.append((row, _to_float(block, encoding)))
+                self._linear.append((row, on_grid(_to_float(block, encoding))))
             self._owners.append(intake)
             self._lengths.append(size)
             self._rows += 1
