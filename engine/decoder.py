@@ -5,6 +5,7 @@ network of the rows that emitted (Bataev et al., arXiv:2406.06220). At most `max
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from engine.affine import Affine
 from engine.config import ModelConfig
+from engine.cpu_predictor import CpuPredictor
+from engine.session import Precision
 from engine.state import DecoderState, Rows
 from engine.weights import WeightReader
 
@@ -27,6 +30,12 @@ class Emissions:
     probabilities: Tensor
 
 
+class PredictionNetwork(Protocol):
+    """x: (B, d); hidden, cell: (B, layers, d). Returns the new two and the projected output (B, d_joint)."""
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class LstmLayer:
     inputs: Affine
@@ -39,6 +48,42 @@ class LstmLayer:
         return torch.sigmoid(leave) * torch.tanh(cell), cell
 
 
+class Lstm:
+    """The prediction network by torch's products."""
+
+    def __init__(self, layers: list[LstmLayer], out: Affine) -> None:
+        self._layers = layers
+        self._out = out
+
+    def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        hiddens, cells = [], []
+        for index, layer in enumerate(self._layers):
+            x, memory = layer(x, hidden[:, index], cell[:, index])
+            hiddens.append(x)
+            cells.append(memory)
+        return torch.stack(hiddens, 1), torch.stack(cells, 1), self._out(x)
+
+
+def _prediction_network(config: ModelConfig, lstm: WeightReader, out: WeightReader) -> PredictionNetwork:
+    """In float32 beside 8-bit weights, otherwise in the precision of all."""
+    d, joint = config.decoder.hidden, config.decoder.joint_hidden
+    layers = [
+        (
+            lstm.take(f"weight_ih_l{i}", 4 * d, d),
+            lstm.take(f"weight_hh_l{i}", 4 * d, d),
+            lstm.take(f"bias_ih_l{i}", 4 * d) + lstm.take(f"bias_hh_l{i}", 4 * d),
+        )
+        for i in range(config.decoder.layers)
+    ]
+    projection = out.take("weight", joint, d), out.take("bias", joint)
+    if lstm.precision is Precision.INT8:
+        return CpuPredictor(layers, projection)
+    return Lstm(
+        [LstmLayer(lstm.affine(x, bias), lstm.affine(hidden, None)) for x, hidden, bias in layers],
+        lstm.affine(*projection),
+    )
+
+
 class Decoder:
     """Prediction network, joint network and the greedy search."""
 
@@ -48,22 +93,11 @@ class Decoder:
         self.max_symbols = config.decoder.max_symbols
         prediction = weights.under("decoder.prediction")
         self._embedding = prediction.take("embed.weight", blank + 1, d)
-        lstm = prediction.under("dec_rnn.lstm")
-        self._lstm = [
-            LstmLayer(
-                weights.affine(
-                    lstm.take(f"weight_ih_l{i}", 4 * d, d),
-                    lstm.take(f"bias_ih_l{i}", 4 * d) + lstm.take(f"bias_hh_l{i}", 4 * d),
-                ),
-                weights.affine(lstm.take(f"weight_hh_l{i}", 4 * d, d), None),
-            )
-            for i in range(config.decoder.layers)
-        ]
+        self._predict = _prediction_network(config, prediction.under("dec_rnn.lstm"), weights.under("joint.pred"))
         network = weights.under("joint")
         self._encoded = weights.affine(
             network.take("enc.weight", joint, config.encoder.d_model), network.take("enc.bias", joint)
         )
-        self._predicted = weights.affine(network.take("pred.weight", joint, d), network.take("pred.bias", joint))
         # NeMo leaves the dropout module out of the sequence where its rate is 0.
         index = 2 if "joint_net.2.weight" in network else 1
         head = network.under(f"joint_net.{index}")
@@ -125,12 +159,3 @@ class Decoder:
             nothing = slots[:0]
             return Emissions(nothing, nothing, nothing, frames.new_zeros(0, dtype=torch.float32))
         return Emissions(*(torch.cat(column) for column in zip(*found, strict=True)))
-
-    def _predict(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x: (B, d); hidden, cell: (B, layers, d). Returns the new two and the projected output (B, J)."""
-        hiddens, cells = [], []
-        for index, layer in enumerate(self._lstm):
-            x, memory = layer(x, hidden[:, index], cell[:, index])
-            hiddens.append(x)
-            cells.append(memory)
-        return torch.stack(hiddens, 1), torch.stack(cells, 1), self._predicted(x)

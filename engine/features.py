@@ -13,7 +13,8 @@ from torch import Tensor
 
 from engine.chunking import HOP, SUBSAMPLING, WINDOW
 from engine.config import FeatureConfig
-from engine.session import SAMPLE_RATE_HZ
+from engine.cpu_features import CpuMelBank
+from engine.session import SAMPLE_RATE_HZ, Precision
 from engine.state import Rows
 from engine.weights import WeightReader
 
@@ -25,6 +26,7 @@ class LogMel:
     """NeMo's `AudioToMelSpectrogramPreprocessor` without dither or normalisation, chunk by chunk."""
 
     def __init__(self, config: FeatureConfig, weights: WeightReader, device: torch.device) -> None:
+        precision, weights = weights.precision, weights.in_float32()
         self._config = config
         window = torch.hann_window(WINDOW, periodic=False, dtype=torch.float64).float()
         bank = weights.under("preprocessor.featurizer")
@@ -35,6 +37,7 @@ class LogMel:
             mel = torch.from_numpy(mel_filterbank(config))
         self._window = window.to(device)
         self._mel = mel.T.contiguous().to(device)
+        self._bank = CpuMelBank(mel, config.log_guard) if precision is Precision.INT8 else None
 
     def __call__(self, audio: Tensor, rows: Rows) -> Tensor:
         """Features of one chunk.
@@ -47,10 +50,12 @@ class LogMel:
         x = audio[:, 1:] - self._config.preemphasis * audio[:, :-1]
         frames = x.unfold(1, WINDOW, HOP) * self._window  # (B, 8c, 400)
         spectrum = torch.view_as_real(torch.fft.rfft(frames, n=self._config.n_fft))  # (B, 8c, 257, 2)
-        power = spectrum.square().sum(-1)
-        mel = torch.log(power @ self._mel + self._config.log_guard)
+        mel = self._log_mel(spectrum) if self._bank is None else self._bank(spectrum)
         rows.blank(mel[:, :UNHEARD])
         return mel
+
+    def _log_mel(self, spectrum: Tensor) -> Tensor:
+        return torch.log(spectrum.square().sum(-1) @ self._mel + self._config.log_guard)
 
 
 def mel_filterbank(config: FeatureConfig) -> NDArray[np.float32]:

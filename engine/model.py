@@ -23,7 +23,7 @@ class Model:
         self.config = config
         self.device = device
         self.dtype, self.ring_dtype = DTYPES[weights.precision], RING_DTYPES[weights.precision]
-        self.features = LogMel(self.config.features, weights.in_float32(), device)
+        self.features = LogMel(self.config.features, weights, device)
         self.encoder = Encoder(self.config, weights, device, self.dtype, attention)
         self.decoder = Decoder(self.config, weights)
 

@@ -56,16 +56,6 @@ def relative(words: list[Spoken]) -> list[Spoken]:
     return [(text, round((start - offset) / 0.08), round((end - offset) / 0.08)) for text, start, end in words]
 
 
-def assert_alike(words: list[Spoken], expected: list[Spoken]) -> None:
-    """The same words; in 8 bits the prediction network's state keeps a trace of earlier minutes, and a word whose end
-    lies on the edge may end a frame elsewhere."""
-    assert [word for word, _, _ in words] == [word for word, _, _ in expected]
-    times = np.array([word[1:] for word in words]), np.array([word[1:] for word in expected])
-    moved = np.abs(times[0] - times[1])
-    assert moved.max() <= 1
-    assert moved.sum() <= 0.02 * moved.size
-
-
 @pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.INT8])
 def test_the_thirtieth_minute_is_as_the_third_and_memory_stays(demo_path: Path, precision: Precision) -> None:
     if precision is Precision.INT8 and not has_int8():
@@ -78,8 +68,6 @@ def test_the_thirtieth_minute_is_as_the_third_and_memory_stays(demo_path: Path, 
     # The last minute of each also holds what the flush brings.
     assert minutes[:3] == few[:3]
     for minute in minutes[1:-1]:
-        assert_alike(relative(minute), relative(few[2]))
-        if precision is Precision.FLOAT32:
-            assert relative(minute) == relative(few[2])
+        assert relative(minute) == relative(few[2])
     # The words of a session are kept to its end: some 10 kB a minute. A stream's slot and audio do not grow.
     assert memory[-1] - memory[1] < 2 * MEBIBYTE
