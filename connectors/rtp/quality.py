@@ -22,7 +22,8 @@ class RtpStats:
     `received`: packets in time, `reordered` among them behind a later one. `lost`: were not there when their time was
     up; `late` among them came afterwards. `duplicate`: came again. `ssrc_changes`: other sources took over, or the same
     one began anew. `payload_changes`: switches of the codec. `resyncs`: timestamps that made no sense and were set by
-    the clock. `excess`: audio faster than real time that was thrown away.
+    the clock. `excess`: audio faster than real time that was thrown away. `clock_changes`: times that timestamps proved
+    to run at another clock than was taken; `clock_hz`: the present one, 0 where it is that of the payload type.
 
     Packets that never reached the stream: `malformed`; `foreign`, from an address or source that has no part in the
     call; `unknown_payload` types (these have sequence numbers and are received, too); `unauthentic` and `replayed`
@@ -41,6 +42,8 @@ class RtpStats:
     payload_changes: int = 0
     resyncs: int = 0
     excess: int = 0
+    clock_changes: int = 0
+    clock_hz: int = 0
     malformed: int = 0
     foreign: int = 0
     unknown_payload: int = 0
