@@ -368,7 +368,7 @@ class RtpStream:
                 self._resync(ticks, arrival)
                 return 0
             contradicted = int(self._earliest - transit) + 1
-            self._earliest = transit - _EARLY_S * self._rate
+            self._earliest = transit - (0 if self._clock.doubted else _EARLY_S * self._rate)
         if gap < 0:
             self._resync(ticks, arrival)
             return 0
