@@ -43,6 +43,8 @@ _SWITCH_S = 0.06
 
 _EARLY_S = 0.005  # a little beyond the fastest packet, so that a fast clock does not set a record with every packet
 
+_CONTINUED = 50  # numbers that a peer may lose on the way from one address to another: a second
+
 _NOTHING = Codec(-1, "", 1)
 
 STEADY_TICKS, STEADY_RATE_HZ = 160, 8_000
@@ -121,6 +123,10 @@ class RtpStream:
     def knows(self, payload_type: int) -> bool:
         """Whether it is one of those negotiated."""
         return payload_type in self._codecs
+
+    def is_next(self, sequence: int) -> bool:
+        """Whether a packet of this number goes on with the stream: the next one, or one a little behind it."""
+        return (sequence - self.highest_sequence - 1) % 0x10000 < _CONTINUED
 
     @property
     def arrived(self) -> float:

@@ -115,10 +115,7 @@ def test_another_clock_is_learned_on_damaged_networks(
     assert starts_s(heard)[-1] == pytest.approx(999 * 0.02, abs=0.2)
     settled = heard.audio[100:]
     rate = sample_rate_hz(codec)
-    gaps = [
-        (later.pts - later.lost_before - earlier.pts) / rate
-        for earlier, later in pairwise(settled)
-    ]
+    gaps = [(later.pts - later.lost_before - earlier.pts) / rate for earlier, later in pairwise(settled)]
     assert gaps == pytest.approx([0.02] * len(gaps), abs=1e-3)
 
 
