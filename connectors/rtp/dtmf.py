@@ -190,8 +190,8 @@ def _continues(press: _Press, payload: EventPayload, timestamp: int, marker: boo
     ahead, grown = step(press.timestamp, timestamp), payload.duration - press.duration
     if not ahead:
         return not (marker and grown < 0 and not payload.end)
-    if marker:  # of the next press; or set on every packet of this one, whose duration goes on or has hardly begun
-        return 0 < ahead <= grown or (not grown and 0 < ahead <= UPDATE_S * press.clock_rate)
+    if marker:  # of the next press, which begins anew and later; or set on every packet of this one
+        return grown >= 0 and 0 < ahead <= max(grown, press.duration, int(UPDATE_S * press.clock_rate))
     if ahead < 0:
         return ahead > -_SEGMENT and grown >= 0
     if _is_next_segment(press, payload, ahead, marker) or ahead <= press.duration:

@@ -21,13 +21,15 @@ class RtpStats:
 
     `received`: packets in time, `reordered` among them behind a later one. `lost`: were not there when their time was
     up; `late` among them came afterwards. `duplicate`: came again. `ssrc_changes`: other sources took over, or the same
-    one began anew. `payload_changes`: switches of the codec. `resyncs`: timestamps that made no sense and were set by
-    the clock. `moves`: times that the stream went on from another address. `excess`: audio faster than real time that was thrown away. `clock_changes`: times that timestamps proved
-    to run at another clock than was taken; `clock_hz`: the present one, 0 where it is that of the payload type.
+    one began anew. `moves`: the stream went on from another address. `payload_changes`: switches of the codec.
+    `resyncs`: timestamps that made no sense and were set by the clock. `clock_changes`: times that timestamps proved to
+    run at another clock than was taken; `clock_hz`: the present one, 0 where it is that of the payload type. `excess`:
+    audio faster than real time that was thrown away.
 
     Packets that never reached the stream: `malformed`; `foreign`, from an address or source that has no part in the
     call; `unknown_payload` types (these have sequence numbers and are received, too); `unauthentic` and `replayed`
-    (SRTP). RTCP datagrams: `rtcp`; among them `reports`, with something valid, and `malformed_rtcp`. `dtmf`: keys; `malformed_events`, `other_events`.
+    (SRTP). RTCP datagrams: `rtcp`; among them `reports`, with something valid, and `malformed_rtcp`. `dtmf`: keys;
+    `malformed_events`, `other_events`.
 
     `jitter_ms`, `wait_ms` (how long a gap is waited for), `r_factor`, `mos`, `rtt_ms`: as of the last `measure`.
     """

@@ -209,8 +209,7 @@ class RtpReceiver:
         known = packet.ssrc == stream.ssrc
         if address == self.peer and known and stream.receive(packet, now):
             return
-        if self.peer is None or address[0] == self.peer[0]:
-            self._sign(address, now)
+        self._sign(address, now)
         if known and self._symmetric and self.peer not in (None, address) and self._has_moved(packet, address, now):
             return
         needed = self._needed(address, packet, now)

@@ -185,8 +185,7 @@ class RunningLeg:
         if stats.clock_changes != self._clock_changes:
             self._clock_changes = stats.clock_changes
             logger.warning(
-                "media port %d: the peer's RTP timestamps run at %s, and are read so; its sender has the wrong clock for "
-                "this codec",
+                "media port %d: the peer's RTP timestamps run at %s and are read so; its sender has the wrong clock",
                 self._transport.port,
                 f"{stats.clock_hz} a second" if stats.clock_hz else "the clock of the codec again",
             )

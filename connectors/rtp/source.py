@@ -4,9 +4,10 @@ Symmetric RTP (RFC 4961) with these rules. A packet from the address of the sess
 from elsewhere, where NAT may have moved the peer, takes over after three packets in a row, and only while nothing was
 heard of the peer yet or for `RELATCH_S`. One that goes on with the SSRC and the sequence numbers of the stream, which
 nobody knows who does not see it, needs no such pause: a new port of the same host takes over after three packets, a new
-host after `OTHER_HOST`, in a row with nothing from the present address between them (`Moving`). A new SSRC, or sequence numbers that began anew, take over after two in a row
-with nothing of the present source between them, so that a stray packet never does. What waits meanwhile is kept, so a
-change loses nothing; what proves to be foreign is counted and dropped.
+host after `OTHER_HOST`, in a row with nothing from the present address between them (`Moving`). A new SSRC, or sequence
+numbers that began anew, take over after two in a row with nothing of the present source between them, so that a stray
+packet never does. What waits meanwhile is kept, so a change loses nothing; what proves to be foreign is counted and
+dropped.
 """
 
 from connectors.rtp.packet import RtpPacket

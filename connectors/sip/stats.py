@@ -12,8 +12,8 @@ from connectors.siprec import SiprecStats
 class SipStats:
     """`calls`: dialogs now. `failed`: calls that a fault of ours ended. `refused_lines`: audio lines that running calls
     wanted to add and had no room for. `sdp_mended`, `sdp_ignored`: lines of session descriptions that were written
-    wrongly and taken as they are meant, or left out. `transport`: messages; `requests`: what the core made of them; `transactions`;
-    `recording`: the metadata of recording clients."""
+    wrongly and taken as they are meant, or left out. `transport`: messages; `requests`: what the core made of them;
+    `transactions`; `recording`: the metadata of recording clients."""
 
     calls: int = 0
     failed: int = 0
