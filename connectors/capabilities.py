@@ -82,7 +82,13 @@ class Capabilities:
             return ()
         clocks = {codec.clock_rate for codec in audio}
         wanted = events_for(matching, clocks)
-        return (*audio, *(codec for codec in matching if codec in wanted or _is_noise(codec, clocks)))
+        taken = {codec.payload_type for codec in audio}
+        others = []
+        for codec in matching:
+            if (codec in wanted or _is_noise(codec, clocks)) and codec.payload_type not in taken:
+                taken.add(codec.payload_type)
+                others.append(codec)
+        return (*audio, *others)
 
     def described(self, codec: Codec) -> Codec:
         """A codec of the peer's as we write it: its number, our parameters."""

@@ -103,6 +103,9 @@ class TimestampClock:
         if not missing and moved == ticks and self.rate > self.declared:
             self._set(self.declared, arrival)
             return True
+        if abs(moved / self.rate - (arrival - before)) > _WATCH_S:  # timestamps have jumped
+            self._watch = None
+            return False
         watch = self._watch
         if watch is None:
             watch = self._watch = _Row(before)

@@ -23,7 +23,7 @@ from connectors.rtp.rtcp import (
     encode_compound,
     parse_compound,
 )
-from connectors.rtp.source import ELSEWHERE, NEWCOMER, RELATCH_S, Address, Moving, Probation
+from connectors.rtp.source import ELSEWHERE, NEWCOMER, OTHER_HOST, RELATCH_S, Address, Moving, Probation
 from connectors.rtp.srtp import SrtpReceiver
 from connectors.rtp.stream import RtpStream, SteadyState
 
@@ -249,7 +249,8 @@ class RtpReceiver:
         if not stream.knows(packet.payload_type) or not stream.is_next(packet.sequence):
             return False
         self.stats.foreign += 1
-        held = self._moving.add(address, packet, now, self.stats.received, self.peer)
+        near = address[0] == self.peer[0] or now - self.arrived >= RELATCH_S
+        held = self._moving.add(address, packet, now, self.stats.received, ELSEWHERE if near else OTHER_HOST)
         if held:
             self.stats.foreign -= len(held)
             self.stats.moves += 1

@@ -69,15 +69,15 @@ class Moving:
         self._held: list[tuple[RtpPacket, float]] = []
 
     def add(
-        self, address: Address, packet: RtpPacket, now: float, present: int, peer: Address
+        self, address: Address, packet: RtpPacket, now: float, present: int, needed: int
     ) -> list[tuple[RtpPacket, float]]:
-        """All of them, in the order of their arrival, if the peer has moved there; none as long as that is open.
-        `present`: packets that the stream has had: one more since the last call, and nobody has moved."""
+        """All of them, in the order of their arrival, once they are `needed`; none as long as that is open. `present`:
+        packets that the stream has had: one more since the last call, and nobody has moved."""
         behind = (packet.sequence - self._held[-1][0].sequence) % 0x10000 if self._held else 1
         if address != self._address or present != self._present or not 0 < behind <= _NEXT:
             self._address, self._present, self._held = address, present, []
         self._held.append((packet, now))
-        if len(self._held) < (ELSEWHERE if address[0] == peer[0] else OTHER_HOST):
+        if len(self._held) < needed:
             return []
         held, self._held = self._held, []
         return held

@@ -178,6 +178,14 @@ def test_a_single_codec_is_answered_with_its_events_or_those_there_are(start: St
     assert lines[0].formats == ("111", "101")
 
 
+def test_one_number_for_events_of_two_clocks_is_answered_once_with_the_right_one(start: Start) -> None:
+    events = [Codec(101, "TELEPHONE-EVENT", clock) for clock in (16000, 8000)]
+    for codec, clock in ((PCMA, 8000), (OPUS, 16000)):
+        lines, [agreed] = answered(start(), line(codec, *events))
+        assert lines[0].formats == (str(codec.payload_type), "101")
+        assert [one.clock_rate for one in agreed.receive if not one.is_audio] == [clock]
+
+
 def test_without_events_of_ours_none_are_answered(start: Start) -> None:
     lines, _ = answered(start(Capabilities(codecs=(PCMU,))), line(PCMU, EVENTS))
     assert lines[0].formats == ("0",)

@@ -157,6 +157,17 @@ def test_a_clock_that_changes_in_the_middle_is_learned_anew() -> None:
     assert core.stats.clock_hz == 48_000
 
 
+@pytest.mark.parametrize("jump", [80_000, -80_000, 2**31 - 1])
+@pytest.mark.parametrize(("codec", "clock"), [(G722, 16_000), (OPUS, 8_000)], ids=["G722", "OPUS"])
+def test_a_learned_clock_survives_timestamps_that_jump(codec: Codec, clock: int, jump: int) -> None:
+    core, sender = RtpReceiver(EVERY), Sender(codec=codec, clock=clock)
+    sent = speech(sender, 50)
+    sender.timestamp += jump
+    heard = play(core, sent + speech(sender, 100))
+    assert (core.stats.clock_hz, core.stats.clock_changes) == (clock, 1)
+    assert starts_s(heard) == pytest.approx([0.02 * index for index in range(150)], abs=0.001)
+
+
 def test_the_clock_of_a_codec_is_known_when_it_comes_back() -> None:
     core, sender = RtpReceiver(EVERY), Sender(codec=G722, clock=16_000)
     sent = speech(sender, 30)

@@ -166,6 +166,14 @@ def test_a_copy_of_the_stream_from_another_port_does_not_take_over() -> None:
         assert (len(heard.audio), core.stats.moves) == (200, 0)
 
 
+def test_a_protected_stream_goes_on_from_another_port() -> None:
+    key = Crypto(1, "AEAD_AES_128_GCM", bytes(28))
+    core, sealer, sender = RtpReceiver(CODECS, signalled=PEER, srtp=SrtpReceiver(key)), SrtpSender(key), Sender()
+    sent = [*sender.packets(20), *moved(sender.packets(20), OTHER_PORT)]
+    heard = play(core, [replace(one, data=sealer.seal(one.data)) for one in sent])
+    assert (len(heard.audio), core.peer, core.stats.moves) == (40, OTHER_PORT, 1)
+
+
 def test_without_symmetric_rtp_no_port_moves() -> None:
     core = RtpReceiver(CODECS, signalled=PEER, symmetric=False)
     sender = Sender()
