@@ -25,7 +25,8 @@ from connectors.rtp.rtcp import (
 )
 from connectors.rtp.source import ELSEWHERE, NEWCOMER, OTHER_HOST, RELATCH_S, Address, Moving, Probation
 from connectors.rtp.srtp import SrtpReceiver
-from connectors.rtp.stream import RtpStream, SteadyState
+from connectors.rtp.steady import SteadyState
+from connectors.rtp.stream import RtpStream
 
 _NTP_UNIT = 1 << 32
 

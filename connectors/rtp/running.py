@@ -16,7 +16,7 @@ from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
 from connectors.rtp.source import Address
 from connectors.rtp.speaker import Speaker
-from connectors.rtp.stream import STEADY_AFTER
+from connectors.rtp.steady import STEADY_AFTER
 from connectors.rtp.transport import RtpTransport
 
 logger = logging.getLogger(__name__)

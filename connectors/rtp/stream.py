@@ -9,7 +9,6 @@ packets is `steady` and may be counted elsewhere (`lanes`) until it is not, and 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from connectors.codecs import UnsupportedCodec, sample_rate_hz
 from connectors.payload_formats import COMFORT_NOISE, TELEPHONE_EVENT, Codec
@@ -22,6 +21,7 @@ from connectors.rtp.jitter import JitterBuffer, Verdict
 from connectors.rtp.packet import HEADER, HEADER_SIZE, PLAIN, RtpPacket
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.sequence import extend, first_extended, step
+from connectors.rtp.steady import STEADY_AFTER, STEADY_RATE_HZ, STEADY_TICKS, SteadyState
 
 QUIET_AFTER_S = 0.2
 """Without a packet for so long the peer counts as silent. Comfort noise says so at once (RFC 3389)."""
@@ -46,27 +46,6 @@ _EARLY_S = 0.005  # a little beyond the fastest packet, so that a fast clock doe
 _CONTINUED = 50  # numbers that a peer may lose on the way from one address to another: a second
 
 _NOTHING = Codec(-1, "", 1)
-
-STEADY_TICKS, STEADY_RATE_HZ = 160, 8_000
-"""The packets that `lanes` takes: 20 ms at 8 kHz."""
-
-STEADY_AFTER = 8
-"""Undisturbed packets in a row make a stream steady."""
-
-
-@dataclass(slots=True)
-class SteadyState:
-    """What packets in order change of a stream, in its units. `sequence`: the extended number due next."""
-
-    sequence: int
-    timestamp: int
-    media: int
-    position: int
-    transit: float
-    earliest: float
-    jitter: float
-    heard_at: float
-    received: int
 
 
 class RtpStream:

@@ -10,7 +10,7 @@ from connectors.rtp.feed import LegFeed
 from connectors.rtp.lanes import Entry, Lanes
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
-from connectors.rtp.stream import SteadyState
+from connectors.rtp.steady import SteadyState
 from engine.session import Session
 from pipeline.call import LegStats
 from pipeline.ingest import Ingest
