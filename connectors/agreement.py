@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from connectors.capabilities import SECURE_PROTOCOLS, Capabilities, SrtpPolicy
+from connectors.capabilities import SECURE_PROTOCOLS, Capabilities, SrtpPolicy, events_for
 from connectors.media_lines import AudioMedia, Direction, Media, OtherMedia
-from connectors.payload_formats import TELEPHONE_EVENT, Codec
+from connectors.payload_formats import COMFORT_NOISE, DEFAULT_EVENT_CLOCK, TELEPHONE_EVENT, Codec
 from connectors.sdes import Crypto
 
 PTIMES_MS = range(5, 201)
@@ -32,6 +32,7 @@ class MediaWarning(StrEnum):
 class Negotiated:
     """One audio stream that runs. `index`: place of its media line. `codec`: what to send, with the peer's number and
     parameters; `receive`: every payload type that may come, telephone events and comfort noise among them.
+    `telephone_event`: for keys of ours, at the clock of `codec` or at 8000, which all have; None without either.
     `direction`: ours. `local_crypto`: the key of what we send; `remote_crypto`: of what comes."""
 
     index: int
@@ -95,7 +96,10 @@ def answer_line(
 def accept_line(mine: Capabilities, index: int, line: AudioMedia, local: AudioMedia) -> Negotiated | MediaWarning:
     """The peer's answer `line`, in use, to our offer `local`."""
     offered = {codec.key for codec in local.codecs}
-    agreed = mine.common(codec for codec in line.codecs if codec.key in offered)
+    events = any(codec.name == TELEPHONE_EVENT for codec in local.codecs)
+    agreed = mine.common(
+        codec for codec in _answered(line, local) if codec.key in offered or (events and codec.name == TELEPHONE_EVENT)
+    )
     keys: tuple[Crypto | None, Crypto | None] = None, None
     remote_crypto = mine.choose_crypto(line.crypto)
     if remote_crypto is not None:
@@ -108,8 +112,8 @@ def accept_line(mine: Capabilities, index: int, line: AudioMedia, local: AudioMe
     if not agreed:
         return MediaWarning.MEDIA_FORMAT
     answered = {codec.key for codec in agreed}
-    taken = {codec.payload_type for codec in local.codecs}
     receive = [codec for codec in local.codecs if codec.key in answered]
+    taken = {codec.payload_type for codec in receive}
     # A peer may send with the numbers of its answer although those of the offer are meant (RFC 3264, section 5.1).
     receive += [codec for codec in agreed if codec.payload_type not in taken]
     local = replace(local, direction=_direction(mine, line))
@@ -162,14 +166,15 @@ def _negotiated(
     receive: Sequence[Codec],
     keys: tuple[Crypto | None, Crypto | None],
 ) -> Negotiated:
-    events = [codec for codec in agreed if codec.name == TELEPHONE_EVENT and codec.clock_rate == agreed[0].clock_rate]
+    events = events_for(agreed, {agreed[0].clock_rate})
+    clocks = (agreed[0].clock_rate, DEFAULT_EVENT_CLOCK)
     return Negotiated(
         index=index,
         remote=line,
         local=local,
         codec=agreed[0],
         receive=tuple(receive),
-        telephone_event=events[0] if events else None,
+        telephone_event=next((codec for codec in events if codec.clock_rate in clocks), None),
         direction=local.direction,
         local_crypto=keys[0],
         remote_crypto=keys[1],
@@ -178,8 +183,17 @@ def _negotiated(
 
 
 def _events(common: tuple[Codec, ...]) -> tuple[Codec, ...]:
-    """What goes with the first codec: telephone events and comfort noise at its clock."""
-    return tuple(codec for codec in common if not codec.is_audio and codec.clock_rate == common[0].clock_rate)
+    """What goes with the first codec: its telephone events, and comfort noise at its clock."""
+    clock = common[0].clock_rate
+    events = events_for(common, {clock})
+    noise = [codec for codec in common if codec.name == COMFORT_NOISE and codec.clock_rate == clock]
+    return tuple(codec for codec in common if codec in events or codec in noise)
+
+
+def _answered(line: AudioMedia, local: AudioMedia) -> tuple[Codec, ...]:
+    """The codecs of the peer's answer. A dynamic number that it leaves without a name is one of our offer."""
+    offered = {str(codec.payload_type): codec for codec in local.codecs}
+    return (*line.codecs, *(offered[text] for text in line.unknown_formats if text in offered))
 
 
 def _answer_crypto(mine: Capabilities, before: Negotiated | None, remote: Crypto | None) -> Crypto | None:

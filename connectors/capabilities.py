@@ -4,7 +4,7 @@ Sits below `connectors.negotiation`, which matches it against what the peer wrot
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,21 +69,31 @@ class Capabilities:
     def common(self, offered: Iterable[Codec]) -> tuple[Codec, ...]:
         """The codecs both sides have, with the peer's numbers and parameters, in the order of the answer.
 
-        Empty where no audio codec is among them. Telephone events are taken at the clock of a codec that was taken.
+        Empty where no audio codec is among them. Telephone events are taken as `events_for` has it, comfort noise at
+        the clock of a codec that was taken.
         """
         rank = {codec.key: place for place, codec in reversed(list(enumerate(self.codecs)))}
-        matching = [codec for codec in offered if codec.key in rank]
+        events = any(codec.name == TELEPHONE_EVENT for codec in self.codecs)
+        matching = [codec for codec in offered if codec.key in rank or (events and codec.name == TELEPHONE_EVENT)]
         audio = [codec for codec in matching if codec.is_audio]
         if self.prefer_own_order:
             audio.sort(key=lambda codec: rank[codec.key])
         if not audio:
             return ()
         clocks = {codec.clock_rate for codec in audio}
-        return (*audio, *(codec for codec in matching if not codec.is_audio and codec.clock_rate in clocks))
+        wanted = events_for(matching, clocks)
+        taken = {codec.payload_type for codec in audio}
+        others = []
+        for codec in matching:
+            if (codec in wanted or _is_noise(codec, clocks)) and codec.payload_type not in taken:
+                taken.add(codec.payload_type)
+                others.append(codec)
+        return (*audio, *others)
 
     def described(self, codec: Codec) -> Codec:
         """A codec of the peer's as we write it: its number, our parameters."""
-        own = next(known for known in self.codecs if known.key == codec.key)
+        same = [known for known in self.codecs if known.name == codec.name]
+        own = next((known for known in same if known.key == codec.key), same[0])
         return Codec(codec.payload_type, codec.name, codec.clock_rate, codec.channels, own.parameters)
 
     def choose_crypto(self, offered: Iterable[Crypto]) -> Crypto | None:
@@ -101,3 +111,17 @@ class Capabilities:
         if line.protocol in SECURE_PROTOCOLS:
             return self.srtp is not SrtpPolicy.NEVER
         return line.protocol in PLAIN_PROTOCOLS and (self.srtp is not SrtpPolicy.REQUIRED or bool(line.crypto))
+
+
+def events_for(codecs: Iterable[Codec], clocks: Collection[int]) -> list[Codec]:
+    """The telephone events among `codecs` that go with audio of these clocks.
+
+    Those at one of the clocks, as events are to share it (RFC 4733, section 2.1); where there are none, all of them:
+    many offer theirs at 8000 alone, beside whatever codec, and an event says its duration in its own clock.
+    """
+    events = [codec for codec in codecs if codec.name == TELEPHONE_EVENT]
+    return [codec for codec in events if codec.clock_rate in clocks] or events
+
+
+def _is_noise(codec: Codec, clocks: Collection[int]) -> bool:
+    return codec.name == COMFORT_NOISE and codec.clock_rate in clocks

@@ -1,5 +1,6 @@
 """The media lines of a session description: read by `connectors.sdp`, answered by `connectors.negotiation`."""
 
+import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -70,7 +71,10 @@ class AudioMedia:
     @property
     def null_address(self) -> bool:
         """The hold of RFC 2543, still read today (RFC 3264, section 8.4): nothing may be sent to this address."""
-        return self.address in {"0.0.0.0", "::", "0:0:0:0:0:0:0:0"}  # noqa: S104
+        try:
+            return ipaddress.ip_address(self.address or "").is_unspecified
+        except ValueError:
+            return False
 
     @property
     def on_hold(self) -> bool:

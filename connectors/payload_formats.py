@@ -4,6 +4,7 @@ Sits below `connectors.sdp`. Names are in upper case here and as registered on t
 RTP timestamp, which for G.722 is 8000 although the audio has 16 kHz (RFC 3551, section 4.5.2).
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,9 @@ COMFORT_NOISE = "CN"
 
 MAX_PARAMETERS = 64
 """Parameters of one payload type that are kept."""
+
+DEFAULT_EVENT_CLOCK = 8000
+"""Of telephone-event, where its `rtpmap` does not say (RFC 4733, section 7.1.1)."""
 
 EVENTS = "events"
 """Name of the parameter that telephone-event writes without a name (RFC 4733, section 2.4.1)."""
@@ -63,6 +67,31 @@ STATIC: Mapping[int, tuple[str, int, int]] = {
     19: (COMFORT_NOISE, 8000, 1),
 }
 
+_FIXED: Mapping[str, tuple[int, int]] = {"G722": (8000, 1), "OPUS": (48000, 2)}
+"""Clock and channels that the RFCs of these codecs fix, whatever is written: some peers write the sampling rate of
+G.722, or leave out the channels of Opus (RFC 7587, section 4.1)."""
+
+_NAMES: Mapping[str, str] = {
+    "G711U": "PCMU",
+    "G711MU": "PCMU",
+    "G711ULAW": "PCMU",
+    "ULAW": "PCMU",
+    "MULAW": "PCMU",
+    "G711A": "PCMA",
+    "G711ALAW": "PCMA",
+    "ALAW": "PCMA",
+    "G722": "G722",
+    "L16": "L16",
+    "OPUS": "OPUS",
+    "TELEPHONEEVENT": TELEPHONE_EVENT,
+    "TELEPHONEEVENTS": TELEPHONE_EVENT,
+}
+"""Other ways to write the names of our codecs, without their hyphens, dots and underscores."""
+
+_MAP = re.compile(r"([^/\s]+)(?:(?:\s*/\s*|\s+)(\d++)(?![\w.]*[A-Za-z])(?:(?:\s*/\s*|\s+)(\d++))?)?")
+STRICT_MAP = re.compile(r"[^/\s]+/[0-9]+(/[0-9]+)?")
+"""An `rtpmap` without its number, as the grammar has it (RFC 8866, section 6.6)."""
+
 
 def number(text: str, highest: int) -> int | None:
     """A decimal number from 0 to `highest`, or None."""
@@ -75,22 +104,29 @@ def number(text: str, highest: int) -> int | None:
 def codec(payload_type: int, rtpmap: str | None, fmtp: str | None) -> Codec | None:
     """The codec of a payload type, None where its number is dynamic and `rtpmap` is missing or malformed.
 
-    `rtpmap`: 'name/clock[/channels]'. G.722 and Opus get the clock and channels that their RFCs fix, whatever is
-    written: some peers write the sampling rate of G.722, or leave out the channels of Opus (RFC 7587, section 4.1).
+    `rtpmap`: 'name/clock[/channels]', read with blanks in the place of the slashes or around them, and without what
+    follows. A clock that is left out is that of a codec that has only one, or of a static number under its own name;
+    such a number keeps its clock.
     """
-    name, clock_rate, channels = STATIC.get(payload_type, ("", 0, 1))
-    parts = (rtpmap or "").strip().split("/")
-    rate = number(parts[1].strip(), 1_000_000) if len(parts) > 1 else None
-    if parts[0].strip() and rate:
-        name, clock_rate = parts[0].strip().upper(), rate
-        channels = (number(parts[2].strip(), 255) if len(parts) > 2 else 1) or 1
-    if not name:
+    key = _read_map(payload_type, rtpmap or "") or STATIC.get(payload_type)
+    return None if key is None else Codec(payload_type, *key, _parameters(key[0], fmtp or ""))
+
+
+def _read_map(payload_type: int, rtpmap: str) -> tuple[str, int, int] | None:
+    found = _MAP.match(rtpmap.strip())
+    if found is None:
         return None
-    if name == "G722":
-        clock_rate, channels = 8000, 1
-    elif name == "OPUS":
-        clock_rate, channels = 48000, 2
-    return Codec(payload_type, name, clock_rate, channels, _parameters(name, fmtp or ""))
+    name = found[1].upper()
+    name = _NAMES.get(re.sub(r"[-._]", "", name), name)
+    static = STATIC.get(payload_type)
+    if static is not None and static[0] == name:
+        return static
+    rate = number(found[2] or "", 1_000_000)
+    if name in _FIXED:
+        return name, *_FIXED[name]
+    if not rate and name == TELEPHONE_EVENT:
+        rate = DEFAULT_EVENT_CLOCK
+    return (name, rate, number(found[3] or "", 255) or 1) if rate else None
 
 
 def _parameters(name: str, fmtp: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ Sits below `connectors.sdp`. A line that is understood may still be one we canno
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass, field
 
 from connectors.payload_formats import number
@@ -57,7 +58,7 @@ def parse_crypto(value: str) -> Crypto | None:
 
     None where it is malformed; a known suite with a key of the wrong length is malformed too.
     """
-    parts = value.split()
+    parts = re.sub(r"(?i)(inline:)\s+", r"\1", value).split()
     if len(parts) < 3:
         return None
     tag = number(parts[0], MAX_TAG)

@@ -1,17 +1,20 @@
 """Session descriptions (RFC 8866): what a peer offers or answers, read tolerantly and written strictly.
 
 Sits between the SIP body and `connectors.negotiation`. What media lines inherit from the session level (address,
-direction) is put into each of them, so that nobody looks in two places. A line that makes no sense is ignored and
-counted; only a description that cannot be answered line by line is refused, with `SdpError`.
+direction) is put into each of them, so that nobody looks in two places. A line that is written wrongly and has one
+plain meaning is taken (`mended`), one that makes no sense is left out (`ignored`), and both are counted; only a
+description that cannot be answered line by line is refused, with `SdpError`.
 """
 
+import codecs as encodings
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from connectors.errors import ConnectorError
 from connectors.media_lines import Attribute, AudioMedia, Direction, Media, OtherMedia
-from connectors.payload_formats import Codec, codec, fmtp_value, number, rtpmap_value
+from connectors.payload_formats import STRICT_MAP, Codec, codec, fmtp_value, number, rtpmap_value
 from connectors.sdes import Crypto, crypto_value, parse_crypto
 
 __all__ = [
@@ -52,7 +55,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class SessionDescription:
-    """`ignored`: malformed lines that were left out."""
+    """`ignored`: malformed lines that were left out; `mended`: those that were taken all the same."""
 
     origin: Origin = field(default_factory=Origin)
     address: str | None = None
@@ -60,6 +63,7 @@ class SessionDescription:
     attributes: tuple[Attribute, ...] = ()
     name: str = "-"
     ignored: int = field(default=0, compare=False)
+    mended: int = field(default=0, compare=False)
 
     @property
     def audio(self) -> list[tuple[int, AudioMedia]]:
@@ -78,6 +82,12 @@ class _Section:
     attributes: list[Attribute] = field(default_factory=list)
 
 
+_BLANKS = str.maketrans(dict.fromkeys("\t\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000", " "))
+_BLANKS |= dict.fromkeys(range(0x2000, 0x200B), " ")
+_BLANKS |= dict.fromkeys((0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF), "")
+"""White space of other kinds than SDP has, and characters that show nothing, byte-order marks among them."""
+
+
 class _Lines:
     """Sorts the lines of one description into its sections."""
 
@@ -87,15 +97,20 @@ class _Lines:
         self.origin = Origin()
         self.name = "-"
         self.ignored = 0
+        self.mended = 0
 
-    def take(self, line: str) -> None:
-        kind, equals, value = line.strip(" \t").partition("=")
-        value = value.strip()
+    def take(self, row: str) -> None:
+        line = row.translate(_BLANKS).strip()
+        written, equals, value = line.partition("=")
+        kind, value = written.strip().lower(), value.strip()
         if not kind and not equals:
             return
         if len(kind) != 1 or not equals:
             self.ignored += 1
-        elif kind == "v":
+            return
+        odd = row.rstrip(" ") != line or "  " in value
+        self.mended += not row.startswith(f"{kind}=") or (odd and kind in "vcma")
+        if kind == "v":
             self.version = self.version or value
         elif kind == "s":
             self.name = value or "-"
@@ -115,10 +130,15 @@ class _Lines:
             address = _connection(value)
             self.sections[-1].address = address or self.sections[-1].address
             self.ignored += address is None
+            self.mended += address is not None and _STRICT_CONNECTION.fullmatch(value) is None
         elif kind == "a":
             name, colon, detail = value.partition(":")
-            if name.strip():
-                self.sections[-1].attributes.append(Attribute(name.strip(), detail.strip() if colon else None))
+            name, blank, rest = name.strip().partition(" ")
+            if blank:  # 'rtpmap 0 PCMU/8000': no name has a blank
+                colon, detail = ":", rest.strip() + colon + detail
+                self.mended += 1
+            if name:
+                self.sections[-1].attributes.append(Attribute(name, detail.strip() if colon else None))
             else:
                 self.ignored += 1
 
@@ -126,28 +146,38 @@ class _Lines:
 def parse(data: bytes | str) -> SessionDescription:
     """Read a description, its lines ending in CRLF, LF or CR. Raises `SdpError`.
 
-    Required are `v=0` and well-formed `m=` lines; everything else may be missing or in any order.
+    Required are `v=0` and well-formed `m=` lines of audio; everything else may be missing or in any order.
     """
     if len(data) > MAX_BYTES:
         raise SdpError(f"the description is longer than {MAX_BYTES} bytes")
-    text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+    text = _decoded(data) if isinstance(data, bytes) else data
     rows = re.split(r"\r\n|\n|\r", text.replace("\0", ""))
     if len(rows) > MAX_LINES:
         raise SdpError(f"the description has more than {MAX_LINES} lines")
     lines = _Lines()
     for row in rows:
         lines.take(row)
-    if lines.version != "0":
+    if lines.version is None or number(lines.version.split(" ")[0], 0) is None:
         raise SdpError("the description has no line v=0")
     session, *sections = lines.sections
     direction = _direction(session.attributes) or Direction.SENDRECV
     media: list[Media] = []
     for section in sections:
-        line, ignored = _media(section, section.address or session.address, direction)
-        media.append(line)
-        lines.ignored += ignored
+        media.append(_Media(lines, section, session.attributes).read(section.address or session.address, direction))
     attributes = tuple(item for item in session.attributes if item.name.lower() not in _DIRECTIONS)
-    return SessionDescription(lines.origin, session.address, tuple(media), attributes, lines.name, lines.ignored)
+    return SessionDescription(
+        lines.origin, session.address, tuple(media), attributes, lines.name, lines.ignored, lines.mended
+    )
+
+
+def _decoded(data: bytes) -> str:
+    """UTF-8 (RFC 8866, section 4), or what a byte-order mark says; a no-break space of Latin-1 is one, too."""
+    if data.startswith((encodings.BOM_UTF16_LE, encodings.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return re.sub(rb"(?<![\x80-\xff])\xa0(?![\x80-\xff])", b" ", data).decode("utf-8", "replace")
 
 
 _DIRECTIONS: Mapping[str, Direction] = {direction.value: direction for direction in Direction}
@@ -159,93 +189,140 @@ def _direction(attributes: list[Attribute]) -> Direction | None:
 
 
 def _origin(value: str) -> Origin | None:
+    """A user name with blanks is one all the same."""
     parts = value.split()
-    if len(parts) != 6:
-        return None
-    return Origin(parts[0], parts[1], number(parts[2], 2**64 - 1) or 0, parts[5])
+    if len(parts) < 6 or parts[-3].upper() != "IN":
+        return None if len(parts) != 6 else Origin(parts[0], parts[1], number(parts[2], 2**64 - 1) or 0, parts[5])
+    return Origin("-".join(parts[:-5]), parts[-5], number(parts[-4], 2**64 - 1) or 0, parts[-1])
+
+
+_STRICT_CONNECTION = re.compile(r"IN IP[46] [^\s\[\]]+")
 
 
 def _connection(value: str) -> str | None:
-    """'IN IP4 address[/ttl[/count]]'."""
-    parts = value.split()
-    if len(parts) != 3 or parts[0].upper() != "IN" or parts[1].upper() not in {"IP4", "IP6"}:
-        return None
-    return parts[2].split("/")[0] or None
+    """'IN IP4 address[/ttl[/count]]'. The address says by itself of which kind it is: one in brackets, without its kind
+    or under the wrong one is taken; an IPv4 address written as one of IPv6 is that IPv4 address."""
+    fields = value.split()
+    parts = [part for part in fields if part.upper() not in _NETWORK_WORDS]
+    text = parts[0].split("/")[0].strip("[]<>,;") if parts else ""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:  # the name of a host, in full form only
+        known = len(fields) >= 3 and fields[0].upper() == "IN" and fields[1].upper() in _NETWORK_WORDS
+        return (text or None) if known else None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return text if mapped is None else str(mapped)
 
 
-def _media(section: _Section, address: str | None, direction: Direction) -> tuple[Media, int]:
-    """A media line with its attributes, and the number of those left out. Raises `SdpError`."""
-    parts = (section.media or "").split()
-    if len(parts) < 3:
-        raise SdpError("a media line has fewer than three fields")
-    port = number(parts[1].split("/")[0], 65_535)
-    if port is None:
-        raise SdpError("the port of a media line is no port number")
-    kind, protocol, formats = parts[0].lower(), parts[2].upper(), tuple(dict.fromkeys(parts[3:]))
-    if kind != "audio" or "RTP/" not in protocol:
-        return OtherMedia(kind, port, parts[2], formats, address, tuple(section.attributes)), 0
-    return _audio(section.attributes, formats, AudioMedia(address, port, protocol, direction=direction))
-
-
+_NETWORK_WORDS = frozenset({"IN", "IP4", "IP6", "IPV4", "IPV6"})
 _SINGLE = frozenset({"ptime", "maxptime", "label", "rtcp", "rtcp-mux"})
+_INHERITED = frozenset({"rtpmap", "fmtp", "ptime", "maxptime"})
+"""Of media lines, by the grammar. At the session level they can only be meant for all of them."""
 
 
-def _audio(attributes: list[Attribute], formats: tuple[str, ...], line: AudioMedia) -> tuple[AudioMedia, int]:
-    single: dict[str, str] = {}
-    maps: dict[str, str] = {}
-    parameters: dict[str, list[str]] = {}
-    crypto: list[Crypto] = []
-    others: list[Attribute] = []
-    ignored = 0
-    for item in attributes:
+class _Media:
+    """Reads one media line; `lines` gets the counts."""
+
+    def __init__(self, lines: _Lines, section: _Section, session: list[Attribute]) -> None:
+        self._lines, self._section = lines, section
+        inherited = [item for item in session if item.name.lower() in _INHERITED]
+        lines.mended += len(inherited)
+        self._attributes = inherited + section.attributes
+        self._single: dict[str, str] = {}
+        self._maps: dict[str, list[str]] = {}
+        self._parameters: dict[str, list[str]] = {}
+        self._crypto: list[Crypto] = []
+        self._others: list[Attribute] = []
+
+    def read(self, address: str | None, direction: Direction) -> Media:
+        """Raises `SdpError`."""
+        written = self._section.media or ""
+        parts = re.sub(r" *([/,]) *", r"\1", written).split()
+        kind = parts[0].lower() if parts else ""
+        port = number(parts[1].split("/")[0], 65_535) if len(parts) > 1 else None
+        if kind and kind != "audio" and (len(parts) < 3 or port is None):  # is refused anyway, and keeps its place
+            self._lines.ignored += 1
+            return OtherMedia(kind, 0, parts[2] if len(parts) > 2 else "RTP/AVP", tuple(parts[3:]), address)
+        if len(parts) < 3:
+            raise SdpError("a media line has fewer than three fields")
+        if port is None:
+            raise SdpError("the port of a media line is no port number")
+        protocol, formats = parts[2].upper(), tuple(dict.fromkeys(parts[3:]))
+        if kind != "audio" or "RTP/" not in protocol:
+            return OtherMedia(kind, port, parts[2], formats, address, tuple(self._section.attributes))
+        formats = tuple(dict.fromkeys(text for item in formats for text in item.split(",") if text))
+        self._lines.mended += written != " ".join(parts) or formats != tuple(parts[3:])
+        return self._audio(AudioMedia(address, port, protocol, direction=direction), formats)
+
+    def _audio(self, line: AudioMedia, formats: tuple[str, ...]) -> AudioMedia:
+        for item in self._attributes:
+            self._sort(item)
+        codecs: list[Codec] = []
+        unknown: list[str] = []
+        for text in formats:
+            found = self._codecs(text)
+            codecs += found
+            unknown += [] if found else [text]
+        single = self._single
+        rtcp = single.get("rtcp", "").split()
+        rtcp_port = (number(rtcp[0], 65_535) or None) if rtcp else None
+        return replace(
+            line,
+            codecs=tuple(codecs),
+            direction=_direction(self._section.attributes) or line.direction,
+            ptime_ms=self._milliseconds("ptime"),
+            maxptime_ms=self._milliseconds("maxptime"),
+            label=single.get("label") or None,
+            rtcp_port=rtcp_port,
+            rtcp_address=_connection(" ".join(rtcp[1:])) if rtcp_port else None,
+            rtcp_mux="rtcp-mux" in single,
+            crypto=tuple(self._crypto),
+            unknown_formats=tuple(unknown),
+            attributes=tuple(self._others),
+        )
+
+    def _sort(self, item: Attribute) -> None:
         name, value = item.name.lower(), item.value or ""
         payload_type, _, detail = value.partition(" ")
         if name == "rtpmap":
-            maps[payload_type] = detail
+            self._maps.setdefault(payload_type, []).append(detail.strip())
         elif name == "fmtp":
-            parameters.setdefault(payload_type, []).append(detail)
+            self._parameters.setdefault(payload_type, []).append(detail.strip())
         elif name == "crypto":
             key = parse_crypto(value)
-            if key is not None and len(crypto) < MAX_CRYPTO:
-                crypto.append(key)
+            if key is not None and len(self._crypto) < MAX_CRYPTO:
+                self._crypto.append(key)
             else:
-                ignored += 1
+                self._lines.ignored += 1
         elif name in _SINGLE:
-            single[name] = value
+            self._single[name] = value
         elif name not in _DIRECTIONS:
-            others.append(item)
-    codecs: list[Codec] = []
-    unknown: list[str] = []
-    for text in formats:
-        payload = number(text, 127) if text == "0" or not text.startswith("0") else None
-        known = None if payload is None else codec(payload, maps.get(text), ";".join(parameters.get(text, ())))
-        if known is None:
-            unknown.append(text)
-        else:
-            codecs.append(known)
-    rtcp = single.get("rtcp", "").split()
-    rtcp_port = (number(rtcp[0], 65_535) or None) if rtcp else None
-    audio = replace(
-        line,
-        codecs=tuple(codecs),
-        direction=_direction(attributes) or line.direction,
-        ptime_ms=_milliseconds(single.get("ptime")),
-        maxptime_ms=_milliseconds(single.get("maxptime")),
-        label=single.get("label") or None,
-        rtcp_port=rtcp_port,
-        rtcp_address=_connection(" ".join(rtcp[1:])) if rtcp_port else None,
-        rtcp_mux="rtcp-mux" in single,
-        crypto=tuple(crypto),
-        unknown_formats=tuple(unknown),
-        attributes=tuple(others),
-    )
-    return audio, ignored
+            self._others.append(item)
 
+    def _codecs(self, text: str) -> list[Codec]:
+        """What a payload type is. It may have several clocks, and then stands for each; two names are one too many."""
+        payload_type = number(text, 127) if text == "0" or not text.startswith("0") else None
+        if payload_type is None:
+            return []
+        maps, parameters = self._maps.get(text, []), ";".join(self._parameters.get(text, ()))
+        named = {codec(128, value, None): value for value in maps}  # without the number, which is no help to a name
+        named.pop(None, None)
+        values = list(named.values()) or maps[:1]
+        found = [codec(payload_type, value, parameters) for value in values] or [codec(payload_type, None, parameters)]
+        known = {item.key: item for item in found if item is not None}
+        self._lines.mended += sum(STRICT_MAP.fullmatch(value) is None for value in maps) if known else 0
+        if len({item.name for item in known.values()}) > 1:
+            self._lines.ignored += 1
+            return []
+        return list(known.values())
 
-def _milliseconds(text: str | None) -> int | None:
-    """Some peers write a fraction: '20.0'."""
-    value = number((text or "").split(".")[0], 1_000)
-    return value or None
+    def _milliseconds(self, name: str) -> int | None:
+        """Some peers write a fraction, '20.0', or the unit."""
+        written = self._single.get(name)
+        digits = re.match(r"[0-9]{1,5}(?=\D|\Z)", written or "")
+        value = None if digits is None else number(digits[0], 1_000)
+        self._lines.ignored += written is not None and not value
+        return value or None
 
 
 def encode(description: SessionDescription) -> bytes:

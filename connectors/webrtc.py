@@ -134,7 +134,8 @@ class WebRtcTrack:
 
     @property
     def arrived(self) -> float:
-        return self._rtp.arrived
+        """When the last packet came, or the last report once there was one; 0 before."""
+        return self._rtp.alive_at if self._rtp.arrived else 0.0
 
     def report(self) -> None:
         """A receiver report: a browser chooses its redundancy by the loss that it is told."""

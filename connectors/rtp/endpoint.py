@@ -42,7 +42,8 @@ class RtpEndpoint:
         *,
         on_inactive: Callable[[], None] | None = None,
     ) -> "RtpEndpoint":
-        """Bind a pair of ports. `on_inactive` is called once, after `inactivity_s` without packets while not on hold.
+        """Bind a pair of ports. `on_inactive` is called once, after `inactivity_s` without RTP and RTCP while not on
+        hold.
 
         Raises `NoFreePort` (retryable), `OSError`.
         """
@@ -52,6 +53,12 @@ class RtpEndpoint:
     def stats(self) -> RtpStats:
         """Counters of the leg so far; the measured figures are those of the last report."""
         return RtpStats() if self._running is None else self._running.stats
+
+    @property
+    def alive_at(self) -> float:
+        """When the peer's last RTP or RTCP came (monotonic): a muted peer, or one that only speaks when it is spoken
+        to, sends but reports. 0 before the first."""
+        return 0.0 if self._running is None else self._running.alive_at
 
     def attach(
         self,

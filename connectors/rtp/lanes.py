@@ -18,7 +18,7 @@ from connectors.payload_formats import Codec
 from connectors.rtp.events import Audio
 from connectors.rtp.packet import HEADER_SIZE
 from connectors.rtp.source import Address
-from connectors.rtp.stream import STEADY_RATE_HZ, STEADY_TICKS, SteadyState
+from connectors.rtp.steady import STEADY_RATE_HZ, STEADY_TICKS, SteadyState
 from pipeline.g711 import ALAW_OFFSET, MULAW_OFFSET
 from pipeline.ingest import Ingest
 

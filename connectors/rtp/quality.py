@@ -21,12 +21,15 @@ class RtpStats:
 
     `received`: packets in time, `reordered` among them behind a later one. `lost`: were not there when their time was
     up; `late` among them came afterwards. `duplicate`: came again. `ssrc_changes`: other sources took over, or the same
-    one began anew. `payload_changes`: switches of the codec. `resyncs`: timestamps that made no sense and were set by
-    the clock. `excess`: audio faster than real time that was thrown away.
+    one began anew. `moves`: the stream went on from another address. `payload_changes`: switches of the codec.
+    `resyncs`: timestamps that made no sense and were set by the clock. `clock_changes`: times that timestamps proved to
+    run at another clock than was taken; `clock_hz`: the present one, 0 where it is that of the payload type. `excess`:
+    audio faster than real time that was thrown away.
 
     Packets that never reached the stream: `malformed`; `foreign`, from an address or source that has no part in the
     call; `unknown_payload` types (these have sequence numbers and are received, too); `unauthentic` and `replayed`
-    (SRTP). RTCP: `rtcp`, `malformed_rtcp`. `dtmf`: keys; `malformed_events`, `other_events`.
+    (SRTP). RTCP datagrams: `rtcp`; among them `reports`, with something valid, and `malformed_rtcp`. `dtmf`: keys;
+    `malformed_events`, `other_events`.
 
     `jitter_ms`, `wait_ms` (how long a gap is waited for), `r_factor`, `mos`, `rtt_ms`: as of the last `measure`.
     """
@@ -40,13 +43,17 @@ class RtpStats:
     ssrc_changes: int = 0
     payload_changes: int = 0
     resyncs: int = 0
+    moves: int = 0
     excess: int = 0
+    clock_changes: int = 0
+    clock_hz: int = 0
     malformed: int = 0
     foreign: int = 0
     unknown_payload: int = 0
     unauthentic: int = 0
     replayed: int = 0
     rtcp: int = 0
+    reports: int = 0
     malformed_rtcp: int = 0
     dtmf: int = 0
     malformed_events: int = 0

@@ -16,7 +16,7 @@ import numpy as np
 
 from connectors.rtp.lanes import QUIET_S, Entry, Lanes
 from connectors.rtp.source import Address
-from connectors.rtp.stream import SteadyState
+from connectors.rtp.steady import SteadyState
 from pipeline.ingest import Ingest
 
 PACE_S = 0.004

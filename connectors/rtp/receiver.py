@@ -23,9 +23,10 @@ from connectors.rtp.rtcp import (
     encode_compound,
     parse_compound,
 )
-from connectors.rtp.source import ELSEWHERE, NEWCOMER, RELATCH_S, Address, Probation
+from connectors.rtp.source import ELSEWHERE, NEWCOMER, OTHER_HOST, RELATCH_S, Address, Moving, Probation
 from connectors.rtp.srtp import SrtpReceiver
-from connectors.rtp.stream import RtpStream, SteadyState
+from connectors.rtp.steady import SteadyState
+from connectors.rtp.stream import RtpStream
 
 _NTP_UNIT = 1 << 32
 
@@ -36,7 +37,7 @@ class RtpReceiver:
     pts 0, by default that of the first packet.
 
     `stats` counts from the beginning of the leg, whatever changes. `peer`: where packets come from, to which ours go;
-    None before the first one.
+    None before the first one. No address is believed without packets that fit (`source`).
     """
 
     def __init__(
@@ -57,7 +58,8 @@ class RtpReceiver:
         self._cname = (cname or secrets.token_urlsafe(12)).encode()[:255]  # RFC 7022, section 4.2
         self._stream = RtpStream(codecs, self.stats, started_at)
         self._signalled, self._symmetric, self._srtp = signalled, symmetric, srtp
-        self._probation = Probation()
+        self._probation, self._moving = Probation(), Moving()
+        self._signed_at = 0.0
         self._left = False
         self._counted_before = 0
         self._last_report = (0, 0)
@@ -89,6 +91,12 @@ class RtpReceiver:
     def arrived(self) -> float:
         """When the last packet of the stream came; 0 before the first."""
         return self._stream.arrived
+
+    @property
+    def alive_at(self) -> float:
+        """When the peer last gave a sign of life: a packet of the stream, another one of its host, or a valid report; 0
+        before the first."""
+        return max(self._stream.arrived, self._signed_at)
 
     def update(self, codecs: Sequence[Codec], signalled: Address | None, srtp: SrtpReceiver | None) -> None:
         """A new agreement. Where it moves the peer, its new address is looked for; the stream goes on. `signalled`
@@ -129,6 +137,8 @@ class RtpReceiver:
         stats.malformed_rtcp += error_ is not None
         if packets:
             self.rtcp_peer = address
+            self._signed_at = now
+            stats.reports += 1
         for packet in packets:
             self._hear_report(packet, now)
 
@@ -152,6 +162,8 @@ class RtpReceiver:
         """The leg ends: what still waits, gaps or not."""
         self._stream.finish(now)
         self._probation.clear()
+        self.stats.foreign += self._probation.dropped
+        self._probation.dropped = 0
         self.measure(now)
         return self.taken()
 
@@ -198,6 +210,9 @@ class RtpReceiver:
         known = packet.ssrc == stream.ssrc
         if address == self.peer and known and stream.receive(packet, now):
             return
+        self._sign(address, now)
+        if known and self._symmetric and self.peer not in (None, address) and self._has_moved(packet, address, now):
+            return
         needed = self._needed(address, packet, now)
         if needed is None:
             stats.foreign += 1
@@ -221,6 +236,30 @@ class RtpReceiver:
         if signalled and self._signalled is not None:
             return NEWCOMER
         return ELSEWHERE if self._symmetric and now - self.arrived >= RELATCH_S else None
+
+    def _sign(self, address: Address, now: float) -> None:
+        """A packet of no use that keeps a way open (RFC 6263) is a sign of life where it comes from the peer's host."""
+        expected = self.peer or self._signalled
+        if expected is None or expected[0] == address[0]:
+            self._signed_at = now
+
+    def _has_moved(self, packet: RtpPacket, address: Address, now: float) -> bool:
+        """A packet with the stream's SSRC from another address; False where it does not go on with the stream."""
+        stream = self._stream
+        assert self.peer is not None
+        if not stream.knows(packet.payload_type) or not stream.is_next(packet.sequence):
+            return False
+        self.stats.foreign += 1
+        near = address[0] == self.peer[0] or now - self.arrived >= RELATCH_S
+        held = self._moving.add(address, packet, now, self.stats.received, ELSEWHERE if near else OTHER_HOST)
+        if held:
+            self.stats.foreign -= len(held)
+            self.stats.moves += 1
+            self.peer = address
+            self._probation.clear()
+            for one, arrival in held:
+                stream.receive(one, arrival)
+        return True
 
     def _begin(self, packet: RtpPacket, now: float) -> None:
         self._stream.begin(packet.ssrc, packet.sequence, now)

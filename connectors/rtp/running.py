@@ -1,6 +1,7 @@
 """A leg that receives: datagrams to the core, its events to the leg, timers and reports (RFC 3550, section 6)."""
 
 import asyncio
+import logging
 import math
 import random
 import time
@@ -15,12 +16,14 @@ from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
 from connectors.rtp.source import Address
 from connectors.rtp.speaker import Speaker
-from connectors.rtp.stream import STEADY_AFTER
+from connectors.rtp.steady import STEADY_AFTER
 from connectors.rtp.transport import RtpTransport
+
+logger = logging.getLogger(__name__)
 
 
 class RunningLeg:
-    """Runs from `start` to `close`. `on_inactive`: called once, when nothing came for `inactivity_s`.
+    """Runs from `start` to `close`. `on_inactive`: called once, when neither RTP nor RTCP came for `inactivity_s`.
 
     While its stream is steady it is in a lane (`lanes`), and `receiver` is behind: `_settle` brings it up to date. What
     changes anything has the leg `leave` the lane; the stream soon enters one again.
@@ -50,6 +53,7 @@ class RunningLeg:
         self._timer: asyncio.TimerHandle | None = None
         self._due = math.inf
         self._in_lane = False
+        self._clock_changes = 0
         transport.start(self._on_rtp, self._on_rtcp)
         self._reporting = self._loop.call_later(self._until_report(), self._report)
 
@@ -71,6 +75,12 @@ class RunningLeg:
         """Counters so far."""
         self._settle()
         return self.receiver.stats
+
+    @property
+    def alive_at(self) -> float:
+        """When the peer's last RTP or RTCP came; 0 before the first."""
+        self._settle()
+        return self.receiver.alive_at
 
     def _settle(self) -> None:
         if self._in_lane:
@@ -117,6 +127,7 @@ class RunningLeg:
             self.speaker.stop()
         self._feed.deliver(self.receiver.finish(time.monotonic()))
         self._feed.report(self.receiver.stats)
+        self._tell_clock()
         self._send_rtcp(self.receiver.goodbye())
 
     def _on_rtp(self, data: bytes, address: Address) -> None:
@@ -162,10 +173,22 @@ class RunningLeg:
         sent = None if self.speaker is None else self.speaker.sent(now)
         self._send_rtcp(self.receiver.report(now, sent))
         self._feed.report(self.receiver.stats)
-        silent_s = now - max(self.receiver.arrived, self._active_at)
+        self._tell_clock()
+        silent_s = now - max(self.receiver.alive_at, self._active_at)
         if silent_s >= self._config.inactivity_s and not self._feed.muted and self._on_inactive is not None:
             on_inactive, self._on_inactive = self._on_inactive, None
             on_inactive()
+
+    def _tell_clock(self) -> None:
+        """Once for each change: audio is placed by another clock than the session description has."""
+        stats = self.receiver.stats
+        if stats.clock_changes != self._clock_changes:
+            self._clock_changes = stats.clock_changes
+            logger.warning(
+                "media port %d: the peer's RTP timestamps run at %s and are read so; its sender has the wrong clock",
+                self._transport.port,
+                f"{stats.clock_hz} a second" if stats.clock_hz else "the clock of the codec again",
+            )
 
     def _until_report(self) -> float:
         """Half of the interval to one and a half, so that the reports of many legs do not fall together (RFC 3550,

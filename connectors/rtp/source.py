@@ -2,9 +2,12 @@
 
 Symmetric RTP (RFC 4961) with these rules. A packet from the address of the session description is believed at once. One
 from elsewhere, where NAT may have moved the peer, takes over after three packets in a row, and only while nothing was
-heard of the peer yet or for `RELATCH_S`. A new SSRC, or sequence numbers that began anew, take over after two in a row
-with nothing of the present source between them, so that a stray packet never does. What waits meanwhile is kept, so a
-change loses nothing; what proves to be foreign is counted and dropped.
+heard of the peer yet or for `RELATCH_S`. One that goes on with the SSRC and the sequence numbers of the stream, which
+nobody knows who does not see it, needs no such pause: a new port of the same host takes over after three packets, a new
+host after `OTHER_HOST`, in a row with nothing from the present address between them (`Moving`). A new SSRC, or sequence
+numbers that began anew, take over after two in a row with nothing of the present source between them, so that a stray
+packet never does. What waits meanwhile is kept, so a change loses nothing; what proves to be foreign is counted and
+dropped.
 """
 
 from connectors.rtp.packet import RtpPacket
@@ -12,7 +15,7 @@ from connectors.rtp.packet import RtpPacket
 Address = tuple[str, int]
 
 RELATCH_S = 1.0
-ELSEWHERE, NEWCOMER = 3, 2
+ELSEWHERE, NEWCOMER, OTHER_HOST = 3, 2, 8
 _MAX_HELD = 8
 _NEXT = 16  # a step of this many sequence numbers still is "in a row": losses come in bursts
 
@@ -55,3 +58,26 @@ class Probation:
         """Whatever waits is foreign."""
         self.dropped += len(self._held)
         self._held, self._key, self._in_a_row = [], None, 0
+
+
+class Moving:
+    """Packets that go on with the stream from another address. Each counts as foreign until they are believed."""
+
+    def __init__(self) -> None:
+        self._address: Address | None = None
+        self._present = 0
+        self._held: list[tuple[RtpPacket, float]] = []
+
+    def add(
+        self, address: Address, packet: RtpPacket, now: float, present: int, needed: int
+    ) -> list[tuple[RtpPacket, float]]:
+        """All of them, in the order of their arrival, once they are `needed`; none as long as that is open. `present`:
+        packets that the stream has had: one more since the last call, and nobody has moved."""
+        behind = (packet.sequence - self._held[-1][0].sequence) % 0x10000 if self._held else 1
+        if address != self._address or present != self._present or not 0 < behind <= _NEXT:
+            self._address, self._present, self._held = address, present, []
+        self._held.append((packet, now))
+        if len(self._held) < needed:
+            return []
+        held, self._held = self._held, []
+        return held

@@ -9,10 +9,10 @@ packets is `steady` and may be counted elsewhere (`lanes`) until it is not, and 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from connectors.codecs import UnsupportedCodec, sample_rate_hz
 from connectors.payload_formats import COMFORT_NOISE, TELEPHONE_EVENT, Codec
+from connectors.rtp.clock import TimestampClock
 from connectors.rtp.dtmf import EventPayload, KeyPresses
 from connectors.rtp.durations import BYTEWISE, STEADY_CODECS, duration
 from connectors.rtp.errors import MalformedEvent
@@ -21,6 +21,7 @@ from connectors.rtp.jitter import JitterBuffer, Verdict
 from connectors.rtp.packet import HEADER, HEADER_SIZE, PLAIN, RtpPacket
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.sequence import extend, first_extended, step
+from connectors.rtp.steady import STEADY_AFTER, STEADY_RATE_HZ, STEADY_TICKS, SteadyState
 
 QUIET_AFTER_S = 0.2
 """Without a packet for so long the peer counts as silent. Comfort noise says so at once (RFC 3389)."""
@@ -42,28 +43,9 @@ _SWITCH_S = 0.06
 
 _EARLY_S = 0.005  # a little beyond the fastest packet, so that a fast clock does not set a record with every packet
 
+_CONTINUED = 50  # numbers that a peer may lose on the way from one address to another: a second
+
 _NOTHING = Codec(-1, "", 1)
-
-STEADY_TICKS, STEADY_RATE_HZ = 160, 8_000
-"""The packets that `lanes` takes: 20 ms at 8 kHz."""
-
-STEADY_AFTER = 8
-"""Undisturbed packets in a row make a stream steady."""
-
-
-@dataclass(slots=True)
-class SteadyState:
-    """What packets in order change of a stream, in its units. `sequence`: the extended number due next."""
-
-    sequence: int
-    timestamp: int
-    media: int
-    position: int
-    transit: float
-    earliest: float
-    jitter: float
-    heard_at: float
-    received: int
 
 
 class RtpStream:
@@ -90,7 +72,8 @@ class RtpStream:
         self._payload_type = -1
         self._rate = self._out_rate = 1
         # Units of the present RTP clock: the timestamp due next; what was handed out since the leg began; the
-        # timestamps unwrapped; how long the last packet was; arrival minus media time; its least; RFC 3550, A.8.
+        # timestamps unwrapped; how long the last packet was; arrival minus media time; its least; RFC 3550, A.8. Where
+        # timestamps run at another clock than the payload type has, only the first of these does.
         self._timestamp: int | None = None
         self._position = 0
         self._media = 0
@@ -99,6 +82,10 @@ class RtpStream:
         self._earliest = 0.0
         self._jitter = 0.0
         self._missing = 0
+        self._clock = TimestampClock(1)
+        self._clocks: dict[tuple[int, tuple[str, int, int]], int] = {}  # those learned, by payload type and codec
+        self._doubt = 0  # pauses that arrival contradicts, handed out when the clock proves to be right
+        self._paused = 0  # handed out since the clock is in doubt
         self._begun: float | None = None
         self._rested_at: float | None = None
         self._quiet_steps = 0
@@ -115,6 +102,10 @@ class RtpStream:
     def knows(self, payload_type: int) -> bool:
         """Whether it is one of those negotiated."""
         return payload_type in self._codecs
+
+    def is_next(self, sequence: int) -> bool:
+        """Whether a packet of this number goes on with the stream: the next one, or one a little behind it."""
+        return (sequence - self.highest_sequence - 1) % 0x10000 < _CONTINUED
 
     @property
     def arrived(self) -> float:
@@ -222,6 +213,8 @@ class RtpStream:
             self.stats.ssrc_changes += 1
         first = first_extended(sequence, None if self.ssrc is None else self._expected)
         self.ssrc, self._expected, self._timestamp, self._missing = ssrc, first, None, 0
+        self._clocks.clear()
+        self._clock = TimestampClock(self._rate)
         self._buffer.begin(first, now)
         self._plain = False
 
@@ -259,7 +252,7 @@ class RtpStream:
     def handle_timer(self, now: float) -> None:
         """Give up what was waited for long enough; see that silence is heard where nothing is sent."""
         self._drain(now)
-        self._report(self._keys.handle_timer(now))
+        self._report(self._keys.handle_timer(now, self._audio_rate))
         if self._begun is None or len(self._buffer):
             return
         due = min(int((now - self._quiet_from()) / QUIET_STEP_S + 1e-6), QUIET_STEPS)
@@ -275,7 +268,7 @@ class RtpStream:
     def finish(self, now: float) -> None:
         """The source has ended: hand out what waits, gaps or not."""
         self._drain(now, flush=True)
-        self._report(self._keys.finish())
+        self._report(self._keys.finish(self._audio_rate))
 
     def _drain(self, now: float, *, flush: bool = False) -> None:
         buffer = self._buffer
@@ -295,13 +288,17 @@ class RtpStream:
             and not self._filled
             and not self._missing
             and self._rested_at is None
+            and not self._doubt
+            and not self._clock.doubted
+            and not self._clock.other
         )
 
     def _measure(self, packet: RtpPacket, now: float) -> None:
         """RFC 3550, A.8, for every audio packet of the present clock, in the order of arrival."""
         if packet.payload_type != self._payload_type or self._timestamp is None:
             return
-        transit = now * self._rate - self._media - step(self._timestamp, packet.timestamp)
+        ahead = self._clock.ticks(step(self._timestamp, packet.timestamp))
+        transit = now * self._rate - self._media - ahead
         change = abs(transit - self._transit)
         if change > AHEAD_S * self._rate:  # a jump of the timestamps is no jitter
             return
@@ -329,7 +326,7 @@ class RtpStream:
         before = self._position
         lost = self._bridge(packet.timestamp, ticks, arrival)
         pts = self._pts(self._position)
-        self._timestamp = (packet.timestamp + ticks) & 0xFFFFFFFF
+        self._timestamp = (packet.timestamp + self._clock.units(ticks)) & 0xFFFFFFFF
         self._media += ticks
         self._ticks, self._missing = ticks, 0
         self._rested_at, self._filled, self._quiet_steps, self._heard_at = None, 0, 0, arrival
@@ -348,17 +345,22 @@ class RtpStream:
         if self._timestamp is None:
             self._resume(ticks, arrival)
             return 0
-        gap = step(self._timestamp, timestamp)
+        gap = self._gap(step(self._timestamp, timestamp), arrival)
         transit = arrival * self._rate - self._media - gap
+        contradicted = 0
         if transit < self._earliest:
             if gap and transit < self._earliest - AHEAD_S * self._rate:
                 self._resync(ticks, arrival)
                 return 0
-            self._earliest = transit - _EARLY_S * self._rate
+            contradicted = int(self._earliest - transit) + 1
+            self._earliest = transit - (0 if self._clock.doubted else _EARLY_S * self._rate)
         if gap < 0:
             self._resync(ticks, arrival)
             return 0
         self._media += gap
+        if self._doubt and not self._clock.doubted:
+            self._rest(self._doubt)
+            self._doubt = 0
         if gap == 0 and not self._filled:
             return 0
         needed = gap - self._filled
@@ -367,10 +369,40 @@ class RtpStream:
             return 0
         lost = min(needed, self._missing * self._ticks, int(MAX_CONCEALED_S * self._rate))
         pause = needed - lost
+        if contradicted and self._clock.doubted:
+            doubt = min(contradicted, pause)
+            self._doubt += doubt
+            pause -= doubt
+        self._position += lost
+        self._rest(pause)
+        return lost
+
+    def _rest(self, pause: int) -> None:
+        """Move the position by a pause of the peer's, as far as it is not handed out yet."""
         absorbed = min(self._debt, pause)
         self._debt -= absorbed
-        self._position += needed - absorbed
-        return lost
+        self._paused += pause - absorbed
+        self._position += pause - absorbed
+
+    def _gap(self, gap: int, arrival: float) -> int:
+        """Between where the last packet ended and where this one begins, in units of the audio's clock. `gap`: of the
+        timestamps'."""
+        clock = self._clock
+        if not gap and not clock.doubted and not clock.other:
+            return 0
+        moved = clock.units(self._ticks) + gap
+        if clock.follow(moved, self._ticks, self._missing, self._heard_at, arrival):
+            self.stats.clock_changes += 1
+            self.stats.clock_hz = clock.rate if clock.other else 0
+            self._clocks[self._payload_type, self._codec.key] = clock.rate
+            gap = moved - clock.units(self._ticks)
+            self._debt += self._paused  # by a clock that was none
+            self._doubt = 0
+            self._media = int(arrival * self._rate - self._transit) - clock.ticks(gap)
+            self._earliest = self._transit
+        if not clock.doubted:
+            self._paused = 0
+        return clock.ticks(gap)
 
     def _resync(self, ticks: int, arrival: float) -> None:
         """Timestamps jumped: go on by the clock, and take the packet as neither early nor late."""
@@ -379,6 +411,7 @@ class RtpStream:
 
     def _resume(self, ticks: int, arrival: float) -> None:
         """Place a packet by the time since the last one."""
+        self._doubt = 0
         if self._begun is None:
             if self._started_at is not None:
                 self._position = max(int((arrival - self._started_at) * self._rate), 0)
@@ -395,8 +428,10 @@ class RtpStream:
         if self._begun is not None and codec.key != self._codec.key:
             self.stats.payload_changes += 1
         self._codec, self._payload_type, self._rate, self._out_rate = codec, codec.payload_type, rate, _known(codec)
-        if old != rate:
+        clock, self._clock = self._clock, TimestampClock(rate, self._clocks.get((codec.payload_type, codec.key)))
+        if old != rate or clock.rate != self._clock.rate:
             self._timestamp = None
+        if old != rate:
             self._position = self._position * rate // old
             self._filled, self._debt = self._filled * rate // old, self._debt * rate // old
             self._transit, self._jitter = self._transit * rate / old, self._jitter * rate / old
@@ -408,18 +443,37 @@ class RtpStream:
         except MalformedEvent:
             self.stats.malformed_events += 1
             return
-        start_s = self._position / self._rate
-        if self._timestamp is not None and codec.clock_rate == self._rate:
-            start_s = max(start_s + (step(self._timestamp, packet.timestamp) - self._filled) / self._rate, 0.0)
-        marker = packet.marker
         self._report(
-            self._keys.receive(payload, packet.timestamp, start_s, codec.clock_rate, marker=marker, now=arrival)
+            self._keys.receive(
+                payload,
+                packet.timestamp,
+                self._start_s(packet.timestamp, payload.duration, codec, arrival),
+                codec.clock_rate,
+                marker=packet.marker,
+                now=arrival,
+                audio_rate=self._audio_rate,
+            )
         )
-        self.stats.other_events = self._keys.others
+
+    def _start_s(self, timestamp: int, duration: int, codec: Codec, arrival: float) -> float:
+        """Leg time at which a key was pressed: by its timestamp where that counts as those of the audio do, and else so
+        long before the packet came as it says (RFC 4733, section 2.3.5)."""
+        start_s = (self._position - self._filled) / self._rate
+        if self._timestamp is None:
+            return max(self._position / self._rate - (0 if self._begun is None else duration / codec.clock_rate), 0.0)
+        if codec.clock_rate == self._clock.rate:
+            return max(start_s + step(self._timestamp, timestamp) / codec.clock_rate, 0.0)
+        return max(start_s + max(arrival - self._heard_at, 0.0) - duration / codec.clock_rate, 0.0)
 
     def _report(self, presses: list[DtmfEvent]) -> None:
         self.stats.dtmf += len(presses)
+        self.stats.other_events = self._keys.others
         self.events += presses
+
+    @property
+    def _audio_rate(self) -> int:
+        """Timestamp units a second; 0 before there was audio."""
+        return self._clock.rate if self._begun is not None else 0
 
     def _quiet_from(self) -> float:
         return self._heard_at + QUIET_AFTER_S if self._rested_at is None else self._rested_at

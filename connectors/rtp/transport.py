@@ -7,7 +7,7 @@ from connectors.rtp.lanes import Entry
 from connectors.rtp.ports import PortPool
 from connectors.rtp.reader import MediaReader, OnDatagram
 from connectors.rtp.source import Address
-from connectors.rtp.stream import SteadyState
+from connectors.rtp.steady import SteadyState
 from pipeline.ingest import Ingest
 
 

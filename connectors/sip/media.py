@@ -120,10 +120,9 @@ class DialogMedia:
             )
 
     @property
-    def packets(self) -> int:
-        """Received so far, of whatever use: what the watch over silence looks at."""
-        counted = [stream.endpoint.stats for stream in self.streams.values()]
-        return sum(stats.received + stats.unknown_payload + stats.dtmf for stats in counted)
+    def alive_at(self) -> float:
+        """When the peer's last RTP or RTCP came, of whatever use: what the watch over silence looks at."""
+        return max((stream.endpoint.alive_at for stream in self.streams.values()), default=0.0)
 
     def let_go(self) -> list[LegHandle]:
         """The legs are somebody else's from now on."""

@@ -145,7 +145,7 @@ class Session:
         self._running = False
         self._held = False
         self._listened: bool | None = None
-        self._watched = (0, time.monotonic())
+        self._watched = time.monotonic()
 
     direction = Direction.SENDRECV
     connector = "sip"
@@ -201,7 +201,11 @@ class Session:
         """The description in a request's body, and what else a recording client puts into it."""
         if not request.body:
             return RecordingBody()
-        return read_body(request.headers.get("Content-Type") or "application/sdp", request.body)
+        body = read_body(request.headers.get("Content-Type") or "application/sdp", request.body)
+        if body.sdp is not None:
+            self._shared.stats.sdp_mended += body.sdp.mended
+            self._shared.stats.sdp_ignored += body.sdp.ignored
+        return body
 
     def describe(self, offer: SessionDescription | None) -> SessionDescription:
         """Our answer, or our offer where there is none."""
@@ -302,12 +306,10 @@ class Session:
             self.call.handle.dtmf(leg.options.leg, key.digit, at, key.duration_s)
 
     def is_silent(self, now: float) -> bool:
-        """Nothing came for as long as a call may be without media; a hold does not count."""
-        packets, since = self._watched
-        if self.media.packets != packets or self._held:
-            self._watched = (self.media.packets, now)
-            return False
-        return now - since >= self._config.rtp.inactivity_s
+        """Neither RTP nor RTCP came for as long as a call may be without; a hold does not count."""
+        if self._held:
+            self._watched = now
+        return now - max(self._watched, self.media.alive_at) >= self._config.rtp.inactivity_s
 
     async def end(self, reason: str) -> None:
         """The dialog is over: the last audio goes to the legs, the last words out, and the call ends with the reason,

@@ -32,7 +32,7 @@ class Arrival:
 @dataclass(slots=True)
 class Sender:
     """Packets of 20 ms; each payload tells its place, so that what is heard can be checked. `ppm`: its clock is fast
-    by so many millionths."""
+    by so many millionths. `clock`: units a second by which its timestamps run."""
 
     ssrc: int = 7
     sequence: int = 1000
@@ -41,6 +41,7 @@ class Sender:
     ppm: float = 0.0
     codec: Codec = PCMU
     count: int = 0
+    clock: int = 8000
 
     def packet(self, payload: bytes | None = None, *, marker: bool = False, payload_type: int | None = None) -> Arrival:
         """The next packet, as it leaves."""
@@ -51,7 +52,7 @@ class Sender:
         data = RtpPacket(kind, sequence, timestamp, self.ssrc, payload, marker).encode()
         arrival = Arrival(self.at, data)
         self.sequence += 1
-        self.timestamp += 160
+        self.timestamp += self.clock // 50
         self.count += 1
         self.at += 0.020 / (1 + self.ppm / 1e6)
         return arrival
@@ -62,7 +63,7 @@ class Sender:
     def pause(self, seconds: float) -> None:
         """Send nothing; the timestamps run on."""
         self.at += seconds
-        self.timestamp += round(seconds * 8000)
+        self.timestamp += round(seconds * self.clock)
 
 
 @dataclass(slots=True)

@@ -250,6 +250,59 @@ async def test_a_hold_is_not_heard_and_no_inactivity(peer: Peer, opened: Open) -
     assert silent == [True]
 
 
+async def test_a_peer_that_sends_reports_alone_is_no_inactivity(peer: Peer, opened: Open) -> None:
+    silent: list[bool] = []
+    endpoint = await opened(on_inactive=lambda: silent.append(True))
+    endpoint.attach(FakeLeg())
+    endpoint.update(peer.agreed())
+    assert endpoint.alive_at == 0
+    for _ in range(12):
+        peer.send(endpoint, encode_compound([ReceiverReport(7)]), control=True)
+        await asyncio.sleep(0.05)
+    assert not silent
+    assert endpoint.alive_at > 0
+    assert (endpoint.stats.reports, endpoint.stats.received) == (12, 0)
+    await until(lambda: silent == [True])
+
+
+async def test_another_clock_of_the_timestamps_is_told_once(
+    peer: Peer, opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    leg, endpoint = FakeLeg(), await opened()
+    endpoint.attach(leg)
+    endpoint.update(peer.agreed())
+    peer.sender.clock = 16_000
+    for _ in range(30):
+        peer.send(endpoint, peer.sender.packet().data)
+        await asyncio.sleep(0.018)
+    await until(lambda: len(leg.frames) >= 30)
+    await until(lambda: "wrong clock" in caplog.text)
+    await asyncio.sleep(0.2)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"media port {endpoint.port}: the peer's RTP timestamps run at 16000 a second and are read so; "
+        "its sender has the wrong clock"
+    ]
+
+
+async def test_a_port_that_changes_is_heard_and_answered_on(peer: Peer, opened: Open) -> None:
+    leg, endpoint = FakeLeg(), await opened()
+    endpoint.attach(leg)
+    endpoint.update(peer.agreed())
+    for _ in range(20):
+        peer.send(endpoint, peer.sender.packet().data)
+        await asyncio.sleep(0.005)
+    await until(lambda: len(leg.frames) == 20)
+    moved = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    moved.setblocking(False)
+    with moved:
+        for packet in peer.sender.packets(5):
+            moved.sendto(packet.data, (HOST, endpoint.port))
+        await until(lambda: len(leg.frames) == 25)
+        assert endpoint.stats.moves == 1
+        endpoint.send_audio(np.zeros(160, np.int16))
+        assert await arrived(moved)
+
+
 async def test_closing_hands_on_what_waits_and_says_goodbye(peer: Peer, ports: PortPool) -> None:
     leg, endpoint = FakeLeg(), await RtpEndpoint.open(HOST, ports)
     endpoint.attach(leg)

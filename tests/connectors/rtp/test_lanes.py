@@ -1,6 +1,6 @@
 """Lanes beside the way that every packet can take: whatever the network does, both hear and count the same."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -8,8 +8,9 @@ import pytest
 from connectors.rtp.events import Audio
 from connectors.rtp.feed import LegFeed
 from connectors.rtp.lanes import Entry, Lanes
+from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
-from connectors.rtp.stream import SteadyState
+from connectors.rtp.steady import SteadyState
 from engine.session import Session
 from pipeline.call import LegStats
 from pipeline.ingest import Ingest
@@ -171,6 +172,48 @@ def test_keys_pauses_codecs_and_other_sources_are_heard_the_same() -> None:
     legs = both([keys, pauses, changes, sources, jumps], START + 2.6)
     assert legs[0].keys == ["5"]
     assert all(leg.entered > 1 for leg in legs)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    "network",
+    [{}, {"loss": 0.05}, {"jitter_s": 0.008}, {"loss": 0.02, "jitter_s": 0.01, "swapped": 0.01, "duplicates": 0.01}],
+    ids=["whole", "loss", "jitter", "all"],
+)
+def test_clocks_moves_and_moving_keys_are_heard_the_same(network: dict[str, float], seed: int) -> None:
+    """A clock that is wrong from the start, becomes wrong or right in the middle; an address and a port that change;
+    keys whose timestamps move, and pauses that arrival contradicts."""
+    wrong = Sender(ssrc=1, clock=16_000)
+    becoming = Sender(ssrc=2)
+    turns = speech(becoming, 40)
+    becoming.clock = 16_000
+    turns += speech(becoming, 40)
+    becoming.clock = 8_000
+    turns += speech(becoming, 40)
+    moving = Sender(ssrc=3)
+    moves = speech(moving, 40)
+    moves += [replace(one, address=(PEER[0], 4711)) for one in speech(moving, 40)]
+    moves += [replace(one, address=ELSEWHERE) for one in speech(moving, 40)]
+    keyed = Sender(ssrc=4)
+    keys = speech(keyed, 40)
+    for digit in "55":
+        packets = press(keyed, digit, 4)
+        for index, one in enumerate(packets[-2:], 1):
+            packet = RtpPacket.parse(one.data)
+            packets[index - 3] = replace(one, data=replace(packet, timestamp=packet.timestamp + 160 * index).encode())
+        keys += packets + speech(keyed, 30)
+    hasty = Sender(ssrc=5)
+    jumps = speech(hasty, 40)
+    for _ in range(5):
+        hasty.timestamp += 1600
+        jumps += speech(hasty, 15)
+    sent = [speech(wrong, 120), turns, moves, keys, jumps]
+    legs = both([damage(one, seed=seed, **network).delivered for one in sent], START + 3.2)  # type: ignore[arg-type]
+    assert [leg.receiver.stats.clock_hz for leg in legs] == [16_000, 0, 0, 0, 0]
+    assert legs[2].receiver.stats.moves == 2
+    assert legs[3].keys == ["5", "5"]
+    if not network:
+        assert [leg.entered > 0 for leg in legs] == [False, True, True, True, True]
 
 
 def test_numbers_wrap() -> None:

@@ -16,6 +16,8 @@ from connectors.rtp.rtcp import (
     encode_compound,
     parse_compound,
 )
+from connectors.rtp.srtp import SrtpReceiver, SrtpSender
+from connectors.sdes import Crypto
 from tests.connectors.rtp.network import CODECS, PCMU, PEER, START, Arrival, Sender, damage, play
 
 ELSEWHERE = ("198.51.100.7", 31000)
@@ -79,6 +81,104 @@ def test_a_peer_whose_nat_binding_moved_is_found_again() -> None:
     assert core.peer == ELSEWHERE
     assert len(heard.audio) == 100
     assert (core.stats.lost, core.stats.ssrc_changes) == (0, 0)
+
+
+OTHER_PORT = (PEER[0], 4711)
+
+
+def test_a_port_that_changes_in_the_middle_costs_nothing() -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    sender = Sender()
+    heard = play(core, [*sender.packets(50), *moved(sender.packets(50), OTHER_PORT)])
+    assert core.peer == OTHER_PORT
+    assert [event.pts for event in heard.audio] == list(range(0, 16_000, 160))
+    assert heard.longest_wait_s <= 0.041
+    assert (core.stats.moves, core.stats.foreign, core.stats.lost, core.stats.ssrc_changes) == (1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("address", [OTHER_PORT, ELSEWHERE], ids=["another port", "another host"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_peer_that_moves_on_a_bad_network_loses_what_the_network_loses(address: tuple[str, int], seed: int) -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    sender = Sender()
+    sent = [*sender.packets(100), *moved(sender.packets(100), address)]
+    done = damage(sent, seed=seed, loss=0.05, jitter_s=0.015, duplicates=0.03)
+    heard = play(core, done.delivered, until=sender.at + 0.3)
+    assert core.peer == address
+    assert core.stats.received + core.stats.lost == 200
+    assert len(heard.audio) >= 200 - done.lost - 3
+    assert core.stats.moves == 1
+
+
+def test_another_host_that_goes_on_with_the_stream_takes_over_without_a_second_of_silence() -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    sender = Sender()
+    heard = play(core, [*sender.packets(50), *moved(sender.packets(50), ELSEWHERE)])
+    assert core.peer == ELSEWHERE
+    assert [int.from_bytes(event.payload[:4], "big") for event in heard.audio] == list(range(100))
+    assert heard.longest_wait_s <= 0.15
+    assert core.stats.foreign == 0
+
+
+def test_a_port_that_changes_with_a_gap_in_the_numbers_is_followed() -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    sender = Sender()
+    sent = sender.packets(50)
+    sender.packets(20)
+    heard = play(core, sent + moved(sender.packets(30), OTHER_PORT), until=sender.at + 0.2)
+    assert core.peer == OTHER_PORT
+    assert (len(heard.audio), core.stats.lost) == (80, 20)
+
+
+def test_a_port_that_changes_and_changes_back_is_followed() -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    sender = Sender()
+    sent = [*sender.packets(20), *moved(sender.packets(20), OTHER_PORT), *sender.packets(20)]
+    assert len(play(core, sent).audio) == 60
+    assert core.peer == PEER
+
+
+@pytest.mark.parametrize(
+    "change", [{"ssrc": 99}, {"sequence": 40_000}, {"payload_type": 77}], ids=["SSRC", "numbers", "payload type"]
+)
+def test_a_new_port_with_another_stream_waits_for_the_pause(change: dict[str, int]) -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    sender = Sender()
+    play(core, sender.packets(50))
+    other = [
+        replace(one, data=replace(RtpPacket.parse(one.data), **change).encode(), address=OTHER_PORT)  # type: ignore[arg-type]
+        for one in sender.packets(20)
+    ]
+    assert not play(core, other).audio
+    assert core.peer == PEER
+    assert core.stats.moves == 0
+
+
+def test_a_copy_of_the_stream_from_another_port_does_not_take_over() -> None:
+    """As a mirror or a recorder in the network sends it: the peer goes on from its own."""
+    core = RtpReceiver(CODECS, signalled=PEER)
+    sent = Sender().packets(200)
+    for delay_s in (-0.001, 0.001, 0.3):
+        copies = [replace(one, at=one.at + delay_s, address=OTHER_PORT) for one in sent[2:]]
+        core = RtpReceiver(CODECS, signalled=PEER)
+        heard = play(core, sorted([*sent, *copies], key=lambda one: one.at))
+        assert core.peer == PEER
+        assert (len(heard.audio), core.stats.moves) == (200, 0)
+
+
+def test_a_protected_stream_goes_on_from_another_port() -> None:
+    key = Crypto(1, "AEAD_AES_128_GCM", bytes(28))
+    core, sealer, sender = RtpReceiver(CODECS, signalled=PEER, srtp=SrtpReceiver(key)), SrtpSender(key), Sender()
+    sent = [*sender.packets(20), *moved(sender.packets(20), OTHER_PORT)]
+    heard = play(core, [replace(one, data=sealer.seal(one.data)) for one in sent])
+    assert (len(heard.audio), core.peer, core.stats.moves) == (40, OTHER_PORT, 1)
+
+
+def test_without_symmetric_rtp_no_port_moves() -> None:
+    core = RtpReceiver(CODECS, signalled=PEER, symmetric=False)
+    sender = Sender()
+    heard = play(core, [*sender.packets(20), *moved(sender.packets(20), OTHER_PORT)])
+    assert (len(heard.audio), core.peer, core.stats.foreign) == (20, PEER, 20)
 
 
 def test_a_new_agreement_moves_the_peer_at_once() -> None:
@@ -293,6 +393,51 @@ def test_what_waits_at_the_end_is_heard() -> None:
     assert len(heard.audio) == 8
     assert len(core.finish(sent[-1].at)) == 1
     assert (core.stats.received, core.stats.lost) == (9, 1)
+
+
+# Signs of life
+
+
+def test_a_report_is_a_sign_of_life() -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    assert core.alive_at == 0
+    core.receive_rtcp(encode_compound([ReceiverReport(7)]), PEER, START + 3)
+    assert (core.alive_at, core.arrived, core.stats.reports) == (START + 3, 0, 1)
+    sent = Sender(at=START + 4).packets(2)
+    play(core, sent)
+    assert core.alive_at == sent[-1].at
+    core.receive(encode_compound([SenderReport(7, 1, 2, 3, 4)]), PEER, START + 9)
+    assert core.alive_at == START + 9
+
+
+@pytest.mark.parametrize(
+    ("data", "address"),
+    [(b"\x80\xc9\x00\x10", PEER), (b"", PEER), (encode_compound([ReceiverReport(7)]), THIRD)],
+    ids=["malformed", "empty", "of another host"],
+)
+def test_what_is_no_report_of_the_peer_is_no_sign_of_life(data: bytes, address: tuple[str, int]) -> None:
+    core = RtpReceiver(CODECS, signalled=PEER)
+    core.receive_rtcp(data, address, START)
+    assert (core.alive_at, core.stats.reports) == (0, 0)
+
+
+def test_a_packet_that_only_keeps_the_way_open_is_a_sign_of_life() -> None:
+    """RFC 6263, sections 4.4 and 4.6: RTP of a type that nobody knows, before there is a stream and within it."""
+    core = RtpReceiver(CODECS, signalled=PEER)
+    core.receive(Sender().packet(b"", payload_type=20).data, PEER, START + 1)
+    assert core.alive_at == START + 1
+    core.receive(Sender(ssrc=4).packet(b"", payload_type=20).data, THIRD, START + 2)
+    assert core.alive_at == START + 1
+
+
+def test_a_protected_report_counts_once_it_is_open() -> None:
+    key = Crypto(1, "AEAD_AES_128_GCM", bytes(28))
+    core = RtpReceiver(CODECS, signalled=PEER, srtp=SrtpReceiver(key))
+    report = encode_compound([ReceiverReport(7)])
+    core.receive_rtcp(report, PEER, START)
+    assert core.alive_at == 0
+    core.receive_rtcp(SrtpSender(key).seal_rtcp(report), PEER, START + 1)
+    assert core.alive_at == START + 1
 
 
 def _block(core: RtpReceiver, now: float) -> ReportBlock:
