@@ -26,7 +26,8 @@ class RtpStats:
 
     Packets that never reached the stream: `malformed`; `foreign`, from an address or source that has no part in the
     call; `unknown_payload` types (these have sequence numbers and are received, too); `unauthentic` and `replayed`
-    (SRTP). RTCP: `rtcp`, `malformed_rtcp`. `dtmf`: keys; `malformed_events`, `other_events`.
+    (SRTP). RTCP: `rtcp`, `malformed_rtcp`; `reports`: those with something in them
+    that can be read. `dtmf`: keys; `malformed_events`, `other_events`.
 
     `jitter_ms`, `wait_ms` (how long a gap is waited for), `r_factor`, `mos`, `rtt_ms`: as of the last `measure`.
     """
@@ -48,6 +49,7 @@ class RtpStats:
     replayed: int = 0
     rtcp: int = 0
     malformed_rtcp: int = 0
+    reports: int = 0
     dtmf: int = 0
     malformed_events: int = 0
     other_events: int = 0

@@ -129,6 +129,7 @@ class RtpReceiver:
         stats.malformed_rtcp += error_ is not None
         if packets:
             self.rtcp_peer = address
+            stats.reports += 1
         for packet in packets:
             self._hear_report(packet, now)
 

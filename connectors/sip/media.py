@@ -121,9 +121,9 @@ class DialogMedia:
 
     @property
     def packets(self) -> int:
-        """Received so far, of whatever use: what the watch over silence looks at."""
+        """Received so far, of whatever use, RTCP among them: what the watch over silence looks at."""
         counted = [stream.endpoint.stats for stream in self.streams.values()]
-        return sum(stats.received + stats.unknown_payload + stats.dtmf for stats in counted)
+        return sum(stats.received + stats.unknown_payload + stats.dtmf + stats.reports for stats in counted)
 
     def let_go(self) -> list[LegHandle]:
         """The legs are somebody else's from now on."""

@@ -131,6 +131,13 @@ def needs_length(method: str) -> bool:
     return bool(method) and method not in _ENDS_ANYHOW
 
 
+def describe_body(message: SipMessage) -> None:
+    """A body without a Content-Type that begins as a session description does is one (RFC 8866, section 5.1)."""
+    if message.body and message.body.lstrip()[:3] == b"v=0" and not message.headers.get("Content-Type"):
+        message.headers.set("Content-Type", "application/sdp")
+        note(message, "Content-Type")
+
+
 def check(message: SipMessage, broken: Mapping[str, str], *, has_body: bool) -> Kind:
     """Notes what is odd. `broken`: the fields that are no text, and why. Raises `SipParseError` for what is needed and
     cannot be read, or can be read in more than one way."""

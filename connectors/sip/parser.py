@@ -95,6 +95,7 @@ def parse_datagram(data: bytes, limits: SipLimits = DEFAULT_LIMITS) -> SipMessag
         length = None
         draft.note("Content-Length", ignored=True)
     message.body = rest.rstrip(b"\0") if length is None else rest[:length]
+    needs.describe_body(message)
     return message
 
 
@@ -174,6 +175,7 @@ class StreamParser:
         self._draft = None
         message = draft.message(has_body=bool(body))
         message.body = body
+        needs.describe_body(message)
         return message
 
     def _begin(self, end: int, body: int) -> None:

@@ -92,7 +92,11 @@ class SipUas:
         try:
             if isinstance(message, SipParseError):
                 self._refuse_malformed(message, flow)
-            elif isinstance(message, SipResponse):
+                return
+            for oddity in message.oddities:
+                counted = self.stats.ignored_headers if oddity.ignored else self.stats.mended_headers
+                counted[oddity.header] += 1
+            if isinstance(message, SipResponse):
                 envelope = Envelope.of(message)
                 transaction = self._usages.transactions.receive_response(message, envelope, now)
                 if transaction is not None:
