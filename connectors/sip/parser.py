@@ -284,20 +284,15 @@ class _Draft:
         values = self._message.headers.get_all("Content-Length")
         if "Content-Length" in self._broken:
             raise self.error(self._broken["Content-Length"], close=True)
-        lengths = set()
-        for value in values:
-            if not value:
-                self.note("Content-Length")
-                continue
-            try:
-                length, mended = leniency.read_integer(value, "Content-Length")
-            except SipParseError as exc:
-                raise self.error(exc.reason, close=True) from exc
-            if mended or lengths:
-                self.note("Content-Length")
-            lengths.add(length)
+        try:
+            read = [leniency.read_integer(value, "Content-Length") for value in values if value]
+        except SipParseError as exc:
+            raise self.error(exc.reason, close=True) from exc
+        lengths = {length for length, _ in read}
         if len(lengths) > 1:
             raise self.error("Multiple Content-Length", close=True)
+        if len(values) > len(lengths) or any(mended for _, mended in read):
+            self.note("Content-Length")
         return lengths.pop() if lengths else None
 
     def error(self, reason: str, *, status: int = 400, close: bool = False) -> SipParseError:
