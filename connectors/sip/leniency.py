@@ -31,7 +31,16 @@ from urllib.parse import quote as percent
 
 from connectors.sip import headers as fields
 from connectors.sip.errors import SipParseError
-from connectors.sip.grammar import MAX_VALUES, Parameters, is_token, quote, quoted_end, split, unquote_string
+from connectors.sip.grammar import (
+    MAX_VALUES,
+    Parameters,
+    header_parameters,
+    is_token,
+    quote,
+    quoted_end,
+    split,
+    unquote_string,
+)
 from connectors.sip.headers import CACHED_VALUES, Contact, CSeq, MediaType, NameAddr, Via
 from connectors.sip.uri import OtherUri, Uri, parse_uri
 
@@ -306,7 +315,7 @@ def _split_parameters(text: str, where: str) -> list[str]:
 
 def _is_parameter(text: str, where: str) -> bool:
     try:
-        fields.header_parameters(text, where)
+        header_parameters(text, where)
     except SipParseError:
         return False
     return True

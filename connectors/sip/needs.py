@@ -105,7 +105,7 @@ TABLE: Mapping[str, Need] = {
         lambda kind: kind.begins and kind.method in {*_BEGINS_A_DIALOG, "REGISTER"},
     ),
     "Content-Type": Need(
-        lambda values: leniency.read_media_type(values[0])[1],
+        lambda values: bool(values[0]) and leniency.read_media_type(values[0])[1],
         lambda kind: kind.has_body and kind.method in _WITH_A_BODY,
     ),
     "Require": Need(_tokens("Require"), lambda kind: bool(kind.method) and kind.method not in _ENDS_ANYHOW),

@@ -1,7 +1,6 @@
 """One line of the log for each kind of oddity that a peer sends, so that somebody can have the peer mended."""
 
 import logging
-from collections import OrderedDict
 
 from connectors.sip.errors import SipParseError
 from connectors.sip.message import SipRequest, SipResponse
@@ -9,15 +8,15 @@ from connectors.sip.transaction import Flow
 
 logger = logging.getLogger(__name__)
 
-REMEMBERED = 1_024
+MOST_LINES = 1_024
+"""Anybody can write wrong, from any address: what comes after so many lines is counted only."""
 
 
 class OddityLog:
-    """Says what was ignored, mended or refused once for each peer and kind; all of it is counted elsewhere. What has
-    been said is remembered, boundedly."""
+    """Says what was ignored, mended or refused once for each peer and kind; all of it is counted elsewhere."""
 
     def __init__(self) -> None:
-        self._said: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._said: set[tuple[str, str]] = set()
 
     def log(self, message: SipRequest | SipResponse | SipParseError, flow: Flow) -> None:
         """A message that came from a peer."""
@@ -33,9 +32,9 @@ class OddityLog:
 
     def _say(self, flow: Flow, what: str) -> None:
         key = (flow.remote[0], what)
-        if key in self._said:
+        if key in self._said or len(self._said) >= MOST_LINES:
             return
-        self._said[key] = None
-        if len(self._said) > REMEMBERED:
-            self._said.popitem(last=False)
+        self._said.add(key)
         logger.info("SIP from %s: %s (said once, counted further)", flow.remote[0], what)
+        if len(self._said) == MOST_LINES:
+            logger.warning("SIP: so many oddities of peers were said; from now on they are counted only")
