@@ -211,11 +211,12 @@ def split_values(values: Iterable[str], where: str) -> tuple[list[str], bool]:
     parts: list[str] = []
     mended = False
     for value in values:
-        found = split(value, ",", where) if "," in value else [value.strip(_BLANKS)]
+        whole = value.strip(", \t")
+        found = split(whole, ",", where) if "," in whole else [whole]
         kept = [part for part in found if part]
         if any(not part.strip(_SEPARATORS) for part in kept):
             raise SipParseError(f"Empty value in {where}")
-        mended |= len(kept) != len(found) and (len(found) > 1)
+        mended |= whole != value.strip(_BLANKS) or (len(kept) != len(found) and len(found) > 1)
         parts += kept
         if len(parts) > MAX_VALUES:
             raise SipParseError(f"Too many values in {where}")

@@ -232,6 +232,8 @@ def test_what_a_call_needs_to_begin_and_is_ambiguous_is_refused(name: str, value
     "value",
     [
         "<sip:caller@192.0.2.10:5060",
+        "<sip:caller@192.0.2.10:5060, ",
+        "<sip:caller@192.0.2.10:5060;expires=60",
         "< sip:caller@192.0.2.10:5060 >",
         "<sip:caller@192.0.2.10:5060>;;",
         "<sip:caller@192.0.2.10:5060;>,",
