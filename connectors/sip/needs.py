@@ -3,7 +3,7 @@
 Sits between the parser, which takes a message apart, and everything behind it. Fields in the table are read as a
 message comes in. What can be read only by mending is noted; what cannot be read refuses the message where it is needed
 and is noted as ignored where not. Fields that are not in the table are text to us, or are read by the one who needs
-them (`Replaces`, `RAck`, `Authorization`, `Session-Expires`).
+them (`Replaces`, `RAck`, `Authorization`).
 
 | field | needed by |
 |---|---|
@@ -28,6 +28,7 @@ from connectors.sip import leniency
 from connectors.sip.errors import SipParseError
 from connectors.sip.grammar import header_parameters
 from connectors.sip.message import METHODS, Oddity, SipMessage, SipRequest
+from connectors.sip.session_timer import SessionExpires, seconds
 
 Reader = Callable[[Sequence[str]], bool]
 """Reads the values of a field. True: mended. Raises `SipParseError`."""
@@ -97,6 +98,18 @@ def _disposition(values: Sequence[str]) -> bool:
     return False
 
 
+def _session_expires(values: Sequence[str]) -> bool:
+    if SessionExpires.parse(values[0]) is None:
+        raise SipParseError("Malformed Session-Expires")
+    return False
+
+
+def _min_se(values: Sequence[str]) -> bool:
+    if seconds(values[0]) is None:
+        raise SipParseError("Malformed Min-SE")
+    return False
+
+
 TABLE: Mapping[str, Need] = {
     "From": Need(_party("From"), _is_whole_address),
     "To": Need(_party("To"), _is_whole_address),
@@ -116,6 +129,8 @@ TABLE: Mapping[str, Need] = {
     "Accept": Need(lambda values: leniency.read_accept(values)[1]),
     "Content-Disposition": Need(_disposition),
     "Content-Encoding": Need(_tokens("Content-Encoding")),
+    "Session-Expires": Need(_session_expires),
+    "Min-SE": Need(_min_se),
     "Max-Forwards": Need(lambda values: leniency.read_integer(values[0], "Max-Forwards", maximum=None)[1]),
 }
 """Without what everything needs."""

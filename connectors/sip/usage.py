@@ -345,14 +345,17 @@ class Usages:
         self._set_timer(call, call.timer)
 
     def _refreshed(self, call: SipCall, response: SipResponse, now: float) -> None:
-        """Section 7.2: the answer says who refreshes the next time; without the field there is no timer any more."""
+        """Section 7.2: the answer says who refreshes the next time; without the field there is no timer any more. One that
+        cannot be read leaves what was asked for."""
         contacts = response.contacts
         if contacts:
             call.dialog.remote_target = contacts[0].uri
         agreed = response.headers.get("Session-Expires")
         expires = None if agreed is None else SessionExpires.parse(agreed)
         if expires is None:
-            self._set_timer(call, None)
+            if agreed is not None and call.timer is not None:
+                call.timer.refreshed(now)
+            self._set_timer(call, call.timer if agreed is not None else None)
             return
         interval = max(expires.interval_s, 1)
         self._set_timer(call, SessionTimer(interval, we_refresh=expires.refresher != "uas", now=now))

@@ -259,6 +259,17 @@ def test_refresh_waits_while_an_offer_of_the_peer_is_open() -> None:
     assert server.requests()[0].method == "UPDATE"
 
 
+def test_answer_whose_interval_cannot_be_read_keeps_the_one_asked_for() -> None:
+    server = line(flow=TCP)
+    Caller(server).call(Supported="timer", Session_Expires="90", Allow="UPDATE")
+    for number in range(3):
+        server.wait(45)
+        assert len(server.requests("UPDATE")) == number + 1
+        server.put(answer_to(server.requests("UPDATE")[number], 200, Session_Expires="soon"))
+    assert server.uas.calls == 1
+    assert server.uas.stats.ignored_headers == {"Session-Expires": 3}
+
+
 def test_answer_that_drops_the_timer_ends_the_refreshing() -> None:
     server = line()
     Caller(server).call(Supported="timer", Session_Expires="90", Allow="UPDATE")
