@@ -15,7 +15,7 @@ there are two ways to read it, the error of the first reading stands.
 | characters of a user or parameter that have to be escaped; a `%` that escapes nothing | escaped |
 | the zone of an IPv6 address; an IPv6 address without brackets | not there; bracketed |
 | a parameter that is none, unless it is a tag, branch or boundary | not there |
-| a quotation mark that is not closed, two addresses, two tags that differ | ambiguous: the error stands |
+| a quotation mark that is not closed before it, two addresses | ambiguous: the error stands |
 
 Within the brackets of From and To white space is an error, as RFC 4475, section 3.1.2.14 has it. Functions return the
 value and whether it was mended; they raise the `SipParseError` of the value as it came.

@@ -345,8 +345,8 @@ class Usages:
         self._set_timer(call, call.timer)
 
     def _refreshed(self, call: SipCall, response: SipResponse, now: float) -> None:
-        """Section 7.2: the answer says who refreshes the next time; without the field there is no timer any more. One that
-        cannot be read leaves what was asked for."""
+        """Section 7.2: the answer says who refreshes the next time; without the field there is no timer any more. A
+        field that cannot be read leaves what was asked for."""
         contacts = response.contacts
         if contacts:
             call.dialog.remote_target = contacts[0].uri
