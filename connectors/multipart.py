@@ -2,11 +2,12 @@
 
 Sits between the SIP message and the parsers of what the parts hold. Read tolerantly: lines may end in LF, the last
 boundary may be missing or not marked as the last, and lengths that parts state are not believed, as the boundary says
-where a part ends.
+where a part ends. A multipart of a kind that is not known is read as `mixed` (RFC 2046, section 5.1.3).
 """
 
 import base64
 import binascii
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -47,7 +48,10 @@ class Part:
 
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_PARAMETER = re.compile(r'\s*;\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))', re.DOTALL)
+_PARAMETER = re.compile(
+    r'\s*;\s*(?:([^\s=;"]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*)))?)?[\s,]*(?=;|\Z)', re.DOTALL
+)
+"""One parameter, or nothing between two semicolons."""
 
 
 def parse_content_type(text: str) -> ContentType:
@@ -56,17 +60,20 @@ def parse_content_type(text: str) -> ContentType:
     media_type, _, _ = text.partition(";")
     parameters: dict[str, str] = {}
     at = len(media_type)
-    while len(parameters) < MAX_PARAMETERS and (match := _PARAMETER.match(text, at)):
+    while len(parameters) < MAX_PARAMETERS and at < len(text) and (match := _PARAMETER.match(text, at)):
         name, quoted, token = match.groups()
-        parameters.setdefault(name.lower(), token if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
+        if name and (quoted is not None or token is not None):
+            parameters.setdefault(name.lower(), token if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
         at = match.end()
-    return ContentType("".join(media_type.split()).lower(), parameters)
+    return ContentType("".join(media_type.split()).lower().rstrip(","), parameters)
 
 
 def split_multipart(content_type: str, body: bytes) -> list[Part]:
     """All parts that are no multipart themselves, in order, those of nested ones in their place.
 
-    A body of another type is the one part of itself. Raises `MultipartError`.
+    What is meant most comes first: of `multipart/related` the root (RFC 2387, section 3.2), of `multipart/alternative`
+    the last part, which is the best (RFC 2046, section 5.1.4). A body of another type is the one part of itself. Raises
+    `MultipartError`.
     """
     if len(body) > MAX_BYTES:
         raise MultipartError(f"the body is longer than {MAX_BYTES} bytes")
@@ -88,13 +95,30 @@ def _parts(content_type: str, headers: Mapping[str, str], body: bytes, depth: in
     boundary = kind.parameters.get("boundary", "").rstrip()
     if not 0 < len(boundary) <= MAX_BOUNDARY:
         raise MultipartError("the content type has no usable boundary")
-    found = False
-    for content in _between(boundary.encode("utf-8", "replace"), body):
-        found = True
-        inner, inner_body = _head(content)
-        yield from _parts(inner.get("content-type", "text/plain"), inner, _decoded(inner, inner_body), depth + 1)
-    if not found:
+    contents = itertools.islice(_between(boundary.encode("utf-8", "replace"), body), MAX_PARTS + 1)
+    parts = [_head(content) for content in contents]
+    if not parts:
         raise MultipartError("the body has no part with its boundary")
+    for inner, inner_body in _by_preference(kind, parts):
+        yield from _parts(inner.get("content-type", "text/plain"), inner, _decoded(inner, inner_body), depth + 1)
+
+
+_Heads = list[tuple[dict[str, str], bytes]]
+
+
+def _by_preference(kind: ContentType, parts: _Heads) -> _Heads:
+    if kind.media_type == "multipart/alternative":
+        return parts[::-1]
+    start = kind.parameters.get("start", "").strip()
+    if kind.media_type == "multipart/related" and start:
+        roots = [part for part in parts if _content_id(part[0].get("content-id", "")) == _content_id(start)]
+        return roots + [part for part in parts if part not in roots]
+    return parts
+
+
+def _content_id(text: str) -> str:
+    """Some write it without its angle brackets."""
+    return text.strip().strip("<>")
 
 
 def _between(boundary: bytes, body: bytes) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ from connectors.multipart import Part, split_multipart
 from connectors.recording import RsMetadata
 from connectors.rs_metadata import parse_metadata
 from connectors.safe_xml import XmlError
-from connectors.sdp import SessionDescription, parse
+from connectors.sdp import SdpError, SessionDescription, parse
 
 METADATA_TYPES = ("application/rs-metadata+xml", "application/rs-metadata", "application/recording+xml")
 """The registered type (RFC 9806), that of RFC 7866, and one that some clients use."""
@@ -32,12 +32,15 @@ class RecordingBody:
 def read_body(content_type: str, body: bytes) -> RecordingBody:
     """Take a body apart: the first description and the first metadata, in whatever order and however deep.
 
-    Raises `MultipartError` and `SdpError`.
+    A description that cannot be read is passed over where another one can be. Raises `MultipartError` and `SdpError`.
     """
-    found = RecordingBody()
+    found, unreadable = RecordingBody(), None
     for part in split_multipart(content_type, body) if body.strip() else []:
         if part.content_type == "application/sdp" and found.sdp is None:
-            found = replace(found, sdp=parse(part.body))
+            try:
+                found = replace(found, sdp=parse(part.body))
+            except SdpError as error:
+                unreadable = unreadable or error
         elif part.content_type in METADATA_TYPES and found.metadata is None and found.metadata_error is None:
             try:
                 found = replace(found, metadata=parse_metadata(part.body))
@@ -45,4 +48,6 @@ def read_body(content_type: str, body: bytes) -> RecordingBody:
                 found = replace(found, metadata_error=str(error))
         else:
             found = replace(found, others=(*found.others, part))
+    if found.sdp is None and unreadable is not None:
+        raise unreadable
     return found

@@ -21,6 +21,7 @@ from connectors.sip.errors import SipParseError
 from connectors.sip.invitation import Acknowledged, Ended, IncomingCall, Info, Reoffer, SipCall, UasEvent
 from connectors.sip.media import MediaPlace, run_in_background
 from connectors.sip.message import SipRequest, SipResponse
+from connectors.sip.oddity_log import OddityLog
 from connectors.sip.recorded import RecordedDialog, Recordings
 from connectors.sip.session import CallRegistry, Refused, Session, Shared, refusal_of
 from connectors.sip.session_timer import SessionTimerOptions
@@ -75,6 +76,7 @@ class SipConnector:
         self._watch: asyncio.TimerHandle | None = None
         self._busy: dict[Flow, int] = {}
         self._answered: asyncio.Event | None = None
+        self._odd = OddityLog()
 
     async def start(self) -> None:
         """Listen. Raises `SipUnavailable`; nothing listens then."""
@@ -140,6 +142,7 @@ class SipConnector:
 
     def received(self, message: SipRequest | SipResponse | SipParseError, flow: Flow) -> None:
         """A message from a driver."""
+        self._odd.log(message, flow)
         self.uas.receive(message, flow, time.monotonic())
         self._pump()
 
@@ -227,8 +230,7 @@ class SipConnector:
             if isinstance(event, Info):
                 session.press(event)
             elif isinstance(event, Acknowledged):
-                if event.answer is not None:
-                    session.acknowledge(event.answer)
+                session.acknowledge(event.answer)
             elif event.call.pending is not None:
                 self.uas.accept(event.call, session.reoffer(event.call.pending.request), now)
             if session.question is not None and event.call.unacked is None:

@@ -5,6 +5,7 @@ from ipaddress import ip_address
 
 from connectors.sip.envelope import Envelope
 from connectors.sip.headers import RouteSet
+from connectors.sip.leniency import read_addresses
 from connectors.sip.message import Headers, SipRequest
 from connectors.sip.transaction import Flow
 from connectors.sip.uri import SipUri, Uri
@@ -42,7 +43,7 @@ class Dialog:
             remote=str(request.from_),
             remote_seq=envelope.cseq,
             remote_target=request.contacts[0].uri,
-            routes=RouteSet.recorded(request.headers.get_all("Record-Route"), as_server=True),
+            routes=RouteSet(read_addresses(request.headers.get_all("Record-Route"), "Record-Route")[0]),
             flow=flow,
             natted=_is_address(via_host) and via_host != flow.remote[0].lower(),
         )

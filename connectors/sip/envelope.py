@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from connectors.sip.headers import Via
+from connectors.sip.leniency import first_via
 from connectors.sip.message import Headers, SipRequest, SipResponse
 
 
@@ -29,13 +30,13 @@ def mark_source(request: SipRequest, envelope: Envelope, remote: tuple[str, int]
     marked = envelope.via.received_from(*remote)
     if marked == envelope.via:
         return
-    vias = request.headers.get_list("Via")
     headers = Headers(charset=request.headers.charset)
+    topmost = True
     for name, value in request.headers:
-        if name != "Via":
+        if name != "Via" or not topmost or not value:
             headers.add(name, value)
-        elif vias:
-            for via in (str(marked), *vias[1:]):
-                headers.add(name, via)
-            vias = []
+            continue
+        topmost = False
+        for via in (str(marked), *first_via([value])[1]):
+            headers.add(name, via)
     request.headers = headers

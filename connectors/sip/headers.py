@@ -72,7 +72,8 @@ class NameAddr:
 
     @property
     def tag(self) -> str | None:
-        return self.parameters.get("tag")
+        """None where it is empty, too: a tag is a token."""
+        return self.parameters.get("tag") or None
 
     def with_tag(self, tag: str) -> NameAddr:
         return replace(self, parameters=self.parameters.put("tag", tag))
@@ -229,7 +230,12 @@ def parse_contacts(values: Iterable[str]) -> tuple[Contact, ...]:
     values = list(values)
     if is_contact_wildcard(values):
         return ()
-    return tuple(Contact(*_name_addr(text, "Contact")) for value in values for text in split_list(value, "Contact"))
+    return tuple(parse_contact(text) for value in values for text in split_list(value, "Contact"))
+
+
+def parse_contact(text: str) -> Contact:
+    """One address of `Contact`."""
+    return Contact(*_name_addr(text, "Contact"))
 
 
 def is_contact_wildcard(values: Iterable[str]) -> bool:
@@ -297,8 +303,10 @@ def parse_tokens(values: Iterable[str], where: str) -> tuple[str, ...]:
 def _name_addr(text: str, where: str) -> tuple[Uri, str | None, Parameters]:
     text = text.strip()
     display: str | None = None
-    opening = text.find("<")
-    if text[:1] == '"':
+    opening, quoted = text.find("<"), text.find('"')
+    if 0 < quoted < opening:
+        opening = -1  # within the value of a parameter, as in `sip:a@b;+sip.instance="<urn:...>"`
+    if quoted == 0:
         end = quoted_end(text, 0, where)
         display = unquote_string(text[:end])
         opening = len(text) - len(text[end:].lstrip())

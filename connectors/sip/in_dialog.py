@@ -76,13 +76,17 @@ def acknowledge(usages: Usages, request: SipRequest, envelope: Envelope, now: fl
         return
     usages.stop_repeating_2xx(call)
     offered, call.offering = call.offering, False
+    was_running = call.state is CallState.CONFIRMED
     usages.step(call, CallEvent.ACK, now)
     if call.is_over:
         return
-    if offered and not request.body:
-        usages.end(call, CallEvent.HANG_UP, EndReason.NO_ANSWER, now)
-    else:
+    if not offered or request.body:
         usages.events.append(Acknowledged(call, request if offered else None))
+    elif was_running:  # of a re-INVITE without a body: the session goes on as it was
+        usages.stats.unanswered_offers += 1
+        usages.events.append(Acknowledged(call, None))
+    else:
+        usages.end(call, CallEvent.HANG_UP, EndReason.NO_ANSWER, now)
 
 
 def _glare(usages: Usages, call: SipCall) -> Refusal | None:

@@ -1,9 +1,9 @@
 """What a UAS refuses in a well-formed request before it looks at its state (RFC 3261, section 8.2; RFC 6086)."""
 
+import re
 from dataclasses import dataclass
 
-from connectors.sip import headers as fields
-from connectors.sip.grammar import header_parameters
+from connectors.sip.leniency import known_tokens
 from connectors.sip.message import METHODS, SipRequest
 from connectors.siprec_body import METADATA_TYPES
 
@@ -12,6 +12,7 @@ _EXTENSIONS = ("100rel", "timer", "replaces", "siprec")
 _SDP = "application/sdp"
 _BODIES = (_SDP, "multipart/mixed", *METADATA_TYPES)
 _INFO_BODIES = ("application/dtmf-relay", "application/dtmf", "text/plain")
+_OPTIONAL = re.compile(r";[ \t]*handling[ \t]*=[ \t]*\"?optional\"?[ \t]*(?:;|$)", re.IGNORECASE)
 _SCHEMES = frozenset({"sip", "sips", "tel"})
 
 ALLOW = ", ".join(_METHODS)
@@ -30,7 +31,6 @@ class Refusal:
 
 def inspect(request: SipRequest, refer_status: int = 603) -> Refusal | None:
     """The refusal the request asks for, or None, in the order of the RFC. An ACK gets no answer, whatever this says.
-    Raises `SipParseError` for `Accept` and `Content-Encoding` against the grammar.
 
     | | |
     |---|---|
@@ -45,8 +45,9 @@ def inspect(request: SipRequest, refer_status: int = 603) -> Refusal | None:
 
 
 def takes_body(content_type: str) -> bool:
-    """Whether a call may be described by a body of this type, in lower case."""
-    return content_type in _BODIES
+    """Whether a call may be described by a body of this type, in lower case. Any multipart is looked into: one of a
+    kind that is not known is read as mixed (RFC 2046, section 5.1.3)."""
+    return content_type in _BODIES or content_type.startswith("multipart/")
 
 
 def _method(request: SipRequest, refer_status: int) -> Refusal | None:
@@ -54,13 +55,16 @@ def _method(request: SipRequest, refer_status: int) -> Refusal | None:
         return Refusal(refer_status, (("Allow", ALLOW),))
     if request.method not in _METHODS:
         return Refusal(405 if request.method in METHODS else 501, (("Allow", ALLOW),))
-    return None if request.uri.scheme in _SCHEMES else Refusal(416)
+    is_known = (
+        request.uri.scheme in _SCHEMES or request.to.tag is not None
+    )  # within a dialog its tags say whom it is for
+    return None if is_known else Refusal(416)
 
 
 def _extensions(request: SipRequest) -> Refusal | None:
     if request.method in {"ACK", "CANCEL"}:
         return None
-    tags = fields.parse_tokens(request.headers.get_all("Require"), "Require")
+    tags = known_tokens(request.headers.get_all("Require"))
     missing = [tag for tag in tags if tag.lower() not in _EXTENSIONS]
     return Refusal(420, (("Unsupported", ", ".join(missing)),)) if missing else None
 
@@ -71,23 +75,19 @@ def _content(request: SipRequest) -> Refusal | None:
         return Refusal(469, (("Recv-Info", ""),))
     if request.body and request.method != "BYE" and not _is_optional(request):
         kind = request.content_type
-        taken = _INFO_BODIES if request.method == "INFO" else _BODIES
-        if kind is None or kind.essence not in taken:
+        is_taken = takes_body if request.method != "INFO" else _INFO_BODIES.__contains__
+        if kind is None or not is_taken(kind.essence):
+            taken = _BODIES if request.method != "INFO" else _INFO_BODIES
             return Refusal(415, (("Accept", ", ".join(taken)),))
-        if any(coding.lower() != "identity" for coding in headers.get_list("Content-Encoding")):
+        if any(coding.lower() != "identity" for coding in known_tokens(headers.get_all("Content-Encoding"))):
             return Refusal(415, (("Accept-Encoding", "identity"),))
-    if request.method == "INVITE" and "Accept" in headers:
-        ranges = fields.parse_accept(headers.get_all("Accept"))
-        if not any(media.matches(_SDP) for media in ranges):
-            return Refusal(406)
+    ranges = request.accept if request.method == "INVITE" else None
+    if ranges is not None and not any(media.matches(_SDP) for media in ranges):
+        return Refusal(406)
     return None
 
 
 def _is_optional(request: SipRequest) -> bool:
     """`Content-Disposition: ...;handling=optional` (RFC 3261, section 20.11)."""
     values = request.headers.get_all("Content-Disposition")
-    return any(
-        header_parameters(";" + v.partition(";")[2], "Content-Disposition").get("handling") == "optional"
-        for v in values
-        if ";" in v
-    )
+    return any(_OPTIONAL.search(value) for value in values)

@@ -153,7 +153,8 @@ class Reoffer:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """The ACK of a 2xx came. `answer`: to the offer in it, None where there was none."""
+    """The ACK of a 2xx came. `answer`: to the offer in it; None where there was none, or where a running call goes on
+    without one, as it was before the offer."""
 
     call: SipCall
     answer: SipRequest | None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
 from connectors.errors import LocalProtocolError
-from connectors.sip import headers as fields
+from connectors.sip import leniency
 from connectors.sip.errors import SipParseError
 from connectors.sip.grammar import split_list
 from connectors.sip.headers import (
@@ -18,6 +19,8 @@ from connectors.sip.headers import (
     Via,
 )
 from connectors.sip.uri import Uri
+
+T = TypeVar("T")
 
 METHODS = frozenset(
     {
@@ -118,7 +121,7 @@ class Headers:
         return [value for other, _, value in self._items if other == key]
 
     def get_list(self, name: str) -> list[str]:
-        """Values of a comma-separated field over all its occurrences. Raises `SipParseError`."""
+        """Values of a comma-separated field over all its occurrences, by the grammar. Raises `SipParseError`."""
         return [text for value in self.get_all(name) for text in split_list(value, canonical(name))]
 
     def add(self, name: str, value: object) -> None:
@@ -166,29 +169,41 @@ class Headers:
         return f"Headers({list(self)!r})"
 
 
+class Oddity(NamedTuple):
+    """A header of a message that breaks the grammar: `ignored`, as nothing needed it, or mended. `header`: its name in
+    the usual case, or what else of a message is odd, in brackets; one of few, whatever peers write."""
+
+    header: str
+    ignored: bool
+
+
 class _Typed:
-    """Typed fields of a message. A parsed message has passed all but the last four; `SipParseError` otherwise."""
+    """Typed fields of a message, read as tolerantly as `leniency` does. A parsed message has all but the last five;
+    `SipParseError` otherwise. What cannot be read of the others is left out, as nothing needs it: the parser refuses
+    messages that lack something needed."""
 
     __slots__ = ()
     headers: Headers
     body: bytes
+    oddities: list[Oddity]
 
     @property
     def vias(self) -> tuple[Via, ...]:
-        return fields.parse_vias(self.headers.get_all("Via"))
+        parts, _ = leniency.split_values(self.headers.get_all("Via"), "Via")
+        return tuple(via for part in parts if (via := _or_none(leniency.read_via, part)) is not None)
 
     @property
     def via(self) -> Via:
         """The topmost."""
-        return fields.parse_via(next(iter(self.headers.get_list("Via")), ""))
+        return leniency.first_via(self.headers.get_all("Via"))[0]
 
     @property
     def from_(self) -> NameAddr:
-        return fields.parse_name_addr(self._required("From"), "From")
+        return leniency.read_party(self._required("From"), "From")
 
     @property
     def to(self) -> NameAddr:
-        return fields.parse_name_addr(self._required("To"), "To")
+        return leniency.read_party(self._required("To"), "To")
 
     @property
     def call_id(self) -> str:
@@ -196,25 +211,43 @@ class _Typed:
 
     @property
     def cseq(self) -> CSeq:
-        return fields.parse_cseq(self._required("CSeq"))
+        return leniency.read_cseq(self._required("CSeq"))[0]
 
     @property
     def contacts(self) -> tuple[Contact, ...]:
-        return fields.parse_contacts(self.headers.get_all("Contact"))
+        try:
+            return leniency.read_contacts(self.headers.get_all("Contact"))[0]
+        except SipParseError:
+            return ()
 
     @property
     def content_type(self) -> MediaType | None:
         value = self.headers.get("Content-Type")
-        return None if value is None else fields.parse_media_type(value)
+        return None if value is None else _or_none(leniency.read_media_type, value)
+
+    @property
+    def accept(self) -> tuple[MediaType, ...] | None:
+        """None where there is no such field, or nothing in it can be read."""
+        values = self.headers.get_all("Accept")
+        try:
+            return leniency.read_accept(values)[0] if values else None
+        except SipParseError:
+            return None
 
     @property
     def require(self) -> tuple[str, ...]:
         """Option tags in lower case."""
-        return tuple(tag.lower() for tag in fields.parse_tokens(self.headers.get_all("Require"), "Require"))
+        return tuple(tag.lower() for tag in leniency.known_tokens(self.headers.get_all("Require")))
 
     @property
     def supported(self) -> tuple[str, ...]:
-        return tuple(tag.lower() for tag in fields.parse_tokens(self.headers.get_all("Supported"), "Supported"))
+        """Option tags in lower case."""
+        return tuple(tag.lower() for tag in leniency.known_tokens(self.headers.get_all("Supported")))
+
+    @property
+    def allow(self) -> frozenset[str]:
+        """Methods in upper case, as all that are known have it."""
+        return frozenset(method.upper() for method in leniency.known_tokens(self.headers.get_all("Allow")))
 
     def _required(self, name: str) -> str:
         value = self.headers.get(name)
@@ -223,20 +256,31 @@ class _Typed:
         return value
 
 
+def _or_none(read: Callable[[str], tuple[T, bool]], text: str) -> T | None:
+    try:
+        return read(text)[0]
+    except SipParseError:
+        return None
+
+
 @dataclass(slots=True)
 class SipRequest(_Typed):
     method: str
     uri: Uri
     headers: Headers = field(default_factory=Headers)
     body: bytes = b""
+    oddities: list[Oddity] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def max_forwards(self) -> int | None:
-        """None where there is none, or one above 255 (RFC 4475, section 3.1.2.4)."""
+        """None where there is none that can be read, or one above 255 (RFC 4475, section 3.1.2.4)."""
         value = self.headers.get("Max-Forwards")
         if value is None:
             return None
-        hops = fields.parse_integer(value, "Max-Forwards", maximum=None)
+        try:
+            hops, _ = leniency.read_integer(value, "Max-Forwards", maximum=None)
+        except SipParseError:
+            return None
         return hops if hops <= MAX_HOPS else None
 
     def response(
@@ -276,6 +320,7 @@ class SipResponse(_Typed):
     reason: str
     headers: Headers = field(default_factory=Headers)
     body: bytes = b""
+    oddities: list[Oddity] = field(default_factory=list, compare=False, repr=False)
 
 
 SipMessage = SipRequest | SipResponse
@@ -301,9 +346,11 @@ def encode(message: SipMessage) -> bytes:
 
 
 def _tagged(value: str, tag: str) -> str:
-    """`value` of To with the tag appended where it has none. A value that cannot be read is left alone."""
+    """`value` of To with the tag in place of none or an empty one. A value that cannot be read is left alone."""
     try:
-        to = fields.parse_name_addr(value, "To")
+        to, mended = leniency.read_address(value, "To")
     except SipParseError:
         return value
-    return value if to.tag is not None else f"{value};tag={tag}"
+    if to.tag is not None:
+        return value
+    return str(to.with_tag(tag)) if mended or "tag" in to.parameters else f"{value};tag={tag}"

@@ -4,19 +4,23 @@ What a peer can do wrong, and what comes of it:
 
 | input | result |
 |---|---|
-| white space or NULs only | keep-alive: dropped; on a stream two CRLFs ask for one (RFC 5626, section 4.4.1) |
-| no start line of SIP | dropped; a stream is closed |
+| white space, NULs or other octets that begin no message | keep-alive, or filler before a message: left out |
+| two CRLFs on a stream | they ask for one (RFC 5626, section 4.4.1) |
+| no start line of SIP | dropped; a stream goes on where one follows at once, else it is closed |
 | a version that is not 2.0 | 505 |
 | a known method that differs from CSeq's | 400; an unknown one 501 (RFC 4475, section 3.1.2.18) |
-| a field missing, given twice, or against the grammar | 400 with the field's name |
-| Content-Length more than the datagram has, twice, or no number | 400; a stream is closed |
-| Content-Length missing | the rest of the datagram; on a stream 400 and closed |
+| a field that is needed and missing, ambiguous, or against the grammar | 400 with the field's name |
+| the same where it is not needed, and lines that are no field | ignored and noted; `needs` has the table |
+| a value with one plain meaning that breaks the grammar | taken and noted; `leniency` has the table |
+| Content-Length more than the datagram has, twice, or no number | 400 where the body is needed; a stream is closed |
+| Content-Length missing | the rest of the datagram without NULs at its end |
+| the same on a stream | no body; with a Content-Type 400, and closed |
 | more octets than Content-Length says | ignored in a datagram |
 | too long or too many of something | 513, or 400; a stream is closed where the end is unknown |
 | any of these in a response or an ACK | dropped |
 
 `Date`, `Expires`, and an unusable branch are left to who needs them (RFC 4475, sections 3.1.2.4, 3.1.2.12, 3.2.1).
-Line ends are CRLF: a bare CR or LF inside a header is an error, as two elements could read it differently.
+Line ends are CRLF, and LF as all elements read it. A bare CR inside a header is an error of that header.
 """
 
 from __future__ import annotations
@@ -24,11 +28,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from connectors.sip import headers as fields
+from connectors.sip import leniency, needs
 from connectors.sip.errors import SipParseError
 from connectors.sip.grammar import is_token
-from connectors.sip.message import METHODS, Headers, SipMessage, SipRequest, SipResponse
-from connectors.sip.uri import OtherUri, SipUri, Uri, parse_uri
+from connectors.sip.message import Headers, SipMessage, SipRequest, SipResponse, canonical
+from connectors.sip.uri import OtherUri, SipUri, Uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +48,20 @@ class SipLimits:
 
 DEFAULT_LIMITS = SipLimits()
 
-_KEEPALIVE = b"\r\n\x00 \t"
+_FILLER = bytes(range(0x21)) + bytes(range(0x7F, 0x100))
+"""Octets that begin no message: a start line begins with a token."""
+
 _VERSION = re.compile(r"SIP/([0-9]{1,3}\.[0-9]{1,3})", re.IGNORECASE)
 _STATUS = re.compile(r"[1-6][0-9][0-9]")
 _FIELD = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]+)[ \t]*:")
 _CONTROL = re.compile(r"[\r\n]|(?<!\\)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_CALL_ID = re.compile(r"[\x21-\x7e]+")
+_LINE_END = re.compile(r"\r?\n")
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+_LATER_START = re.compile(
+    rb"\n(?=(?:[A-Za-z0-9\-.!%*_+`'~]+ [^\s]+ SIP/2\.0|SIP/2\.0 [1-6][0-9][0-9](?: [^\r\n]*)?)\r?(?:\n|\Z))"
+)
+"""A start line behind octets that belong to no message."""
 
-_SINGLE = ("Call-ID", "CSeq", "From", "To", "Max-Forwards", "Content-Length", "Content-Type")
-_REQUIRED = ("Via", "From", "To", "Call-ID", "CSeq")
 _MAX_PONGS = 16
 
 _Start = tuple[str, str, str]
@@ -63,18 +72,44 @@ def parse_datagram(data: bytes, limits: SipLimits = DEFAULT_LIMITS) -> SipMessag
     """One message of a datagram. Raises `SipParseError` and nothing else."""
     if len(data) > limits.datagram_bytes:
         raise SipParseError("Message too large", status=513, drop=True)
-    if not data.strip(_KEEPALIVE):
+    octets = data.lstrip(_FILLER)
+    if not octets:
         raise SipParseError("Keep-alive", drop=True)
-    head, blank, rest = data.lstrip(b"\r\n").partition(b"\r\n\r\n")
-    draft = _Draft(head if blank else head.removesuffix(b"\r\n"), limits)
-    message = draft.message()
-    length = draft.content_length()
-    if not blank:
+    blank = _BLANK_LINE.search(octets)
+    head = octets.rstrip(b"\r\n\0") if blank is None else octets[: blank.start()].removesuffix(b"\r")
+    rest = b"" if blank is None else octets[blank.end() :]
+    draft = _draft(head, limits)
+    if data[: len(data) - len(octets)].strip(b"\r\n"):
+        draft.note(needs.FILLER)
+    message = draft.message(has_body=bool(rest))
+    needed = needs.needs_length(draft.method)
+    if blank is None and needed:
         raise draft.error("No empty line after the headers")
-    if length is not None and length > len(rest):
-        raise draft.error("Content-Length exceeds the message")
-    message.body = rest[:length]
+    try:
+        length = draft.content_length()
+        if length is not None and length > len(rest):
+            raise draft.error("Content-Length exceeds the message")
+    except SipParseError:
+        if needed:
+            raise
+        length = None
+        draft.note("Content-Length", ignored=True)
+    message.body = rest.rstrip(b"\0") if length is None else rest[:length]
+    needs.describe_body(message)
     return message
+
+
+def _draft(head: bytes, limits: SipLimits) -> _Draft:
+    """Of a header section, behind what belongs to no message: the end of a body that is longer than its length says."""
+    try:
+        return _Draft(head, limits)
+    except SipParseError:
+        later = _LATER_START.search(head)
+        if later is None:
+            raise
+    draft = _Draft(head[later.end() :], limits)
+    draft.note(needs.FILLER)
+    return draft
 
 
 class StreamParser:
@@ -92,6 +127,7 @@ class StreamParser:
         self._length = 0
         self._blank = 0
         self._pongs = 0
+        self._filler = False
 
     def feed(self, data: bytes) -> list[SipMessage | SipParseError]:
         """Messages that are complete now, and the errors of those that are wrong, in the order of the stream."""
@@ -119,48 +155,70 @@ class StreamParser:
 
     def _next(self) -> SipMessage | SipParseError | None:
         if self._draft is None:
-            self._skip_blank()
-            end = self._buffer.find(b"\r\n\r\n", self._searched)
+            self._skip_filler()
+            blank = _BLANK_LINE.search(self._buffer, self._searched)
             # Without an end, the last three octets may be the begin of it.
-            if max(end, len(self._buffer) - 3 if end < 0 else 0) > self._limits.head_bytes:
+            end = blank.start() if blank else len(self._buffer) - 3
+            if blank and self._buffer[end - 1 : end] == b"\r":
+                end -= 1
+            if end > self._limits.head_bytes:
                 raise SipParseError("Headers too large", status=513, drop=True, close=True)
-            if end < 0:
-                self._searched = max(0, len(self._buffer) - 3)
+            if blank is None:
+                self._searched = max(0, end)
                 return None
-            self._begin(end)
+            self._begin(end, blank.end())
         draft = self._draft
         if draft is None or len(self._buffer) < self._length:
             return None
         body = bytes(self._buffer[: self._length])
         del self._buffer[: self._length]
         self._draft = None
-        message = draft.message()
+        message = draft.message(has_body=bool(body))
         message.body = body
+        needs.describe_body(message)
         return message
 
-    def _begin(self, end: int) -> None:
-        """The header ends at `end`: takes it out of the buffer and learns how long the body is."""
+    def _begin(self, end: int, body: int) -> None:
+        """The header ends at `end`, and the body begins at `body`: takes the header out of the buffer and learns how
+        long the body is."""
         head = bytes(self._buffer[:end])
-        del self._buffer[: end + 4]
+        del self._buffer[:body]
         self._searched = 0
         try:
-            draft = _Draft(head, self._limits)
+            draft = _draft(head, self._limits)
         except SipParseError as exc:
             exc.close = True
             raise
-        length = draft.content_length()
+        if self._filler:
+            self._filler = False
+            draft.note(needs.FILLER)
+        try:
+            length = draft.content_length()
+        except SipParseError as exc:
+            exc.close = True
+            raise
         if length is None:
-            raise draft.error("Missing Content-Length", close=True)
+            if draft.has("Content-Type"):
+                raise draft.error("Missing Content-Length", close=True)
+            draft.note("Content-Length")
+            length = 0
         if len(head) + length > self._limits.stream_bytes:
             raise draft.error("Message too large", status=513, close=True)
         self._draft, self._length = draft, length
 
-    def _skip_blank(self) -> None:
-        blank = len(self._buffer) - len(self._buffer.lstrip(b"\r\n")) if self._buffer[:1].isspace() else 0
-        if blank:
-            del self._buffer[:blank]
-            self._searched = 0
-            pings, self._blank = divmod(self._blank + blank, 4)
+    def _skip_filler(self) -> None:
+        """Keep-alives, and other octets that begin no message."""
+        if not self._buffer or self._buffer[0] not in _FILLER:
+            self._blank = 0 if self._buffer else self._blank
+            return
+        kept = self._buffer.lstrip(_FILLER)
+        skipped = self._buffer[: len(self._buffer) - len(kept)]
+        self._buffer = kept
+        self._searched = 0
+        if skipped.strip(b"\r\n"):
+            self._filler, self._blank = True, 0
+        else:
+            pings, self._blank = divmod(self._blank + len(skipped), 4)
             self._pongs = min(self._pongs + pings, _MAX_PONGS)
         if self._buffer:
             self._blank = 0
@@ -170,18 +228,24 @@ class _Draft:
     """A message whose start line and header fields are apart, and not yet checked.
 
     Raises `SipParseError` with `drop` when the start line is none of SIP. Faults of single lines are kept for
-    `message()`, as the rest may be enough to answer them.
+    `message()`, as the rest may be enough to answer them, and as nothing may need them.
     """
 
     def __init__(self, head: bytes, limits: SipLimits) -> None:
         self._fault: tuple[str, int] | None = None
-        self._length_known = False
+        self._target_fault: str | None = None
+        self._broken: dict[str, str] = {}
         try:
             text, charset = head.decode("utf-8"), "utf-8"
         except UnicodeDecodeError:
             text, charset = head.decode("latin-1"), "latin-1"
         lines = text.split("\r\n")
+        bare = text.count("\n") >= len(lines)
+        if bare:
+            lines = _LINE_END.split(text)
         self._message = self._start(lines[0], Headers(charset=charset))
+        if bare:
+            self.note(needs.LINE_END)
         if len(head) > limits.head_bytes:
             self._blame("Headers too large", 513)
             lines = []
@@ -190,27 +254,46 @@ class _Draft:
 
     # -- what it becomes
 
-    def message(self) -> SipMessage:
+    @property
+    def method(self) -> str:
+        """ "" for a response."""
+        return self._message.method if isinstance(self._message, SipRequest) else ""
+
+    def has(self, name: str) -> bool:
+        return name in self._message.headers or name in self._broken
+
+    def note(self, header: str, *, ignored: bool = False) -> None:
+        needs.note(self._message, header, ignored=ignored)
+
+    def message(self, *, has_body: bool) -> SipMessage:
         """The message without its body. Raises `SipParseError`."""
         if self._fault is not None:
             raise self.error(self._fault[0], status=self._fault[1])
         try:
-            self._check()
+            kind = needs.check(self._message, self._broken, has_body=has_body)
         except SipParseError as exc:
             raise self.error(exc.reason, status=exc.status) from exc
+        if self._target_fault is not None:
+            if needs.needs_target(kind):
+                raise self.error(self._target_fault)
+            self.note(needs.START_LINE, ignored=True)
         return self._message
 
     def content_length(self) -> int | None:
         """Raises `SipParseError` with `close` where there is no single number."""
         values = self._message.headers.get_all("Content-Length")
-        if not values:
-            return None
-        if len(values) > 1:
-            raise self.error("Multiple Content-Length", close=True)
+        if "Content-Length" in self._broken:
+            raise self.error(self._broken["Content-Length"], close=True)
         try:
-            return fields.parse_integer(values[0], "Content-Length")
+            read = [leniency.read_integer(value, "Content-Length") for value in values if value]
         except SipParseError as exc:
             raise self.error(exc.reason, close=True) from exc
+        lengths = {length for length, _ in read}
+        if len(lengths) > 1:
+            raise self.error("Multiple Content-Length", close=True)
+        if len(values) > len(lengths) or any(mended for _, mended in read):
+            self.note("Content-Length")
+        return lengths.pop() if lengths else None
 
     def error(self, reason: str, *, status: int = 400, close: bool = False) -> SipParseError:
         message = self._message
@@ -233,20 +316,22 @@ class _Draft:
         request = SipRequest(method, OtherUri("", target), headers)
         if version[1] != "2.0":
             self._blame("Version Not Supported", 505)
-        elif line != f"{method} {target} {words[-1]}":
-            self._blame("Extra white space in the request line")
-        else:
-            request.uri = self._request_uri(target)
+            return request
+        if line != f"{method} {target} {words[-1]}":
+            self._target_fault = "Extra white space in the request line"
+        request.uri = self._request_uri(target, request)
         return request
 
-    def _request_uri(self, target: str) -> Uri:
+    def _request_uri(self, target: str, request: SipRequest) -> Uri:
         try:
-            uri = parse_uri(target, "Request-URI")
+            uri, mended = leniency.read_uri(target, "Request-URI")
         except SipParseError as exc:
-            self._blame(exc.reason)
+            self._target_fault = self._target_fault or exc.reason
             return OtherUri("", target)
+        if mended:
+            needs.note(request, needs.START_LINE)
         if isinstance(uri, SipUri) and uri.headers:
-            self._blame("Headers in Request-URI")
+            self._target_fault = self._target_fault or "Headers in Request-URI"
         return uri
 
     def _status_line(self, line: str, version: str, headers: Headers) -> SipResponse:
@@ -257,12 +342,12 @@ class _Draft:
         return SipResponse(int(status), reason, headers)
 
     def _fields(self, lines: list[str], limits: SipLimits) -> list[tuple[str, str]]:
-        """Names and unfolded values (RFC 3261, section 7.3.1); lines that are neither are blamed and left out."""
+        """Names and unfolded values (RFC 3261, section 7.3.1); lines that are neither are left out and noted."""
         unfolded: list[list[str]] = []
         for line in lines:
             if line[:1] in {" ", "\t"}:
                 if not unfolded:
-                    self._blame("A header begins with white space")
+                    self.note(needs.LINE, ignored=True)
                     continue
                 unfolded[-1].append(line.strip(" \t"))
             else:
@@ -272,17 +357,18 @@ class _Draft:
         return [pair for parts in unfolded[: limits.headers] if (pair := self._field(parts, limits)) is not None]
 
     def _field(self, parts: list[str], limits: SipLimits) -> tuple[str, str] | None:
+        """None: it is no field, or no text, which decides over the message where it is needed."""
         line = " ".join(parts)
         match = _FIELD.match(line)
         if match is None:
-            self._blame("A header without name or colon")
+            self.note(needs.LINE, ignored=True)
             return None
         if len(line) > limits.header_bytes:
-            self._blame("Header too long")
+            self._broken.setdefault(canonical(match[1]), "Header too long")
             return None
         value = line[match.end() :].strip(" \t")
         if _CONTROL.search(value):
-            self._blame("Control character in a header")
+            self._broken.setdefault(canonical(match[1]), "Control character in a header")
             return None
         return match[1], value
 
@@ -290,31 +376,3 @@ class _Draft:
         """Keeps the first fault."""
         if self._fault is None:
             self._fault = reason, status
-
-    # -- values
-
-    def _check(self) -> None:
-        message = self._message
-        headers = message.headers
-        for name in _SINGLE:
-            if len(headers.get_all(name)) > 1:
-                raise SipParseError(f"Multiple {name}")
-        for name in _REQUIRED:
-            if not headers.get(name):
-                raise SipParseError(f"Missing {name}")
-        if not message.vias:
-            raise SipParseError("Missing Via")
-        if not _CALL_ID.fullmatch(message.call_id):
-            raise SipParseError("Malformed Call-ID")
-        for name, address in (("From", message.from_), ("To", message.to)):
-            if "tag" in address.parameters and not address.tag:
-                raise SipParseError(f"Empty tag in {name}")
-        _ = message.contacts, message.content_type, message.require, message.supported
-        for name in ("Route", "Record-Route"):
-            fields.parse_name_addrs(headers.get_all(name), name)
-        cseq = message.cseq
-        if isinstance(message, SipRequest):
-            _ = message.max_forwards
-            if cseq.method != message.method:
-                known = message.method in METHODS
-                raise SipParseError("CSeq names another method", status=400 if known else 501)

@@ -144,7 +144,7 @@ class Session:
         self._shared, self._config = shared, shared.config
         self._running = False
         self._held = False
-        self._listened: bool | None = None
+        self._listened = False
         self._watched = time.monotonic()
 
     direction = Direction.SENDRECV
@@ -188,20 +188,42 @@ class Session:
         description = self._join_answered(body, self.describe(body.sdp))
         return Answer(encode(description), is_offer=body.sdp is None)
 
-    def acknowledge(self, request: SipRequest) -> None:
-        """The answer to our offer came. Raises what `refusal_of` knows; the call is to be ended then."""
-        body = self.read(request)
-        if body.sdp is None:
-            raise Refused(488, "no description in the ACK")
-        agreed = self.media.negotiation.accept(body.sdp)
+    def acknowledge(self, request: SipRequest | None) -> None:
+        """The answer to our offer came, or None: an ACK without one. Raises what `refusal_of` knows; the call is to be
+        ended then. A session that ran before the offer goes on as it was where the ACK has no answer that can be
+        read."""
+        negotiation = self.media.negotiation
+        if request is None:
+            negotiation.withdraw()
+            return
+        body = self._read_answer(request)
+        if body is None or body.sdp is None:
+            if not negotiation.streams:
+                raise Refused(488, "no description in the ACK")
+            logger.warning(
+                "call %s: the ACK has no answer that can be read: the session goes on as it was", self.call_id
+            )
+            self._shared.stats.requests.unanswered_offers += 1
+            negotiation.withdraw()
+            return
+        agreed = negotiation.accept(body.sdp)
         if len(self.join(body)) == len(agreed) > 0:
             raise Refused(503, "no room for a leg")
+
+    def _read_answer(self, request: SipRequest) -> RecordingBody | None:
+        """None: it cannot be read, and there is a session to go on with."""
+        try:
+            return self.read(request)
+        except (SdpError, MultipartError):
+            if not self.media.negotiation.streams:
+                raise
+            return None
 
     def read(self, request: SipRequest) -> RecordingBody:
         """The description in a request's body, and what else a recording client puts into it."""
         if not request.body:
             return RecordingBody()
-        body = read_body(request.headers.get("Content-Type") or "application/sdp", request.body)
+        body = read_body(str(request.content_type or "application/sdp"), request.body)
         if body.sdp is not None:
             self._shared.stats.sdp_mended += body.sdp.mended
             self._shared.stats.sdp_ignored += body.sdp.ignored
@@ -306,7 +328,8 @@ class Session:
             self.call.handle.dtmf(leg.options.leg, key.digit, at, key.duration_s)
 
     def is_silent(self, now: float) -> bool:
-        """Neither RTP nor RTCP came for as long as a call may be without; a hold does not count."""
+        """Neither RTP nor RTCP came for as long as a call may be without; a hold does not count. The reports of a peer
+        that is muted, or sends while somebody speaks only, say that it is there."""
         if self._held:
             self._watched = now
         return now - max(self._watched, self.media.alive_at) >= self._config.rtp.inactivity_s
@@ -332,12 +355,11 @@ class Session:
             self.call.hold(self, held)
 
     def _follow_hold(self, agreed: list[Negotiated]) -> None:
-        """`inactive` and the null address are a hold; so is `sendonly`, unless the peer has never listened to us, as
-        one that only hands its audio on does not."""
+        """`inactive` and the null address are a hold; so is `sendonly` from a peer that has listened to us some
+        time: one that never has only hands its audio on."""
         if not agreed:
             return
-        if self._listened is None:
-            self._listened = any(one.remote.direction.receives for one in agreed)
+        self._listened = self._listened or any(not one.remote.on_hold for one in agreed)
         silent = all(not one.remote.direction.sends or one.remote.null_address for one in agreed)
         self.hold(silent or (self._listened and all(one.remote.on_hold for one in agreed)))
 

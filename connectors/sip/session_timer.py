@@ -15,10 +15,14 @@ LEAST_S = 90
 
 LONGEST_S = 86_400
 
+LAST_TRY_S = 2.0
+"""So long before a session ends is its refresh tried for the last time."""
+
 Refresher = Literal["uac", "uas"]
 
 _SESSION_EXPIRES = re.compile(r"\s*(\d{1,10})\s*((?:;.*)?)$", re.DOTALL)
-_REFRESHER = re.compile(r";\s*refresher\s*=\s*(uac|uas)\s*(?:;|$)", re.IGNORECASE)
+_REFRESHER = re.compile(r";\s*refresher\s*=\s*\"?(uac|uas)\"?\s*(?:;|$)", re.IGNORECASE)
+_SECONDS = re.compile(r"\s*([0-9]{1,10})(?![0-9])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class SessionExpires:
     @classmethod
     def parse(cls, value: str) -> "SessionExpires | None":
         """None where the value does not follow the grammar of section 4."""
-        match = _SESSION_EXPIRES.match(value)
+        match = _SESSION_EXPIRES.match(value.rstrip(" \t,;"))
         if match is None:
             return None
         refresher = _REFRESHER.search(match[2])
@@ -42,6 +46,12 @@ class SessionExpires:
 
     def __str__(self) -> str:
         return f"{self.interval_s};refresher={self.refresher}" if self.refresher else str(self.interval_s)
+
+
+def seconds(value: str | None) -> int | None:
+    """`Min-SE` and `Retry-After`, whatever follows the number; None where there is none."""
+    match = None if value is None else _SECONDS.match(value)
+    return None if match is None else int(match[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +112,31 @@ class SessionTimer:
         self.we_refresh = we_refresh
         self._refresh_at: float | None = None
         self._expires_at = 0.0
+        self._peer_ends_at = 0.0
+        self._refusals = 0
         self.refreshed(now)
 
     def refreshed(self, now: float) -> None:
         """A refresh was answered with a 2xx, or an answer to one was sent."""
         self._refresh_at = now + self.interval_s / 2 if self.we_refresh else None
         # Section 10: the other side ends the session the minimum of 32 s and a third of the interval before its end.
-        margin = 0.0 if self.we_refresh else min(32.0, self.interval_s / 3)
-        self._expires_at = now + self.interval_s - margin
+        self._peer_ends_at = now + self.interval_s - min(32.0, self.interval_s / 3)
+        self._expires_at = now + self.interval_s if self.we_refresh else self._peer_ends_at
+        self._refusals = 0
 
     def retry_at(self, at: float) -> None:
         """The refresh could not be had; try it once more then."""
         self._refresh_at = at
+
+    def refused(self, now: float, retry_after_s: int | None) -> None:
+        """The refresh was refused, which does not end the session (section 10): try it again when the peer asks for
+        that, with growing pauses, and in any case once more before the peer ends the session, and before we do."""
+        self._refusals += 1
+        pause = max(retry_after_s or 0, 2 ** min(self._refusals - 1, 6))
+        for end in (self._peer_ends_at, self._expires_at):
+            if now < end - LAST_TRY_S:
+                self._refresh_at = min(now + pause, end - LAST_TRY_S)
+                return
 
     def next_timer(self) -> float:
         """When `due` has something to say."""

@@ -13,7 +13,6 @@ from connectors.sip.digest import Challenge, DigestAuthenticator
 from connectors.sip.envelope import Envelope, mark_source
 from connectors.sip.errors import SipParseError
 from connectors.sip.extensions import parse_replaces
-from connectors.sip.headers import parse_accept
 from connectors.sip.in_dialog import HANDLERS, acknowledge
 from connectors.sip.inspection import ACCEPT, ALLOW, SUPPORTED, Refusal, inspect, takes_body
 from connectors.sip.invitation import (
@@ -93,7 +92,11 @@ class SipUas:
         try:
             if isinstance(message, SipParseError):
                 self._refuse_malformed(message, flow)
-            elif isinstance(message, SipResponse):
+                return
+            for oddity in message.oddities:
+                counted = self.stats.ignored_headers if oddity.ignored else self.stats.mended_headers
+                counted[oddity.header] += 1
+            if isinstance(message, SipResponse):
                 envelope = Envelope.of(message)
                 transaction = self._usages.transactions.receive_response(message, envelope, now)
                 if transaction is not None:
@@ -252,8 +255,8 @@ class SipUas:
         call = SipCall(self.stats.invites, dialog, request, flow, pending, replaces=replaced)
         call.is_recording = _is_recording(request)
         call.is_reliable = "100rel" in request.require
-        call.peer_allows = frozenset(request.headers.get_list("Allow"))
-        accepted = parse_accept(request.headers.get_all("Accept"))
+        call.peer_allows = request.allow
+        accepted = request.accept or ()
         call.gives_metadata = call.is_recording and any(one.matches(METADATA_REQUEST) for one in accepted)
         pending.transaction.usage = call
         usages.calls[dialog.id] = call

@@ -12,10 +12,18 @@ from connectors.sip.parser import parse_datagram
 from connectors.sip.transaction import Flow
 from connectors.sip.transport import AllowList, LocalAddress, Receiver, TransportStats
 
+_STUN_COOKIE = b"\x21\x12\xa4\x42"
+
 logger = logging.getLogger(__name__)
 
 RECEIVE_BUFFER = 4 << 20
 """Bytes the kernel keeps while the event loop is busy: a burst of INVITEs must not be lost."""
+
+
+def is_stun(data: bytes) -> bool:
+    """A STUN message by its first bits and its magic cookie (RFC 8489, section 5): a keep-alive of a peer that takes us
+    for an outbound proxy (RFC 5626, section 4.4.2). It is not answered: no such flow was agreed."""
+    return len(data) >= 20 and data[0] < 0x40 and data[4:8] == _STUN_COOKIE
 
 
 class UdpTransport(asyncio.DatagramProtocol):
@@ -57,7 +65,7 @@ class UdpTransport(asyncio.DatagramProtocol):
         if not self._allow.admits(host):
             stats.strangers += 1
             return
-        if not data.strip(b"\r\n\0"):
+        if not data.strip(b"\r\n\0 \t") or is_stun(data):
             stats.keepalives += 1
             return
         stats.received += 1

@@ -117,7 +117,7 @@ class TelUri:
 
     @property
     def user(self) -> str:
-        return re.sub(r"[\-.()]", "", self.number)
+        return re.sub(r"[\-.()]", "", unescape(self.number, "URI"))
 
     def __str__(self) -> str:
         return f"tel:{self.number}{self.parameters.wire}"

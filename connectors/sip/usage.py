@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from connectors.errors import LocalProtocolError
 from connectors.sip.alarms import Alarms
 from connectors.sip.dialog import bracketed
-from connectors.sip.headers import parse_integer
 from connectors.sip.inspection import ALLOW, SUPPORTED, Refusal
 from connectors.sip.invitation import (
     TABLE,
@@ -30,6 +29,7 @@ from connectors.sip.invitation import (
 )
 from connectors.sip.message import SipRequest, SipResponse
 from connectors.sip.session_timer import (
+    LONGEST_S,
     Due,
     SessionExpires,
     SessionTimer,
@@ -37,6 +37,7 @@ from connectors.sip.session_timer import (
     Terms,
     TooSmall,
     negotiate,
+    seconds,
 )
 from connectors.sip.transaction import TimerValues, Transaction, Transactions
 from connectors.siprec_body import METADATA_REQUEST
@@ -67,12 +68,17 @@ class UasOptions:
 @dataclass(slots=True)
 class UasStats:
     """`refused`: requests answered with a failure, by status. `malformed`: messages answered with the parser's words or
-    not at all. `ended`: calls, by reason."""
+    not at all. `ignored_headers`, `mended_headers`: of messages that were taken, header fields that cannot be read and
+    that nothing needed, and those that break the grammar and have one plain meaning (`needs`, `leniency`), by name.
+    `unanswered_offers`: ACKs of running calls without the answer to our offer. `ended`: calls, by reason."""
 
     invites: int = 0
     accepted: int = 0
     refused: Counter[int] = field(default_factory=Counter)
     malformed: int = 0
+    ignored_headers: Counter[str] = field(default_factory=Counter)
+    mended_headers: Counter[str] = field(default_factory=Counter)
+    unanswered_offers: int = 0
     stray_acks: int = 0
     ended: Counter[str] = field(default_factory=Counter)
 
@@ -234,7 +240,7 @@ class Usages:
         supported = "timer" in request.supported or "timer" in request.require
         return negotiate(
             None if asked is None else SessionExpires.parse(asked),
-            None if least is None else parse_integer(least.partition(";")[0], "Min-SE"),
+            seconds(least),
             supported=supported,
             options=self.options.session_timers,
         )
@@ -326,25 +332,30 @@ class Usages:
             self._refreshed(call, response, now)
         elif response.status in GONE:
             self.end(call, CallEvent.HANG_UP, EndReason.REFRESH_FAILED, now)
-        elif response.status == 422 and (least := response.headers.get("Min-SE")):
-            call.min_se_s = max(call.min_se_s, parse_integer(least.partition(";")[0], "Min-SE", maximum=86_400))
+        elif response.status == 422 and (least := seconds(response.headers.get("Min-SE"))):
+            call.min_se_s = min(max(call.min_se_s, least), LONGEST_S)
             call.timer.retry_at(now)
         elif response.status in (405, 501) and transaction.request.method == "UPDATE":
             call.peer_allows -= {"UPDATE"}
             call.timer.retry_at(now)
         elif response.status == 491:  # 14.1: who does not own the Call-ID waits up to 2 s
             call.timer.retry_at(now + self.random(200) / 100)
+        else:
+            call.timer.refused(now, seconds(response.headers.get("Retry-After")))
         self._set_timer(call, call.timer)
 
     def _refreshed(self, call: SipCall, response: SipResponse, now: float) -> None:
-        """Section 7.2: the answer says who refreshes the next time; without the field there is no timer any more."""
+        """Section 7.2: the answer says who refreshes the next time; without the field there is no timer any more. A
+        field that cannot be read leaves what was asked for."""
         contacts = response.contacts
         if contacts:
             call.dialog.remote_target = contacts[0].uri
         agreed = response.headers.get("Session-Expires")
         expires = None if agreed is None else SessionExpires.parse(agreed)
         if expires is None:
-            self._set_timer(call, None)
+            if agreed is not None and call.timer is not None:
+                call.timer.refreshed(now)
+            self._set_timer(call, call.timer if agreed is not None else None)
             return
         interval = max(expires.interval_s, 1)
         self._set_timer(call, SessionTimer(interval, we_refresh=expires.refresher != "uas", now=now))

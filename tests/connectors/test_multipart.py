@@ -14,6 +14,8 @@ from connectors.multipart import (
     parse_content_type,
     split_multipart,
 )
+from connectors.sdp import SdpError
+from connectors.siprec_body import read_body
 
 SDP = "v=0\r\nm=audio 4000 RTP/AVP 0"
 XML = "<recording/>"
@@ -82,6 +84,47 @@ def test_nested_parts_come_in_their_place() -> None:
     inner = join(*(part(*item) for item in BOTH), boundary="inner").decode()
     body = join(part("text/a", "1"), part("multipart/related;\r\n boundary=inner", inner), part("text/b", "2"))
     assert found("multipart/mixed;boundary=b1", body) == [("text/a", "1"), *BOTH, ("text/b", "2")]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "multipart/related;;boundary=b1",
+        "multipart/related; charset; boundary=b1;",
+        "multipart/related;boundary=b1 , ",
+        "multipart/x-unknown;boundary=b1",
+        'MULTIPART / Signed ; protocol="a/b" ; boundary="b1" ;',
+    ],
+)
+def test_multipart_of_any_kind_is_read_as_mixed(written: str) -> None:
+    assert found(written, join(*(part(*item) for item in BOTH))) == BOTH
+
+
+@pytest.mark.parametrize("start", ["<root@h>", "root@h", '"<root@h>"'])
+def test_root_of_related_parts_comes_first(start: str) -> None:
+    body = join(part(*BOTH[1]), part(*BOTH[0], "Content-ID: <root@h>"))
+    assert found(f"multipart/related;start={start};boundary=b1", body) == BOTH
+    assert found("multipart/related;start=<no@h>;boundary=b1", body) == BOTH[::-1]
+    assert found(f"multipart/mixed;start={start};boundary=b1", body) == BOTH[::-1]
+
+
+def test_best_alternative_comes_first() -> None:
+    inner = join(part("application/sdp", "plain"), part("application/sdp", "best"), boundary="inner").decode()
+    body = join(part("multipart/alternative;boundary=inner", inner), part(*BOTH[1]))
+    assert found("multipart/mixed;boundary=b1", body) == [
+        ("application/sdp", "best"),
+        ("application/sdp", "plain"),
+        BOTH[1],
+    ]
+
+
+def test_description_that_cannot_be_read_is_passed_over_where_another_can_be() -> None:
+    body = join(part("application/sdp", SDP), part("application/sdp", "v=9"))
+    read = read_body("multipart/alternative;boundary=b1", body)
+    assert read.sdp is not None
+    assert read.sdp.audio[0][1].port == 4000
+    with pytest.raises(SdpError):
+        read_body("multipart/alternative;boundary=b1", join(part("application/sdp", "v=9")))
 
 
 def test_headers_of_a_part() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from connectors.rtp.packet import RtpPacket
+from connectors.rtp.rtcp import ReceiverReport, encode_compound
 from connectors.sdp import SessionDescription, parse
 from connectors.sip import SipConfig, SipConnector
 from connectors.sip.message import SipRequest, SipResponse, encode
@@ -140,6 +141,10 @@ class Phone(asyncio.DatagramProtocol):
     def put(self, message: SipRequest | SipResponse) -> None:
         self._sip.sendto(encode(message))
 
+    def send(self, data: bytes) -> None:
+        """A datagram to the SIP port."""
+        self._sip.sendto(data)
+
     async def answer(self) -> SipResponse:
         """The next answer that is no 100."""
         while True:
@@ -197,6 +202,14 @@ class Phone(asyncio.DatagramProtocol):
         )
         self.sequence += 1
         self._rtp.sendto(packet.encode(), (LOOPBACK, port))
+
+    def report(self, port: int) -> None:
+        """A receiver report of a peer that sends nothing."""
+        self._rtp.sendto(encode_compound([ReceiverReport(1)]), (LOOPBACK, port + 1))
+
+    def noise(self, port: int) -> None:
+        """What is no RTCP, to its port."""
+        self._rtp.sendto(b"nothing", (LOOPBACK, port + 1))
 
     async def talk(self, port: int, seconds: float = 0.5) -> None:
         """Silence in PCMU, faster than real time by a little."""

@@ -1,7 +1,8 @@
 """The whole connector on loopback: SIP and RTP sockets, the real pipeline, a scripted recogniser."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -112,6 +113,154 @@ async def test_peer_that_only_ever_sends_is_not_on_hold() -> None:
         assert HOLD not in server.actions()
         await phone.call(caller, phone.offer("inactive"))
         assert server.actions()[-1] is HOLD
+
+
+SENDRECV, SENDONLY, RECVONLY, INACTIVE, NULL = "sendrecv", "sendonly", "recvonly", "inactive", "0.0.0.0"
+ON_HOLD = {SENDRECV: False, RECVONLY: True, INACTIVE: True, NULL: True}
+"""Whether a peer that offers this is on hold. One that offers `sendonly` is where it has listened before."""
+
+LISTENS = {SENDRECV, RECVONLY}
+
+
+@pytest.mark.parametrize("first", [SENDRECV, SENDONLY, RECVONLY, INACTIVE, NULL])
+async def test_hold_is_told_over_all_changes_of_direction(first: str) -> None:
+    """Three offers of one call; RFC 3264, section 8.4."""
+    async with stage() as server, phone_at(server) as phone:
+        for second, third in itertools.product([SENDRECV, SENDONLY, RECVONLY, INACTIVE, NULL], repeat=2):
+            caller, offers = phone.caller(), (first, second, third)
+            expected, was_held = [START], False
+            for number, offer in enumerate(offers):
+                listened = not LISTENS.isdisjoint(offers[:number])
+                held = listened if offer == SENDONLY else ON_HOLD[offer]
+                expected += [HOLD if held else RESUME] if held is not was_held else []
+                was_held = held
+                await phone.call(caller, phone.offer(address=NULL) if offer == NULL else phone.offer(offer))
+            actions = [one.action for one in server.call_records() if one.call_id == caller.call_id]
+            assert actions == expected, offers
+            await hang_up(phone, caller)
+
+
+async def test_music_of_a_peer_that_listened_and_then_only_sends_is_not_heard() -> None:
+    async with stage() as server, phone_at(server) as phone:
+        caller = phone.caller()
+        port = (await phone.call(caller, phone.offer("inactive"))).audio[0][1].port
+        await phone.call(caller, phone.offer("sendrecv"))
+        await phone.call(caller, phone.offer("sendonly"))
+        assert server.actions() == [START, HOLD, RESUME, HOLD]
+        await phone.talk(port, 0.3)
+        assert server.recognizer.running[0].pushed == 0
+
+
+UNANSWERED = {
+    "nothing": (b"", "application/sdp"),
+    "no description": (b"v=1\r\n", "application/sdp"),
+    "another type": (b"hello", "text/plain"),
+    "no parts": (b"hello", "multipart/mixed;boundary=b"),
+}
+
+
+@pytest.mark.parametrize("answer", UNANSWERED)
+async def test_reinvite_without_a_body_whose_ack_has_no_answer_leaves_the_call_as_it_was(answer: str) -> None:
+    body, kind = UNANSWERED[answer]
+    async with stage() as server, phone_at(server) as phone:
+        caller = phone.caller()
+        port = (await phone.call(caller)).audio[0][1].port
+        for _ in range(2):
+            invite = caller.request("INVITE")
+            ok = await phone.ask(invite)
+            assert (ok.status, parse(ok.body).audio[0][1].port) == (200, port)
+            ack = caller.ack(invite, body)
+            ack.headers.set("Content-Type", kind)
+            phone.put(ack)
+        await phone.talk(port, 0.5)
+        await server.until(lambda: server.recognizer.running[0].pushed > 0)
+        assert server.actions() == [START]
+        assert server.connector.stats.requests.unanswered_offers == 2
+        await phone.call(caller, phone.offer("inactive"))
+        assert server.actions() == [START, HOLD]
+        await hang_up(phone, caller)
+        (end,) = await server.ended()
+        assert end.reason == "completed"
+
+
+async def test_call_on_hold_stays_on_hold_over_a_reinvite_without_offer_and_answer() -> None:
+    async with stage() as server, phone_at(server) as phone:
+        caller = phone.caller()
+        port = (await phone.call(caller)).audio[0][1].port
+        await phone.call(caller, phone.offer("sendonly"))
+        invite = caller.request("INVITE")
+        await phone.ask(invite)
+        phone.put(caller.ack(invite))
+        await phone.talk(port, 0.3)
+        assert server.recognizer.running[0].pushed == 0
+        assert server.actions() == [START, HOLD]
+
+
+MULTIPARTS = {
+    "related": "multipart/related;boundary=b",
+    "related with a root": 'multipart/related; type="application/sdp"; start="<root@h>"; boundary="b";',
+    "alternative": "multipart/alternative;boundary=b",
+    "unknown": "Multipart/Vnd.Example ; boundary=b ;",
+    "mixed": "multipart/mixed;;boundary=b",
+}
+
+
+@pytest.mark.parametrize("kind", MULTIPARTS)
+async def test_description_in_any_multipart_begins_the_call(kind: str) -> None:
+    async with stage() as server, phone_at(server) as phone:
+        parts = [b"Content-Type: text/plain\r\n\r\nhello", b"c: application/sdp;\r\nContent-ID: <root@h>\r\n\r\n"]
+        parts[1] += phone.offer()
+        body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+        caller = phone.caller()
+        answer = await phone.call(caller, body, content_type=MULTIPARTS[kind])
+        await phone.talk(answer.audio[0][1].port, 0.3)
+        await server.until(lambda: server.recognizer.running[0].pushed > 0)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/sdp;",
+        "application/sdp ; ;",
+        "Application / SDP",
+        "application/sdp,",
+        "application/sdp;charset",
+        "application/sdp charset=utf-8",
+        'APPLICATION/SDP;x="y";',
+        "",
+    ],
+)
+async def test_type_of_a_description_with_one_plain_meaning_is_taken(kind: str) -> None:
+    async with stage() as server, phone_at(server) as phone:
+        caller = phone.caller()
+        answer = await phone.call(caller, content_type=kind)
+        assert len(answer.audio) == 1
+        await hang_up(phone, caller)
+        assert server.actions()[0] is START
+
+
+@pytest.mark.parametrize(
+    ("from_", "number"),
+    [
+        ("<sip:+15550100;npdi;rn=+15550111@h;user=phone>", "+15550100"),
+        ("<sip:+15550100;isub=12;ext=7@h>", "+15550100"),
+        ("<sip:1001;cpc=ordinary@h>", "1001"),
+        ("<sip:+1-555-0100@h;user=phone>", "+15550100"),
+        ("<sip:%2B15550100@h>", "+15550100"),
+        ("<tel:+1(555)0100;phone-context=+1>", "+15550100"),
+        ("<tel:7042;phone-context=example.com>", "7042"),
+        ("<sip:alice;x=y@h>", "alice;x=y"),
+        ("<sip:john.doe-1@h>", "john.doe-1"),
+        ('"A" sip:+15550100@h', "+15550100"),
+    ],
+)
+async def test_number_of_a_caller_has_neither_parameters_nor_separators(from_: str, number: str) -> None:
+    async with stage() as server, phone_at(server) as phone:
+        caller = phone.caller()
+        await phone.call(caller, From=f"{from_};tag={caller.tag}", To=from_)
+        await hang_up(phone, caller)
+        start = server.call_records()[0]
+        assert (start.from_, start.to) == (number, number)
 
 
 async def test_late_offer_is_ours_and_the_answer_comes_with_the_ack() -> None:
@@ -261,6 +410,49 @@ async def test_call_on_hold_needs_no_media() -> None:
         await phone.call(phone.caller(), phone.offer("inactive"))
         await asyncio.sleep(2.5)
         assert server.actions() == [START, HOLD]
+
+
+async def test_reports_of_a_peer_that_sends_no_media_say_that_it_is_there() -> None:
+    config = changed(rtp=RtpConfig(inactivity_s=0.5))
+    async with stage(config) as server, phone_at(server) as phone:
+        port = (await phone.call(phone.caller())).audio[0][1].port
+        for _ in range(25):
+            phone.report(port)
+            await asyncio.sleep(0.1)
+        assert server.actions() == [START]
+        noise = asyncio.create_task(repeat(lambda: phone.noise(port)))
+        await phone.hear_request("BYE")
+        noise.cancel()
+        (end,) = await server.ended()
+        assert end.reason == "no media"
+
+
+async def repeat(action: Callable[[], None]) -> None:
+    while True:
+        action()
+        await asyncio.sleep(0.1)
+
+
+async def test_what_peers_write_wrong_is_logged_once_for_each_peer(caplog: pytest.LogCaptureFixture) -> None:
+    async with stage() as server, phone_at(server) as phone:
+        with caplog.at_level("INFO", logger="connectors.sip.oddity_log"):
+            for _ in range(2):
+                request = phone.caller().request("OPTIONS", Route='"x <sip:a', Supported=",timer")
+                assert (await phone.ask(request)).status == 200
+            assert (await phone.ask(phone.caller().request("OPTIONS", Require="a b"))).status == 400
+        assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+            "Route cannot be read and was ignored, as nothing needs it (said once, counted further)",
+            "Supported breaks the grammar and was taken for what it plainly means (said once, counted further)",
+            "a request was refused with 400 Malformed token in Require: mend the peer (said once, counted further)",
+        ]
+
+
+async def test_stun_on_the_sip_port_is_a_keep_alive() -> None:
+    async with stage() as server, phone_at(server) as phone:
+        phone.send(b"\x00\x01\x00\x00\x21\x12\xa4\x42" + b"transaction!")
+        assert (await phone.ask(phone.caller().request("OPTIONS"))).status == 200
+        transport = server.connector.stats.transport
+        assert (transport.keepalives, transport.malformed, transport.received) == (1, 0, 1)
 
 
 async def test_call_that_the_pipeline_ends_gets_a_bye() -> None:

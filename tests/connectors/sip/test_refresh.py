@@ -177,6 +177,65 @@ def test_glare_of_a_refresh_is_tried_again_within_2_s() -> None:
     assert len(server.requests("UPDATE")) == 2
 
 
+def refusals(server: Line, status: int, count: int, **fields: str) -> list[float]:
+    """When the refreshes were sent, each of the first `count` being refused at once."""
+    times: list[float] = []
+    for number in range(count + 1):
+        while len(server.requests("UPDATE")) <= number and server.uas.calls:
+            server.wait(0.5)
+        if len(server.requests("UPDATE")) <= number:
+            break
+        times = [at - 1000.0 for at, one, _ in server.sent if isinstance(one, SipRequest) and one.method == "UPDATE"]
+        if number < count:
+            server.put(answer_to(server.requests("UPDATE")[number], status, **fields))
+    return [float(round(at, 3)) for at in times]
+
+
+@pytest.mark.parametrize("status", [500, 503, 504, 480, 486, 600])
+@pytest.mark.parametrize("after", ["2", " 2 (busy)", "2;duration=60"])
+def test_refresh_refused_for_a_moment_is_tried_again_when_the_peer_asks_for_it(status: int, after: str) -> None:
+    server = line(flow=TCP)
+    Caller(server).call(Supported="timer", Session_Expires="90", Allow="UPDATE")
+    server.wait(45)
+    server.put(answer_to(server.requests("UPDATE")[0], status, Retry_After=after))
+    server.wait(1.9)
+    assert len(server.requests("UPDATE")) == 1
+    server.wait(0.2)
+    server.put(answer_to(server.requests("UPDATE")[1], 200, Session_Expires="90;refresher=uac"))
+    server.wait(44)
+    assert (server.uas.calls, len(server.requests("UPDATE"))) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "times"),
+    [
+        ({}, [45.0, 46.0, 48.0, 52.0, 58.0, 74.0, 88.0]),
+        ({"Retry_After": "0"}, [45.0, 46.0, 48.0, 52.0, 58.0, 74.0, 88.0]),
+        ({"Retry_After": "soon"}, [45.0, 46.0, 48.0, 52.0, 58.0, 74.0, 88.0]),
+        ({"Retry_After": "3600"}, [45.0, 58.0, 88.0]),
+    ],
+    ids=["none", "at once", "unreadable", "too late"],
+)
+def test_refresh_that_stays_refused_is_tried_with_growing_pauses_and_before_the_session_ends(
+    fields: dict[str, str], times: list[float]
+) -> None:
+    """The peer ends the session 30 s before its interval is over (RFC 4028, section 10), we when it is."""
+    server = line(flow=TCP)
+    Caller(server).call(Supported="timer", Session_Expires="90", Allow="UPDATE")
+    assert refusals(server, 500, 20, **fields) == times
+    assert server.take(Ended).reason is EndReason.EXPIRED
+
+
+@pytest.mark.parametrize("least", ["", "soon"])
+def test_refresh_too_short_by_an_amount_that_cannot_be_read_is_tried_again(least: str) -> None:
+    server = line(flow=TCP)
+    Caller(server).call(Supported="timer", Session_Expires="90", Allow="UPDATE")
+    server.wait(45)
+    server.put(answer_to(server.requests("UPDATE")[0], 422, Min_SE=least))
+    server.wait(1)
+    assert len(server.requests("UPDATE")) == 2
+
+
 def test_incoming_invite_while_ours_is_on_its_way_is_glare() -> None:
     server = line()
     caller = Caller(server)
@@ -198,6 +257,17 @@ def test_refresh_waits_while_an_offer_of_the_peer_is_open() -> None:
     server.collect()
     server.wait(3)
     assert server.requests()[0].method == "UPDATE"
+
+
+def test_answer_whose_interval_cannot_be_read_keeps_the_one_asked_for() -> None:
+    server = line(flow=TCP)
+    Caller(server).call(Supported="timer", Session_Expires="90", Allow="UPDATE")
+    for number in range(3):
+        server.wait(45)
+        assert len(server.requests("UPDATE")) == number + 1
+        server.put(answer_to(server.requests("UPDATE")[number], 200, Session_Expires="soon"))
+    assert server.uas.calls == 1
+    assert server.uas.stats.ignored_headers == {"Session-Expires": 3}
 
 
 def test_answer_that_drops_the_timer_ends_the_refreshing() -> None:

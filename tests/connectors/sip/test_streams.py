@@ -85,6 +85,26 @@ async def test_two_messages_in_one_segment_are_both_answered() -> None:
         assert (first.cseq.number, second.cseq.number) == (1, 2)
 
 
+@pytest.mark.parametrize("filler", [b"\0", b"\0\0\r\n\0", b" \t", b"\xef\xbb\xbf", b"\r\n"])
+async def test_octets_between_messages_of_a_trunk_leave_its_calls_alone(filler: bytes) -> None:
+    async with stage(changed(tcp=f"{LOOPBACK}:0")) as server, stream_to(server.connector.addresses["TCP"]) as phone:
+        one, other = await call_over(phone), await call_over(phone)
+        phone.writer.write(filler)
+        assert (await phone.ask(filler + encode(one.request("BYE")) + filler)).status == 200
+        assert (await phone.ask(encode(other.request("OPTIONS")))).status == 200
+        assert server.connector.stats.calls == 1
+        assert server.connector.stats.transport.malformed == 0
+
+
+async def test_malformed_message_on_a_trunk_leaves_its_calls_alone() -> None:
+    async with stage(changed(tcp=f"{LOOPBACK}:0")) as server, stream_to(server.connector.addresses["TCP"]) as phone:
+        caller = await call_over(phone)
+        wrong = encode(Caller(phone).request("OPTIONS", Require="a b"))
+        assert (await phone.ask(wrong)).status == 400
+        assert (await phone.ask(encode(caller.request("OPTIONS", Supported=",outbound")))).status == 200
+        assert server.connector.stats.calls == 1
+
+
 async def test_stream_that_is_no_sip_is_closed() -> None:
     async with stage(changed(tcp=f"{LOOPBACK}:0")) as server, stream_to(server.connector.addresses["TCP"]) as phone:
         phone.writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -271,7 +271,7 @@ def test_reinvite_of_ours_is_repeated_and_a_failure_is_acknowledged_each_time() 
         assert isinstance(ack, SipRequest)
         assert (ack.method, ack.via, ack.cseq.number) == ("ACK", server.requests("INVITE")[0].via, 1)
     server.wait(30)
-    assert len(server.requests("INVITE")) == 3
+    assert len([one for one in server.requests("INVITE") if one.cseq.number == 1]) == 3
 
 
 def test_200_to_a_reinvite_of_ours_is_acknowledged_each_time() -> None:
