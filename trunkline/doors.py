@@ -9,7 +9,7 @@ from collections.abc import MutableMapping
 from ipaddress import collapse_addresses, ip_network
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.typedefs import Handler, Middleware
 
@@ -116,6 +116,19 @@ def through_proxies(config: "Config") -> Middleware:
     return watch
 
 
+def refuse_expectations(server: web.Server) -> None:
+    """Answer any `Expect` but 100-continue with 417 (RFC 9110, section 10.1.1), before aiohttp does: its answer quotes
+    the header and fails on bytes that are no text. For connections made from then on."""
+    handle = server.request_handler
+
+    async def checked(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get(hdrs.EXPECT, "100-continue").lower() != "100-continue":
+            raise web.HTTPExpectationFailed(text="only 100-continue can be expected\n")
+        return await handle(request)
+
+    server.request_handler = checked
+
+
 class ServerLog(logging.LoggerAdapter[logging.Logger]):
     """The log of aiohttp's server, for which it is made a handler argument: what is no HTTP is counted, and told in a
     line now and then instead of a traceback each time. The line does not repeat what was sent, which may be a token."""
@@ -129,22 +142,25 @@ class ServerLog(logging.LoggerAdapter[logging.Logger]):
         return msg, kwargs
 
     def exception(self, msg: object, *args: object, exc_info: Any = True, **kwargs: Any) -> None:
-        if isinstance(exc_info, HttpProcessingError):
-            self._malformed(exc_info, str(args[0]) if args else "-")
-        else:
+        if not self._is_malformed(exc_info, args):
             super().exception(msg, *args, exc_info=exc_info, **kwargs)
 
     def debug(self, msg: object, *args: object, exc_info: Any = None, **kwargs: Any) -> None:
-        if isinstance(exc_info, HttpProcessingError):
-            self._malformed(exc_info, str(args[0]) if args else "-")
-        else:
+        if not self._is_malformed(exc_info, args):
             super().debug(msg, *args, exc_info=exc_info, **kwargs)
 
-    def _malformed(self, error: HttpProcessingError, address: str) -> None:
+    def _is_malformed(self, error: object, args: tuple[object, ...]) -> bool:
+        """Whether it is the client's fault, and was counted."""
+        if isinstance(error, web.RequestPayloadError):  # of a body that nobody wanted to read
+            error = error.__cause__ or HttpProcessingError(message="a body that is not coded as its headers say")
+        if not isinstance(error, HttpProcessingError):
+            return False
         self._stats.malformed += 1
+        address = str(args[0]) if args else "a client"
         count = self._tally.add(address, time.monotonic())
         if is_told(count):
-            logger.warning("no HTTP from %s, number %d: %s; answered with 400", address, count, _reason(error))
+            logger.warning("no HTTP from %s, number %d: %s", address, count, _reason(error))
+        return True
 
 
 def _reason(error: HttpProcessingError) -> str:

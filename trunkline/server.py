@@ -31,7 +31,7 @@ from sinks.jsonl import JsonlSink
 from sinks.live import LiveView, View
 from sinks.sink import Sink
 from trunkline.config import Config, EngineConfig
-from trunkline.doors import ServerLog, through_proxies
+from trunkline.doors import ServerLog, refuse_expectations, through_proxies
 from trunkline.errors import AddressInUse, ConfigError
 from trunkline.metrics import Metrics
 
@@ -138,6 +138,8 @@ class Server:
             ticking = asyncio.create_task(self.calls.run(), name="ticks")
             stack.callback(ticking.cancel)
             await runner.setup()
+            assert runner.server is not None
+            refuse_expectations(runner.server)
             stack.push_async_callback(runner.cleanup)
             await web.SockSite(runner, listener).start()
             if self._sip is not None:
