@@ -65,7 +65,7 @@ class Tally:
 
 def is_told(count: int) -> bool:
     """Whether the log has a line for the `count`th time: the first, the tenth, the hundredth..."""
-    return count == 10 ** round(math.log10(count))
+    return str(count).rstrip("0") == "1"
 
 
 def delay_s(count: int) -> float:
