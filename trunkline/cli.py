@@ -131,7 +131,7 @@ def _serve(options: argparse.Namespace) -> int:
     # Before numpy: a tick's matrix product is small, and spread over threads it costs more and comes late.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from trunkline.config import load_config, with_options
-    from trunkline.doors import open_doors
+    from trunkline.doors import tell_open_doors
     from trunkline.logs import set_up_logging
     from trunkline.loop import run
     from trunkline.server import Server, find_engine
@@ -147,8 +147,7 @@ def _serve(options: argparse.Namespace) -> int:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with Server(config, engine).running() as url:
             logger.info("ready: page at %s, Twilio streams at %s", url, config.twilio.path)
-            for door in open_doors(config):
-                logger.warning("%s", door)
+            tell_open_doors(config)
             if config.engine.checkpoint is None and ":" not in config.engine.process:
                 logger.warning("this is the demo model, it knows only a small synthetic world: set [engine] checkpoint")
             await stop.wait()
@@ -184,12 +183,14 @@ def _engine(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from trunkline.config import load_config, with_options
     from trunkline.demo.run import run_demo
+    from trunkline.doors import tell_open_doors
     from trunkline.logs import set_up_logging
     from trunkline.loop import run
 
     config = load_config(options.config, os.environ)
     config = with_options(config, port=options.port, chunk_ms=options.chunk_ms, records=options.records)
     set_up_logging("WARNING")
+    tell_open_doors(config)
     return run(run_demo(config, once=options.once))
 
 

@@ -34,6 +34,12 @@ def open_doors(config: "Config") -> list[str]:
     return doors
 
 
+def tell_open_doors(config: "Config") -> None:
+    """A warning for each."""
+    for door in open_doors(config):
+        logger.warning("%s", door)
+
+
 def engine_door(listen: str) -> str | None:
     """The same for an engine that listens at `unix:/path` or `tcp:host:port`; its protocol knows no password."""
     kind, _, rest = listen.partition(":")

@@ -119,12 +119,15 @@ def test_doors_that_stand_open_are_told_at_the_start(tmp_path: Path) -> None:
         serving.terminate()
         serving.communicate(timeout=60)
     warned = [
-        line.rstrip().partition(" trunkline: ")[2] for line in told if " WARNING " in line and " trunkline: " in line
+        line.rstrip().partition(" trunkline.doors: ")[2]
+        for line in told
+        if " WARNING " in line and " trunkline.doors: " in line
     ]
     assert warned == [
         "anybody may stream to /twilio: set [twilio] auth_token",
         "anybody may send audio to /whip: set [webrtc] token",
-        "anybody may call [sip] udp = '0.0.0.0:0', tcp = '0.0.0.0:0', as there are neither allow nor credentials: set one",
+        "anybody may call [sip] udp = '0.0.0.0:0', tcp = '0.0.0.0:0', as there are neither allow nor credentials: "
+        "set one",
     ]
 
 
