@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class ConnectorStats:
-    """Sockets: `upgrades` accepted, `unsigned` refused for their signature, `crowded` for too many without a stream,
-    `pending` without a stream now, `closed` by close code where it was not 1000.
+    """Sockets: `upgrades` accepted, `unsigned` refused for their signature or token, `foreign_origins` for the web page
+    they come from, `bad_upgrades` as no WebSocket, `crowded` for too many without a stream, `pending` without a stream
+    now, `closed` by close code where it was not 1000.
 
     Streams: `started`, `active` now, `refused` for what they are, `turned_away` for want of room, `ended` by reason,
     `unknown_languages` that became the default. Messages, added when a stream ends: `packets`, `lost`, `late`,
@@ -16,6 +17,8 @@ class ConnectorStats:
 
     upgrades: int = 0
     unsigned: int = 0
+    foreign_origins: int = 0
+    bad_upgrades: int = 0
     crowded: int = 0
     pending: int = 0
     closed: Counter[int] = field(default_factory=Counter)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from connectors.media_ws.config import Role
+from sinks.credentials import check_credentials, masked
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -16,6 +17,9 @@ class IceServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     url: Annotated[str, msgspec.Meta(pattern="^(stun|stuns|turn|turns):[^\\s<>]+$")]
     username: str | None = None
     credential: str | None = None
+
+    def __post_init__(self) -> None:
+        check_credentials(self, "username", "credential", spaces=True)
 
     def __repr__(self) -> str:
         return f"IceServer({self.url!r})"
@@ -56,11 +60,9 @@ class WebRtcConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def __post_init__(self) -> None:
         if not self.path.startswith("/") or self.path.endswith("/") or "{" in self.path:
             raise ValueError("path must be like /whip")
-        if self.token == "":
-            raise ValueError("token is empty; leave it out to accept requests without one")
+        check_credentials(self, "token")
         if not self.codecs:
             raise ValueError("codecs must name at least one")
 
     def __repr__(self) -> str:
-        token = None if self.token is None else "***"
-        return f"WebRtcConfig(path={self.path!r}, token={token!r}, codecs={self.codecs!r})"
+        return f"WebRtcConfig(path={self.path!r}, token={masked(self.token)!r}, codecs={self.codecs!r})"

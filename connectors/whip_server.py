@@ -7,12 +7,14 @@ OPTIONS, GET             200 with what is accepted, 204 with nothing
 """
 
 import asyncio
+import hashlib
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
+from connectors.origin import may_use
 from connectors.webrtc_config import WebRtcConfig
 from connectors.whip import (
     FRAGMENT_TYPE,
@@ -41,7 +43,7 @@ class WhipServer:
     def __init__(self, sessions: WhipSessions, config: WebRtcConfig) -> None:
         self.stats = sessions.stats
         self._sessions, self._config = sessions, config
-        self._token = None if config.token is None else config.token.encode()
+        self._token = None if config.token is None else hashlib.sha256(config.token.encode()).digest()
 
     def routes(self) -> list[web.RouteDef]:
         """Endpoint and sessions; other methods are answered with 405 by the router."""
@@ -140,16 +142,28 @@ class WhipServer:
                         raise WhipRefused(413, f"the body is longer than {limits.max_body_bytes} bytes")
         except TimeoutError:
             raise WhipRefused(408, "the body did not come in time") from None
+        except (web.RequestPayloadError, ConnectionError):  # cut short, or not coded as its headers say
+            raise WhipRefused(400, "the body cannot be read") from None
         try:
             return body.decode("utf-8")
         except UnicodeDecodeError:
             raise WhipRefused(400, "the body is not UTF-8") from None
 
     def _authorize(self, request: web.Request) -> None:
+        """Whoever has the token; without one configured, whoever is no page of another site."""
         if self._token is None:
+            if not may_use(request, self._config.origins):
+                self.stats.foreign_origins += 1
+                if self.stats.foreign_origins == 1:
+                    origin = request.headers.get(hdrs.ORIGIN)
+                    logger.warning(
+                        "%s: refused a web page of %s: if it may send audio, name it in origins", request.path, origin
+                    )
+                raise WhipRefused(403, "pages of this origin may not use the endpoint")
             return
         scheme, _, credential = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(credential.strip().encode(), self._token):
+        given = hashlib.sha256(credential.strip().encode("utf-8", "surrogatepass")).digest()
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._token):
             self.stats.unsigned += 1
             raise WhipRefused(401, "the bearer token is missing or wrong")
 

@@ -28,7 +28,8 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 
-from liveview.access import Access
+from liveview.access import COOKIE, Access
+from liveview.attempts import WrongTokens
 from liveview.errors import BadRequest, LiveViewError, NotFound, TooManyPages, ViewUnavailable
 from liveview.feed import CallFeed, Mailbox, is_passing, until_first
 from liveview.microphone import Microphone
@@ -69,7 +70,7 @@ class LiveViewConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Section `liveview` of the configuration."""
 
     token: str | None = None
-    """Needed by every request for data; None answers only requests addressed to localhost or an IP address."""
+    """Needed by every request for data; None answers only requests to localhost or an IP address, through no proxy."""
     heartbeat_s: float = 15.0
     """Pause between two heartbeats of an event stream; the page takes silence of 2.5 of them for a lost stream."""
     list_interval_ms: int = 500
@@ -79,18 +80,25 @@ class LiveViewConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     send_timeout_s: float = 30.0
     """A page that takes nothing for this long is dropped."""
 
+    def __repr__(self) -> str:
+        token = None if self.token is None else "***"
+        return f"LiveViewConfig(token={token!r}, max_pages={self.max_pages})"
+
 
 class LivePage:
     """Serves one view. `routes` and `lifetime` go together into an application; `create_app` does that.
 
-    `microphone`: where the microphone page sends its audio; None where the server takes no WebRTC.
+    `microphone`: where the microphone page sends its audio; None where the server takes no WebRTC. `access`: who may
+    read; by default as the token of `config` says.
     """
 
-    def __init__(self, view: View, config: LiveViewConfig, microphone: Microphone | None = None) -> None:
+    def __init__(
+        self, view: View, config: LiveViewConfig, microphone: Microphone | None = None, access: Access | None = None
+    ) -> None:
         self._view = view
         self._config = config
         self._microphone = microphone
-        self._access = Access(config.token)
+        self._access = access or Access(config.token)
         self._feed = CallFeed(view, interval_s=config.list_interval_ms / 1000, mailbox_limit=64)
         files = (resources.files("liveview") / "static").iterdir()
         self._assets = {file.name: file.read_bytes() for file in files if _suffix(file.name) in CONTENT_TYPES}
@@ -171,7 +179,9 @@ class LivePage:
         if token is None or not self._access.needs_token:
             return self._file(request, name)
         if not self._access.accepts(token):
-            return web.Response(body=self._assets[name], content_type="text/html", charset="utf-8", status=401)
+            refused = web.Response(body=self._assets[name], content_type="text/html", charset="utf-8", status=401)
+            refused.headers[hdrs.CACHE_CONTROL] = "no-store"
+            return refused
         response = web.Response(status=303, headers={hdrs.LOCATION: request.path, hdrs.CACHE_CONTROL: "no-store"})
         self._access.grant(request, response, root)
         return response
@@ -179,7 +189,7 @@ class LivePage:
     async def _asset(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         if name not in self._assets:
-            raise NotFound(f"no such file: {name}")
+            raise NotFound("no such file")
         return self._file(request, name)
 
     def _file(self, request: web.Request, name: str) -> web.StreamResponse:
@@ -309,8 +319,10 @@ def create_app(
     view: View, config: LiveViewConfig | None = None, microphone: Microphone | None = None
 ) -> web.Application:
     """An application with the page at its root; for a sub-application, the prefix needs its slash in links."""
-    app = web.Application()
-    LivePage(view, config or LiveViewConfig(), microphone).install(app)
+    config = config or LiveViewConfig()
+    access = Access(config.token)
+    app = web.Application(middlewares=[WrongTokens(access.stats).middleware(COOKIE)])
+    LivePage(view, config, microphone, access).install(app)
     return app
 
 

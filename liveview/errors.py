@@ -4,6 +4,8 @@ LiveViewError (500)
 ├── BadRequest (400)
 ├── Unauthorized (401)
 ├── ForeignHost (403)
+├── ForeignOrigin (403)
+├── Forwarded (403)
 ├── NotFound (404)
 ├── TooManyPages (503, retryable)
 └── ViewUnavailable (503, retryable)
@@ -35,6 +37,18 @@ class Unauthorized(LiveViewError):
 
 class ForeignHost(LiveViewError):
     """No token is configured and the request is addressed to a DNS name, as a rebinding attack's would be."""
+
+    status = 403
+
+
+class ForeignOrigin(LiveViewError):
+    """No token is configured and a page of another site asks."""
+
+    status = 403
+
+
+class Forwarded(LiveViewError):
+    """No token is configured and the request came through a proxy, so from anywhere."""
 
     status = 403
 

@@ -11,7 +11,7 @@ class Microphone:
     transcripts. `ice_servers`: as `RTCConfiguration.iceServers` of the browser has them."""
 
     whip_path: str
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     ice_servers: Sequence[Mapping[str, str]] = field(default_factory=tuple)
 
     def as_json(self) -> dict[str, Any]:

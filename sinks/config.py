@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from sinks.credentials import check_credentials, check_url, masked
+
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -40,6 +42,12 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sasl_password: str | None = None
     tls_ca_file: str | None = None
 
+    def __post_init__(self) -> None:
+        check_credentials(self, "sasl_username", "sasl_password", "tls_ca_file", spaces=True)
+
+    def __repr__(self) -> str:
+        return f"KafkaConfig({self.bootstrap_servers!r}, sasl_password={masked(self.sasl_password)!r})"
+
 
 class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`url`: redis://, rediss:// or unix://, with user and password where needed. `heartbeat_s`: how often the keys of
@@ -54,6 +62,12 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     stream_entries: Annotated[int, msgspec.Meta(ge=1)] = 1_000
     max_calls: Annotated[int, msgspec.Meta(ge=1)] = 10_000
     queue_records: Annotated[int, msgspec.Meta(ge=1)] = 1_000
+
+    def __post_init__(self) -> None:
+        check_url("url", self.url)
+
+    def __repr__(self) -> str:
+        return f"RedisConfig({self.url.rpartition('@')[2].partition('?')[0]!r}, key_prefix={self.key_prefix!r})"
 
 
 class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

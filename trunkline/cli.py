@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not _is_for_people(error):
             raise
-        print(f"trunkline: {error}", file=sys.stderr)
+        print(f"trunkline: {_one_line(error)}", file=sys.stderr)
         return 2
 
 
@@ -49,6 +49,13 @@ def _is_for_people(error: Exception) -> bool:
     from trunkline.errors import TrunklineError
 
     return isinstance(error, TrunklineError | EngineError | PipelineError | SinkError | ConnectorError)
+
+
+def _one_line(error: Exception) -> str:
+    """Names of files and what libraries say of them may hold anything."""
+    from trunkline.logs import escaped
+
+    return escaped(str(error))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,6 +131,7 @@ def _serve(options: argparse.Namespace) -> int:
     # Before numpy: a tick's matrix product is small, and spread over threads it costs more and comes late.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from trunkline.config import load_config, with_options
+    from trunkline.doors import tell_open_doors
     from trunkline.logs import set_up_logging
     from trunkline.loop import run
     from trunkline.server import Server, find_engine
@@ -139,8 +147,7 @@ def _serve(options: argparse.Namespace) -> int:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with Server(config, engine).running() as url:
             logger.info("ready: page at %s, Twilio streams at %s", url, config.twilio.path)
-            if config.twilio.auth_token is None and not config.server.is_loopback:
-                logger.warning("anybody may stream to %s: set [twilio] auth_token", config.twilio.path)
+            tell_open_doors(config)
             if config.engine.checkpoint is None and ":" not in config.engine.process:
                 logger.warning("this is the demo model, it knows only a small synthetic world: set [engine] checkpoint")
             await stop.wait()
@@ -154,6 +161,7 @@ def _engine(options: argparse.Namespace) -> int:
     from engine.remote import parse_address
     from engine.remote.server import serve_address
     from trunkline.config import load_config
+    from trunkline.doors import engine_door
     from trunkline.errors import ConfigError
     from trunkline.logs import set_up_logging
     from trunkline.server import load_engine
@@ -164,18 +172,25 @@ def _engine(options: argparse.Namespace) -> int:
         parse_address(options.listen)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    door = engine_door(options.listen)
+    if door is not None and config.server.strict:
+        raise ConfigError(f"[server] strict = true: {door}")
+    if door is not None:
+        logging.getLogger("trunkline").warning("%s", door)
     return serve_address(load_engine(config.engine, serving=True), options.listen)
 
 
 def _demo(options: argparse.Namespace) -> int:
     from trunkline.config import load_config, with_options
     from trunkline.demo.run import run_demo
+    from trunkline.doors import tell_open_doors
     from trunkline.logs import set_up_logging
     from trunkline.loop import run
 
     config = load_config(options.config, os.environ)
     config = with_options(config, port=options.port, chunk_ms=options.chunk_ms, records=options.records)
     set_up_logging("WARNING")
+    tell_open_doors(config)
     return run(run_demo(config, once=options.once))
 
 
@@ -195,7 +210,7 @@ def _transcribe(options: argparse.Namespace) -> int:
     if errors and not files:
         raise errors[0]
     for error in errors:
-        print(f"trunkline: {error}", file=sys.stderr)
+        print(f"trunkline: {_one_line(error)}", file=sys.stderr)
     pipeline = config.pipeline
     at_once = options.at_once or _AT_ONCE["cpu" if config.engine.device == "cpu" else "gpu"]
     threads = config.engine.threads

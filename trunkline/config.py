@@ -4,9 +4,9 @@
 section, never the tree.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -17,32 +17,33 @@ from connectors.sip.config import SipConfig
 from connectors.webrtc_config import WebRtcConfig
 from engine.session import Precision
 from liveview.api import LiveViewConfig
+from liveview.forwarding import is_loopback
 from pipeline.call import PipelineConfig
 from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig
+from sinks.credentials import check_credentials
+from trunkline.doors import open_doors
 from trunkline.errors import ConfigError
 
 DEFAULT_FILE = Path("trunkline.toml")
 _PREFIX = "TRUNKLINE_"
 _FOR_TESTS = "TRUNKLINE_TEST_"
+_HOLDS_SECRET = re.compile("TOKEN|PASSWORD|CREDENTIAL|ICE_SERVERS|URL")
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`drain_s`: how long running calls may go on after the server was told to stop."""
+    """`drain_s`: how long running calls may go on after the server was told to stop. `strict`: a door that stands open
+    to everybody is a mistake in the configuration, not a warning."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
     drain_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_pii: bool = False
+    strict: bool = False
 
     @property
     def is_loopback(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,12 +104,24 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
             hint = f" (known: {known})" if "unknown field" in str(error) else ""
             raise ConfigError(f"{origin}: [{name}] {str(error).replace('`', chr(39))}{hint}") from error
     config = Config(**values)
+    _check_doors(config)
+    return config
+
+
+def _check_doors(config: Config) -> None:
+    """Raises `ConfigError` where everybody would see transcripts, and for any open door if that is asked for."""
+    try:
+        check_credentials(config.liveview, "token")
+    except ValueError as error:
+        raise ConfigError(f"[liveview] {error} (TRUNKLINE_LIVEVIEW_TOKEN)") from error
     if not config.server.is_loopback and config.liveview.token is None:
         raise ConfigError(
             f"[server] host = {config.server.host!r} can be reached from outside, but [liveview] token is not set: "
             "set one (TRUNKLINE_LIVEVIEW_TOKEN), or bind to 127.0.0.1"
         )
-    return config
+    doors = open_doors(config) if config.server.strict else []
+    if doors:
+        raise ConfigError(f"[server] strict = true, and {len(doors)} doors stand open: {'; '.join(doors)}")
 
 
 def with_options(
@@ -162,7 +175,8 @@ def _override(sections: dict[str, Any], variable: str, value: str) -> None:
                 try:
                     target[field.name] = msgspec.convert(value, field.type, strict=False)
                 except msgspec.ValidationError as error:
-                    raise ConfigError(f"{variable}={value!r}: {error}") from error
+                    shown = "..." if _HOLDS_SECRET.search(variable) else repr(value)
+                    raise ConfigError(f"{variable}={shown}: {error}") from error
                 return
             if nested is not None and rest.startswith(field.name + "_"):
                 target, kind = target.setdefault(field.name, {}), nested

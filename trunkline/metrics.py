@@ -40,9 +40,11 @@ class Metrics:
         fanout: FanOut,
         connectors: Mapping[str, ConnectorStats],
         sip: object | None = None,
+        http: object | None = None,
     ) -> None:
         self._parts = (engine, calls, fanout, connectors)
         self._sip = sip
+        self._http = http
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -58,6 +60,8 @@ class Metrics:
         yield from self._connectors(connectors)
         if self._sip is not None:
             yield from sip_metrics(self._sip)
+        for name, value in _numbers(self._http):
+            yield CounterMetricFamily(f"trunkline_http_{name}", f"HTTP requests: {name.replace('_', ' ')}", value)
 
     @staticmethod
     def _engine(engine: "Engine | RemoteEngine") -> Iterator[Metric]:

@@ -20,7 +20,10 @@ from connectors.stats import ConnectorStats
 from engine import AUTO
 from engine.errors import UnknownLocale
 from engine.remote import RemoteEngine
+from liveview.access import COOKIE, Access
 from liveview.api import LivePage
+from liveview.attempts import HttpStats, WrongTokens
+from liveview.errors import LiveViewError
 from liveview.microphone import Microphone
 from pipeline.call import Calls
 from sinks.fanout import FanOut
@@ -28,6 +31,7 @@ from sinks.jsonl import JsonlSink
 from sinks.live import LiveView, View
 from sinks.sink import Sink
 from trunkline.config import Config, EngineConfig
+from trunkline.doors import ServerLog, refuse_expectations, through_proxies
 from trunkline.errors import AddressInUse, ConfigError
 from trunkline.metrics import Metrics
 
@@ -113,7 +117,10 @@ class Server:
         if config.sip is not None:
             self._sip = import_module("connectors.sip.connector").SipConnector(self.calls, config.sip)
         served: dict[str, ConnectorStats] = {name: connector.stats for name, connector in self._served.items()}
-        self._metrics = Metrics(engine, self.calls, self.fanout, served, self._sip.stats if self._sip else None)
+        self._http = HttpStats()
+        self._access = Access(config.liveview.token, loopback=config.server.is_loopback, stats=self._http)
+        sip = self._sip.stats if self._sip else None
+        self._metrics = Metrics(engine, self.calls, self.fanout, served, sip, self._http)
         self._ready = False
 
     @contextlib.asynccontextmanager
@@ -122,7 +129,7 @@ class Server:
         go out, then everything stops. Raises `AddressInUse`, `SipUnavailable`, `SinkMisconfigured`."""
         config = self._config.server
         listener = _listen(config.host, config.port)
-        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=2.0)
+        runner = web.AppRunner(self._application(), access_log=None, logger=ServerLog(self._http), shutdown_timeout=2.0)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(listener.close)
             await self.fanout.start()
@@ -131,6 +138,8 @@ class Server:
             ticking = asyncio.create_task(self.calls.run(), name="ticks")
             stack.callback(ticking.cancel)
             await runner.setup()
+            assert runner.server is not None
+            refuse_expectations(runner.server)
             stack.push_async_callback(runner.cleanup)
             await web.SockSite(runner, listener).start()
             if self._sip is not None:
@@ -156,7 +165,8 @@ class Server:
             await self._redis_view.close()
 
     def _application(self) -> web.Application:
-        application = web.Application()
+        wrong_tokens = WrongTokens(self._http).middleware(COOKIE)
+        application = web.Application(middlewares=[wrong_tokens, through_proxies(self._config)])
         for connector in self._served.values():
             application.add_routes(connector.routes())
         application.add_routes(
@@ -166,7 +176,8 @@ class Server:
                 web.get("/metrics", self._metrics_page),
             ]
         )
-        LivePage(self.view, self._config.liveview, _microphone(self._config)).install(application)
+        page = LivePage(self.view, self._config.liveview, _microphone(self._config), self._access)
+        page.install(application)
         return application
 
     async def _health(self, _request: web.Request) -> web.Response:
@@ -175,7 +186,13 @@ class Server:
     async def _readiness(self, _request: web.Request) -> web.Response:
         return web.Response(text="ready\n") if self._ready else web.Response(status=503, text="draining\n")
 
-    async def _metrics_page(self, _request: web.Request) -> web.Response:
+    async def _metrics_page(self, request: web.Request) -> web.Response:
+        """Open to whoever reaches this server itself; from outside, through a proxy, as transcripts are."""
+        try:
+            self._access.check_forwarded(request)
+        except LiveViewError as error:
+            headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+            return web.Response(status=error.status, text=f"{error}\n", headers=headers)
         return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
 

@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from sinks.credentials import check_credentials, masked
+
 Role = Literal["agent", "customer", "unknown"]
 
 
@@ -50,26 +52,27 @@ class TwilioConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `path`: of the WebSocket endpoint. `auth_token`: with it every upgrade must bear Twilio's signature; without it none
     is checked. `account_sid`: streams of other accounts are refused. `public_url`: the URL in the `<Stream>`, where
-    a proxy hides it from this server (`wss://calls.example.com/twilio`).
+    a proxy hides it from this server (`wss://calls.example.com/twilio`). `origins`: web pages that may stream without a
+    signature, such as `https://desk.example.com`, or `*`; others are refused.
     """
 
     path: str = "/twilio"
     auth_token: str | None = None
     account_sid: str | None = None
     public_url: str | None = None
+    origins: tuple[str, ...] = ()
     roles: Roles = Roles()
     limits: MediaLimits = MediaLimits()
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):
             raise ValueError("path must begin with /")
-        if self.auth_token == "":
-            raise ValueError("auth_token is empty; leave it out to accept unsigned streams")
+        check_credentials(self, "auth_token", "account_sid")
         if self.public_url is not None:
             parts = urlsplit(self.public_url)
             if parts.scheme not in ("wss", "https") or not parts.netloc or parts.query or parts.fragment:
                 raise ValueError("public_url must be like wss://calls.example.com/twilio, without a query")
 
     def __repr__(self) -> str:
-        token = None if self.auth_token is None else "***"
+        token = masked(self.auth_token)
         return f"TwilioConfig(path={self.path!r}, auth_token={token!r}, public_url={self.public_url!r})"

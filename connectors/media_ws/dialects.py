@@ -14,7 +14,15 @@ def twilio(calls: CallRegistry, config: TwilioConfig) -> MediaWebSocket:
     """Twilio Media Streams on `config.path`; add its `routes()` to the server, and `close()` it before the calls."""
     bindings = CallBindings(calls, ConnectorStats(), "twilio", config.roles, config.account_sid)
     authorize = TwilioSignature(config.auth_token, config.public_url) if config.auth_token is not None else None
-    return MediaWebSocket(config.path, lambda: TwilioStream(config.limits), bindings, config.limits, authorize)
+    return MediaWebSocket(
+        config.path,
+        lambda: TwilioStream(config.limits),
+        bindings,
+        config.limits,
+        authorize,
+        origins=config.origins,
+        public_url=config.public_url,
+    )
 
 
 class TwilioSignature:

@@ -7,21 +7,24 @@ or of the request that served it.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode, hdrs, web
 
 from connectors.media_ws.bindings import CallBindings
 from connectors.media_ws.config import MediaLimits
 from connectors.media_ws.events import Dialect
 from connectors.media_ws.peer import Peer
 from connectors.media_ws.socket import MediaSocket
+from connectors.origin import may_use
 
 logger = logging.getLogger(__name__)
 
 
 class MediaWebSocket:
-    """Serves one dialect on one path. `authorize(request)`: whether the upgrade is genuine; None takes every one."""
+    """Serves one dialect on one path. `authorize(request)`: whether the upgrade is genuine; None takes every one but
+    those of web pages, of which it takes its own and those of `origins` (`connectors.origin`, also for `public_url`).
+    """
 
     def __init__(
         self,
@@ -30,10 +33,14 @@ class MediaWebSocket:
         bindings: CallBindings,
         limits: MediaLimits,
         authorize: Callable[[web.Request], bool] | None = None,
+        *,
+        origins: Sequence[str] = (),
+        public_url: str | None = None,
     ) -> None:
         self.stats = bindings.stats
         self._path, self._dialect, self._bindings = path, dialect, bindings
         self._limits, self._authorize = limits, authorize
+        self._origins, self._public_url = tuple(origins), public_url
         self._sockets: dict[MediaSocket, asyncio.Task[None] | None] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -44,13 +51,7 @@ class MediaWebSocket:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One peer, from its upgrade to the end of its stream."""
         stats, limits = self.stats, self._limits
-        if self._authorize is not None and not self._authorize(request):
-            stats.unsigned += 1
-            level = logging.WARNING if stats.unsigned == 1 else logging.DEBUG  # anybody can send these
-            logger.log(
-                level, "%s: signature missing or wrong; behind a proxy, is the public URL configured?", self._path
-            )
-            raise web.HTTPForbidden(text="signature missing or wrong\n")
+        self._admit(request)
         if self._closed:
             raise web.HTTPServiceUnavailable(text="shutting down\n")
         if stats.pending >= limits.max_pending:
@@ -62,7 +63,7 @@ class MediaWebSocket:
             max_msg_size=limits.max_message_bytes,
             compress=False,
         )
-        await ws.prepare(request)
+        await self._upgrade(ws, request)
         stats.upgrades += 1
         peer = Peer(ws, self._dialect(), self._bindings, limits)
         self._sockets[ws] = asyncio.current_task()
@@ -77,6 +78,33 @@ class MediaWebSocket:
         await asyncio.shield(ending)
         return ws
 
+    def _admit(self, request: web.Request) -> None:
+        """Raises `HTTPForbidden`."""
+        stats = self.stats
+        if self._authorize is not None:
+            if not self._authorize(request):
+                stats.unsigned += 1
+                problem = "signature missing or wrong; behind a proxy, is the public URL configured?"
+                logger.log(_once(stats.unsigned), "%s: %s", self._path, problem)
+                raise web.HTTPForbidden(text="signature missing or wrong\n")
+        elif not may_use(request, self._origins, self._public_url):
+            stats.foreign_origins += 1
+            origin = request.headers.get(hdrs.ORIGIN)
+            problem = "refused a web page of %s: if it may stream, name it in origins"
+            logger.log(_once(stats.foreign_origins), "%s: " + problem, self._path, origin)
+            raise web.HTTPForbidden(text="pages of this origin may not stream here\n")
+
+    async def _upgrade(self, ws: MediaSocket, request: web.Request) -> None:
+        """Raises `HTTPBadRequest` where the request is no upgrade to a WebSocket, whatever else it is."""
+        try:
+            await ws.prepare(request)
+        except (web.HTTPBadRequest, ValueError) as error:  # ValueError: of bytes that are no text in its headers
+            if ws.prepared:
+                raise
+            self.stats.bad_upgrades += 1
+            logger.log(_once(self.stats.bad_upgrades), "%s: a request that is no WebSocket upgrade", self._path)
+            raise web.HTTPBadRequest(text="not an upgrade to a WebSocket (RFC 6455, section 4.2.1)\n") from error
+
     async def close(self) -> None:
         """Take no more sockets, close every one (1001, going away) and wait until their calls have ended."""
         self._closed = True
@@ -84,3 +112,8 @@ class MediaWebSocket:
         await asyncio.gather(*(ws.close(code=WSCloseCode.GOING_AWAY) for ws in list(self._sockets)))
         await asyncio.gather(*handlers, return_exceptions=True)
         await asyncio.gather(*self._ending, return_exceptions=True)
+
+
+def _once(count: int) -> int:
+    """The level for what anybody can bring about as often as they like; the rest is in the counter."""
+    return logging.WARNING if count == 1 else logging.DEBUG

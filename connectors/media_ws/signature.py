@@ -24,7 +24,7 @@ def sign(auth_token: str, url: str, parameters: Parameters = ()) -> str:
     """The signature of a request. A name that occurs with several values counts each value once, in their order."""
     pairs = parameters.items() if isinstance(parameters, Mapping) else parameters
     text = url + "".join(name + value for name, value in sorted(set(pairs)))
-    digest = hmac.new(auth_token.encode(), text.encode(), hashlib.sha1).digest()
+    digest = hmac.new(auth_token.encode(), text.encode("utf-8", "surrogatepass"), hashlib.sha1).digest()
     return base64.b64encode(digest).decode()
 
 
@@ -32,7 +32,7 @@ def is_valid(auth_token: str, signature: str | None, urls: Iterable[str], parame
     """Whether the signature fits one of the URLs; all are tried, each in constant time. False without a signature."""
     if not signature:
         return False
-    given = signature.encode("utf-8", "surrogateescape")
+    given = signature.encode("utf-8", "surrogatepass")
     pairs = list(parameters.items() if isinstance(parameters, Mapping) else parameters)
     matches = [hmac.compare_digest(sign(auth_token, url, pairs).encode(), given) for url in urls]
     return any(matches)

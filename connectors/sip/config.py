@@ -9,6 +9,7 @@ from connectors.capabilities import SrtpPolicy
 from connectors.media_ws.config import Role
 from connectors.rtp.config import RtpConfig
 from connectors.siprec_roles import RoleRule
+from sinks.credentials import check_credentials
 
 Codec = Literal["PCMU", "PCMA", "G722", "OPUS", "L16"]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -23,6 +24,9 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     username: str
     password: str
+
+    def __post_init__(self) -> None:
+        check_credentials(self, "username", "password", spaces=True)
 
     def __repr__(self) -> str:
         return f"Credential(username={self.username!r}, password='***')"
@@ -90,6 +94,7 @@ class SipConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         for name in DEFAULT_PORTS:
             if (value := getattr(self, name)) is not None:
                 parse_listen(name, value)
+        check_credentials(self, "tls_cert", "tls_key", "tls_client_ca", spaces=True)
         if self.tls is not None and (self.tls_cert is None or self.tls_key is None):
             raise ValueError("tls needs tls_cert and tls_key")
         if not self.codecs:

@@ -60,11 +60,14 @@ class SipConnector:
     ) -> None:
         self._config = config
         self._ports = ports or PortPool(config.rtp.first_port, config.rtp.last_port)
-        self.uas = SipUas(_options(config, timers), _authenticator(config))
+        authenticator = _authenticator(config)
+        self.uas = SipUas(_options(config, timers), authenticator)
         recorded = RecordedCalls(config.recording_roles)
         self.stats = SipStats(
             requests=self.uas.stats, transactions=self.uas.transaction_stats, recording=recorded.stats
         )
+        if authenticator is not None:
+            self.stats.digest = authenticator.stats
         self._sessions: dict[SipCall, Session] = {}
         self._transports: dict[str, UdpTransport | TcpTransport] = {}
         self._tasks: set[asyncio.Task[Any]] = set()

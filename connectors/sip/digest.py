@@ -201,7 +201,8 @@ class DigestAuthenticator:
             nc=fields["nc"],
             cnonce=fields["cnonce"],
         )
-        same = hmac.compare_digest(expected.encode(), fields["response"].lower().encode())
+        given = fields["response"].lower().encode("utf-8", "surrogatepass")  # of bytes that need not be text
+        same = hmac.compare_digest(expected.encode(), given)
         return same and password is not None
 
     def _mac(self, body: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from connectors.sip.digest import DigestStats
 from connectors.sip.transaction import TransactionStats
 from connectors.sip.transport import TransportStats
 from connectors.sip.usage import UasStats
@@ -13,7 +14,7 @@ class SipStats:
     """`calls`: dialogs now. `failed`: calls that a fault of ours ended. `refused_lines`: audio lines that running calls
     wanted to add and had no room for. `sdp_mended`, `sdp_ignored`: lines of session descriptions that were written
     wrongly and taken as they are meant, or left out. `transport`: messages; `requests`: what the core made of them;
-    `transactions`; `recording`: the metadata of recording clients."""
+    `transactions`; `recording`: the metadata of recording clients; `digest`: credentials."""
 
     calls: int = 0
     failed: int = 0
@@ -24,3 +25,4 @@ class SipStats:
     requests: UasStats = field(default_factory=UasStats)
     transactions: TransactionStats = field(default_factory=TransactionStats)
     recording: SiprecStats = field(default_factory=SiprecStats)
+    digest: DigestStats = field(default_factory=DigestStats)

@@ -11,6 +11,7 @@ const wide = matchMedia("(min-width: 760px)");
 let conversation = null;
 let missing = false;
 let linkState = "connecting";
+let refusal = "";
 let listKnown = false;
 let build = null;
 
@@ -90,7 +91,9 @@ function showEmpty() {
   const shown = Boolean(conversation?.call);
   setHidden($("conversation"), !shown);
   let [title, text, steps] = ["", "", false];
-  if (linkState === "refused") {
+  if (linkState === "refused" && refusal) {
+    [title, text] = ["The server shows nothing from here", refusal];
+  } else if (linkState === "refused") {
     [title, text] = ["This page needs a token", "Open it once with ?token= and the token behind its address. Whoever runs Trunkline has it."];
   } else if (missing) {
     title = "This call is not here";
@@ -110,10 +113,11 @@ function showEmpty() {
 
 const LINK = { connecting: "Connecting", live: "Connected", lost: "Reconnecting", refused: "Token needed" };
 
-function setLink(state) {
+function setLink(state, why = "") {
   linkState = state;
+  refusal = why;
   setData($("link"), "state", state);
-  setText($("link"), LINK[state]);
+  setText($("link"), why ? "Refused" : LINK[state]);
   setData(document.documentElement, "link", state);
   if (state === "lost") {
     showBanner("Connection lost. Trying again; what you see may be out of date.", "Try now", () => stream.reopen());

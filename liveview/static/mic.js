@@ -40,8 +40,8 @@ function complain(text) {
 }
 
 const stream = new Stream({
-  link(link) {
-    if (link === "refused") complain("This page needs a token. Open it once with ?token= and the token behind its address.");
+  link(link, why) {
+    if (link === "refused") complain(why || "This page needs a token. Open it once with ?token= and the token behind its address.");
     if (link === "lost" && state !== "idle") complain("Connection to the transcript lost. Trying again.");
     if (link === "live" && state !== "idle") complain("");
   },

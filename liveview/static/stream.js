@@ -64,11 +64,11 @@ export class Stream {
     const pause = RETRY_MS[Math.min(this.failures, RETRY_MS.length - 1)];
     this.failures += 1;
     const source = this.source;
-    const refused = await fetch("api/calls").then((answer) => answer.status === 401, () => false);
+    const refusal = await fetch("api/calls").then(refusedWith, () => null);
     if (source !== this.source) return;
-    if (refused) {
+    if (refusal !== null) {
       clearTimeout(this.lostTimer);
-      this.handlers.link("refused");
+      this.handlers.link("refused", refusal);
     } else {
       this.retryTimer = setTimeout(() => this.reopen(), pause);
     }
@@ -81,4 +81,11 @@ export class Stream {
       this.reopen();
     }
   }
+}
+
+/** Why trying again is of no use: what the server says, "" where it wants its token; null where it is of use. */
+async function refusedWith(answer) {
+  if (answer.status === 401) return "";
+  if (answer.status !== 403) return null;
+  return answer.json().then((body) => body.error, () => "The server does not answer requests from here.");
 }

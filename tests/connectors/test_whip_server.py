@@ -428,3 +428,74 @@ async def test_shutdown_ends_all_sessions_with_their_last_words(serve: Serve) ->
     await whip.sessions.close()
     assert [call.log[-1] for call in whip.calls.history] == ["END", "END"]
     assert {call.reason for call in whip.calls.history} == {"shutdown"}
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:1", "http://rebound.example:80"])
+async def test_page_of_another_site_starts_no_session_where_there_is_no_token(serve: Serve, origin: str) -> None:
+    whip = await serve()
+    headers = {"Host": "rebound.example:80"} if "rebound" in origin else {}
+    assert (await whip.post(Origin=origin, **headers)).status == 403
+    location = (await whip.post()).headers["Location"]
+    assert (await whip.client.delete(location, headers={"Origin": origin} | headers)).status == 403
+    assert (await whip.patch(location, fragment(), Origin=origin, **headers)).status == 403
+    assert whip.sessions.stats.foreign_origins == 3
+    await whip.delete(location)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "https://calls.example.com", "Host": "calls.example.com"},
+        {"Origin": "https://calls.example.com", "Sec-Fetch-Site": "same-origin"},
+        {"Origin": "https://calls.example.com", "X-Forwarded-Host": "calls.example.com"},
+        {"Origin": "http://127.0.0.1:8080", "Host": "127.0.0.1:8080"},
+    ],
+)
+async def test_pages_of_the_server_itself_need_no_entry(serve: Serve, headers: dict[str, str]) -> None:
+    whip = await serve()
+    answer = await whip.post(**headers)
+    assert answer.status == 201
+    await whip.delete(answer.headers["Location"])
+
+
+async def test_whoever_has_the_token_may_be_of_any_site(serve: Serve) -> None:
+    whip = await serve(WebRtcConfig(token="secret"))
+    answer = await whip.post(Origin="https://elsewhere.example", Authorization="Bearer secret")
+    assert answer.status == 201
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    headers = {"Authorization": "Bearer secret"}
+    assert (await whip.client.delete(answer.headers["Location"], headers=headers)).status == 200
+
+
+async def raw(whip: Whip, head: bytes, body: bytes = b"") -> bytes:
+    """The status line for what no client library sends."""
+    reader, writer = await asyncio.open_connection(whip.client.host, whip.client.port)
+    writer.write(b"POST /whip HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n" + body)
+    line = await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+    await writer.wait_closed()
+    return line
+
+
+@pytest.mark.parametrize("credential", [b"Bearer \xff", "Bearer ü".encode(), b"\xff\xff", b"Bearer", b"Basic secret"])
+async def test_bytes_that_are_no_token_get_401_and_no_traceback(
+    serve: Serve, caplog: pytest.LogCaptureFixture, credential: bytes
+) -> None:
+    whip = await serve(WebRtcConfig(token="secret"))
+    assert b" 401 " in await raw(whip, b"Authorization: " + credential + b"\r\n")
+    assert whip.sessions.stats.unsigned == 1
+    assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"Content-Encoding: gzip\r\nContent-Length: 5\r\n", b"hello"),
+        (b"Content-Encoding: deflate\r\nContent-Length: 5\r\n", b"\xff\xff\xff\xff\xff"),
+        (b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\nZZ\r\n"),
+    ],
+)
+async def test_body_that_is_not_coded_as_its_headers_say_gets_400(serve: Serve, head: bytes, body: bytes) -> None:
+    whip = await serve()
+    assert b" 400 " in await raw(whip, b"Content-Type: application/sdp\r\n" + head, body)

@@ -48,22 +48,20 @@ def test_the_prediction_network_is_torchs(size: int, layers: int, outputs: int) 
     x, hidden, cell = network.rows(5)
     with torch.inference_mode():
         found = network.predictor()(x, hidden, cell)
-        y, (new_hidden, new_cell) = network.oracle(
-            x[None], (hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous())
-        )
-        expected = new_hidden.transpose(0, 1), new_cell.transpose(0, 1), network.out(y[0])
+        past = tuple(one.double().transpose(0, 1).contiguous() for one in (hidden, cell))
+        y, (new_hidden, new_cell) = network.oracle.double()(x.double()[None], past)
+        expected = new_hidden.transpose(0, 1), new_cell.transpose(0, 1), network.out.double()(y[0])
     for mine, its in zip(found, expected, strict=True):
-        torch.testing.assert_close(mine, its, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(mine.double(), its, atol=1e-4, rtol=0)  # sums of numbers in the thousands
+        torch.testing.assert_close(mine[1:].double(), its[1:], atol=3e-6, rtol=0)
 
 
 @pytest.mark.parametrize("size", [64, 130, 640])
 def test_a_prediction_is_the_same_in_any_batch_and_on_any_number_of_threads(size: int) -> None:
     network = Network(size, 2, size)
     predictor, (x, hidden, cell) = network.predictor(), network.rows(40)
-    alone = [
-        torch.cat(column)
-        for column in zip(*(predictor(x[i, None], hidden[i, None], cell[i, None]) for i in range(40)), strict=True)
-    ]
+    singles = [predictor(x[i, None], hidden[i, None], cell[i, None]) for i in range(40)]
+    alone = [torch.cat(column) for column in zip(*singles, strict=True)]
     before = torch.get_num_threads()
     try:
         for threads in (1, 2, 3):

@@ -341,6 +341,15 @@ async def test_without_the_token_the_page_says_what_it_needs(browser: Browser) -
             assert await page.evaluate("document.cookie") == ""
 
 
+async def test_through_a_proxy_without_a_token_the_page_says_why_it_shows_nothing(browser: Browser) -> None:
+    async with live_page(LiveViewConfig(list_interval_ms=20)) as server:
+        await server.publish(ScriptedCall("CA1").start())
+        headers = {"X-Forwarded-For": "203.0.113.9"}
+        async with opened(browser, server, troubles=frozenset({"403"}), extra_http_headers=headers) as page:
+            await expect(page.locator("#empty-text")).to_contain_text("set [liveview] token")
+            await expect(page.locator("#banner")).to_be_hidden()
+
+
 async def test_a_narrow_window_shows_one_pane_at_a_time(browser: Browser, server: LivePageServer) -> None:
     call = ScriptedCall("CA1")
     async with opened(browser, server, width=420) as page:

@@ -15,7 +15,7 @@ from engine.checkpoint import load_checkpoint
 from engine.engine import Engine
 from engine.weights import Checkpoint
 from sinks.record import AnyRecord, CallAction, CallRecord
-from trunkline.config import Config, ServerConfig
+from trunkline.config import Config
 from trunkline.server import Server
 
 
@@ -79,7 +79,8 @@ def serve(demo_checkpoint: Checkpoint) -> Serve:
     async def start(config: Config | None = None, max_sessions: int = 64) -> AsyncIterator[Running]:
         config = config or Config()
         jsonl = msgspec.structs.replace(config.jsonl, path=config.jsonl.path if config.jsonl.path != DEFAULT else "")
-        config = msgspec.structs.replace(config, server=ServerConfig(port=0, drain_s=60), jsonl=jsonl)
+        server_section = msgspec.structs.replace(config.server, port=0, drain_s=60)
+        config = msgspec.structs.replace(config, server=server_section, jsonl=jsonl)
         recorder = Recorder()
         server = Server(config, Engine(demo_checkpoint, max_sessions=max_sessions), [recorder])
         async with server.running() as url:

@@ -1,5 +1,6 @@
 """The command as a user runs it: its own process, exit codes, one-line errors."""
 
+import itertools
 import json
 import os
 import socket
@@ -59,6 +60,15 @@ def damaged(tmp_path: Path) -> Path:
         (["transcribe", "call.wav"], {"TRUNKLINE_ENGINE_DEVICE": "cuda:7"}, "no CUDA device"),
         (["serve", "--config", "gone.toml"], {}, "gone.toml: no such configuration file"),
         (["serve"], {"TRUNKLINE_PIPELINE_LANGUAGE": "xx"}, "language = 'xx'"),
+        (["serve"], {"TRUNKLINE_LIVEVIEW_TOKEN": ""}, "[liveview] token is empty"),
+        (["serve"], {"TRUNKLINE_SERVER_HOST": "0.0.0.0", "TRUNKLINE_LIVEVIEW_TOKEN": ""}, "[liveview] token is empty"),
+        (["serve"], {"TRUNKLINE_SERVER_STRICT": "1", "TRUNKLINE_SIP_UDP": "0.0.0.0"}, "anybody may call [sip] udp"),
+        (
+            ["engine", "--listen", "tcp:0.0.0.0:9"],
+            {"TRUNKLINE_SERVER_STRICT": "1"},
+            "anybody who reaches tcp:0.0.0.0:9",
+        ),
+        (["transcribe", "line\nbreak\x1b[0m.wav"], {}, r"line\nbreak\x1b[0m.wav does not exist"),
         (["serve"], {"TRUNKLINE_ENGINE_NONE": "1"}, "TRUNKLINE_ENGINE_NONE is no setting"),
         (["twiml", "http://example.com"], {}, "wss://"),
         (["twiml", "wss://example.com/twilio", "--parameter", "queue"], {}, "NAME=VALUE"),
@@ -84,6 +94,41 @@ def test_taken_port_is_one_line_and_exit_2(tmp_path: Path) -> None:
         done = trunkline("serve", "--port", port, cwd=tmp_path)
     assert done.returncode == 2
     assert f"port {port} on 127.0.0.1 is taken" in done.stderr.splitlines()[-1]
+
+
+def test_doors_that_stand_open_are_told_at_the_start(tmp_path: Path) -> None:
+    environment = {
+        "TRUNKLINE_SERVER_HOST": "0.0.0.0",
+        "TRUNKLINE_LIVEVIEW_TOKEN": "secret",
+        "TRUNKLINE_WEBRTC_PATH": "/whip",
+        "TRUNKLINE_SIP_UDP": "0.0.0.0:0",
+        "TRUNKLINE_SIP_TCP": "0.0.0.0:0",
+        "TRUNKLINE_ENGINE_PROCESS": "in-process",
+    }
+    serving = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from trunkline.cli import main; sys.exit(main())", "serve", "--port", "0"],
+        cwd=tmp_path,
+        env=ENVIRONMENT | environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert serving.stderr is not None
+        told = list(itertools.takewhile(lambda line: "demo model" not in line, serving.stderr))
+    finally:
+        serving.terminate()
+        serving.communicate(timeout=60)
+    warned = [
+        line.rstrip().partition(" trunkline.doors: ")[2]
+        for line in told
+        if " WARNING " in line and " trunkline.doors: " in line
+    ]
+    assert warned == [
+        "anybody may stream to /twilio: set [twilio] auth_token",
+        "anybody may send audio to /whip: set [webrtc] token",
+        "anybody may call [sip] udp = '0.0.0.0:0', tcp = '0.0.0.0:0', as there are neither allow nor credentials: "
+        "set one",
+    ]
 
 
 def test_transcribe_prints_channels_as_legs_with_their_languages(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
+import json
+import re
 from pathlib import Path
 
 import pytest
 
-from trunkline.config import Config, load_config, with_options
+from trunkline.config import Config, ServerConfig, load_config, with_options
+from trunkline.doors import engine_door, open_doors
 from trunkline.errors import ConfigError
 
 
@@ -94,3 +97,122 @@ def test_command_line_options_come_last() -> None:
     config = with_options(Config(), port=9, chunk_ms=560, records="out.jsonl")
     assert (config.server.port, config.pipeline.chunk_ms, config.jsonl.path) == (9, 560, "out.jsonl")
     assert with_options(config) == config
+
+
+# -- doors
+
+
+@pytest.mark.parametrize("token", ["", " ", "\t\n", "\u3000"], ids=ascii)
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_an_empty_token_is_never_taken_for_one(tmp_path: Path, host: str, token: str) -> None:
+    file = write(tmp_path, f"[server]\nhost = '{host}'\n")
+    with pytest.raises(ConfigError, match=r"\[liveview\] token is empty"):
+        load_config(file, {"TRUNKLINE_LIVEVIEW_TOKEN": token})
+    with pytest.raises(ConfigError, match=r"\[liveview\] token is empty"):
+        load_config(write(tmp_path, f"[server]\nhost = '{host}'\n[liveview]\ntoken = {json.dumps(token)}\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TRUNKLINE_TWILIO_AUTH_TOKEN", ""),
+        ("TRUNKLINE_TWILIO_ACCOUNT_SID", " "),
+        ("TRUNKLINE_WEBRTC_TOKEN", ""),
+        ("TRUNKLINE_KAFKA_SASL_PASSWORD", ""),
+        ("TRUNKLINE_REDIS_URL", "redis://:@cache/0"),
+        ("TRUNKLINE_SIP_TLS_CLIENT_CA", ""),
+        ("TRUNKLINE_LIVEVIEW_TOKEN", "secret\n"),
+    ],
+)
+def test_an_empty_variable_of_a_secret_is_a_mistake_in_one_line(tmp_path: Path, name: str, value: str) -> None:
+    file = write(tmp_path, "[kafka]\nbootstrap_servers = 'k:9092'\n")
+    with pytest.raises(ConfigError, match=r"empty|line break") as error:
+        load_config(file, {name: value})
+    assert "\n" not in str(error.value)
+
+
+def test_a_mistaken_variable_does_not_show_its_secret(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="TRUNKLINE_SIP_CREDENTIALS") as error:
+        load_config(write(tmp_path, ""), {"TRUNKLINE_SIP_CREDENTIALS": "alice:hunter2"})
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.5.5.5", "localhost", "LocalHost", "::1", "::ffff:127.0.0.1"])
+def test_loopback_is_known_however_it_is_written(host: str) -> None:
+    assert ServerConfig(host=host).is_loopback
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "::ffff:0.0.0.0", "192.168.1.2", "localhost.example", "127.1"])
+def test_whatever_else_can_be_reached_needs_a_token(tmp_path: Path, host: str) -> None:
+    with pytest.raises(ConfigError, match=r"\[liveview\] token is not set"):
+        load_config(write(tmp_path, f"[server]\nhost = '{host}'\n"))
+
+
+OUTSIDE = "[server]\nhost = '0.0.0.0'\nstrict = {}\n[liveview]\ntoken = 't'\n"
+ALL_SIP = r"anybody may call \[sip\] udp = '0.0.0.0:5060', tcp = '0.0.0.0:5060'"
+
+
+@pytest.mark.parametrize(
+    ("text", "door"),
+    [
+        ("", r"anybody may stream to /twilio: set \[twilio\] auth_token"),
+        ("[sip]\n", ALL_SIP),
+        ("[sip]\nallow = ['10.0.0.0/8', '0.0.0.0/0']\n", ALL_SIP),
+        ("[sip]\nallow = ['0.0.0.0/1', '128.0.0.0/1']\n", ALL_SIP),
+        ("[sip]\nallow = ['::/0']\n", ALL_SIP),
+        ("[sip]\nudp = '127.0.0.1'\ntcp = '192.0.2.7:5070'\n", r"\[sip\] tcp = '192.0.2.7:5070'"),
+        ("[sip]\nudp = '[::]:5060'\n", r"\[sip\] udp = '\[::\]:5060'"),
+        ("[sip]\ntls = '0.0.0.0'\ntls_cert = 'c'\ntls_key = 'k'\n", r"tls = '0.0.0.0'"),
+        ("[webrtc]\n", r"anybody may send audio to /whip: set \[webrtc\] token"),
+        ("[webrtc]\npath = '/in'\n", "anybody may send audio to /in"),
+        ("[webrtc]\norigins = ['*']\n", r"pages of any site may use /whip: name them in \[webrtc\] origins"),
+    ],
+)
+def test_strict_refuses_a_door_that_stands_open_and_names_it(tmp_path: Path, text: str, door: str) -> None:
+    config = load_config(write(tmp_path, OUTSIDE.format("false") + text))
+    assert any(re.search(door, line) for line in open_doors(config))
+    with pytest.raises(ConfigError, match=door) as error:
+        load_config(write(tmp_path, OUTSIDE.format("true") + text))
+    assert "\n" not in str(error.value)
+
+
+def test_strict_names_all_open_doors_in_one_line(tmp_path: Path) -> None:
+    file = write(tmp_path, OUTSIDE.format("false") + "[sip]\n[webrtc]\n")
+    with pytest.raises(ConfigError, match=r"3 doors stand open: .*/twilio.*/whip.*\[sip\]"):
+        load_config(file, {"TRUNKLINE_SERVER_STRICT": "true"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[sip]\nallow = ['192.0.2.0/24']\n",
+        "[sip]\ncredentials = [{username = 'u', password = 'p'}]\n",
+        "[sip]\nudp = '127.0.0.1'\ntcp = '[::1]:5060'\n",
+        "[webrtc]\ntoken = 'w'\n",
+    ],
+)
+def test_strict_starts_where_every_door_has_a_lock(tmp_path: Path, text: str) -> None:
+    config = load_config(write(tmp_path, OUTSIDE.format("true") + "[twilio]\nauth_token = 'a'\n" + text))
+    assert open_doors(config) == []
+
+
+def test_a_client_certificate_locks_sip_over_tls(tmp_path: Path) -> None:
+    tls = "[sip]\nudp = '127.0.0.1'\ntcp = '127.0.0.1'\ntls = '0.0.0.0'\ntls_cert = 'c'\ntls_key = 'k'\n"
+    assert len(open_doors(load_config(write(tmp_path, tls)))) == 1
+    assert open_doors(load_config(write(tmp_path, tls + "tls_client_ca = 'ca'\n"))) == []
+
+
+def test_a_server_on_loopback_has_no_open_doors_but_to_pages_of_any_site(tmp_path: Path) -> None:
+    assert open_doors(load_config(write(tmp_path, "[webrtc]\n"))) == []
+    assert len(open_doors(load_config(write(tmp_path, "[webrtc]\norigins = ['*']\n[twilio]\norigins = ['*']\n")))) == 2
+
+
+@pytest.mark.parametrize("listen", ["tcp:0.0.0.0:9000", "tcp:[::]:9000", "tcp:engine.example:9000", "tcp:10.0.0.1:1"])
+def test_an_engine_that_can_be_reached_from_outside_is_an_open_door(listen: str) -> None:
+    assert listen in (engine_door(listen) or "")
+
+
+@pytest.mark.parametrize("listen", ["tcp:127.0.0.1:9000", "tcp:[::1]:9000", "tcp:localhost:9000", "unix:/run/engine"])
+def test_an_engine_on_this_machine_is_none(listen: str) -> None:
+    assert engine_door(listen) is None

@@ -589,6 +589,20 @@ async def test_credentials_are_asked_for() -> None:
         await server.ended()
 
 
+async def test_wrong_passwords_are_counted_where_the_metrics_look() -> None:
+    config = changed(credentials=(Credential(username="alice", password="secret"),))
+    async with stage(config) as server, phone_at(server) as phone:
+        caller = phone.caller()
+        invite = caller.request("INVITE", phone.offer())
+        challenge = await phone.ask(invite)
+        phone.put(caller.request("ACK", cseq=1, branch=invite.via.branch))
+        _, value = DigestClient("alice", "guess").authorize(challenge, "INVITE", invite.uri)
+        refused = await phone.ask(caller.request("INVITE", phone.offer(), Authorization=value))
+        assert refused.status == 401
+        digest = server.connector.stats.digest
+        assert (digest.challenged, digest.wrong, digest.accepted) == (1, 1, 0)
+
+
 async def test_stranger_gets_no_answer_at_all() -> None:
     async with stage(changed(allow=("192.0.2.0/24",))) as server, phone_at(server) as phone:
         phone.put(phone.caller().request("INVITE", phone.offer()))

@@ -230,6 +230,15 @@ def test_credentials_that_are_not_ours_to_read_are_challenged(name: str, text: s
     assert digest.stats.malformed == 1
 
 
+@pytest.mark.parametrize("text", ['"\udcff\udcfe"', '"ü"', '"\u202e"', '"' + 8000 * "x" + '"'])
+@pytest.mark.parametrize("name", ["response", "nonce", "username", "cnonce", "uri"])
+def test_bytes_that_are_no_text_in_credentials_are_a_wrong_password(name: str, text: str) -> None:
+    digest = server()
+    value = replaced(credentials(challenge_of(digest.challenge(0.0))), name, text)
+    assert isinstance(digest.check(an_invite(value), now=0.0), Challenge)
+    assert digest.stats.wrong == 1
+
+
 @pytest.mark.parametrize("value", ["Digest", 'Digest realm="trunkline', "Digest a=1, a=2", "Digest =,=", "Digest ,"])
 def test_malformed_credentials_are_challenged(value: str) -> None:
     digest = server()
