@@ -1,0 +1,46 @@
+"""What audio files say of themselves, compared with what they hold. Nothing is decoded here.
+
+Chain: descriptor -> `ByteSource` -> `format_of` (first bytes) -> `survey` (headers, parts, disagreements) -> a `Window`
+for each part, with the header fields that were wrong corrected -> a decoder.
+"""
+
+from collections.abc import Callable
+
+from pipeline.containers.au import survey_au
+from pipeline.containers.chunks import survey_chunks
+from pipeline.containers.flac import survey_flac
+from pipeline.containers.mpeg import survey_mpeg
+from pipeline.containers.ogg import survey_ogg
+from pipeline.containers.sniff import Format, format_of, is_apple_double
+from pipeline.containers.source import ByteSource, Window
+from pipeline.containers.survey import Part, cut_short, seconds
+
+__all__ = ["ByteSource", "Format", "Part", "Window", "cut_short", "format_of", "is_apple_double", "seconds", "survey"]
+
+
+def survey(source: ByteSource, found: Format) -> tuple[Part, ...]:
+    """The parts of a file, each to be decoded as a file of its own; at least one."""
+    whole = (Part(found.start, source.size - found.start),)
+    match found.name:
+        case "WAV" | "RF64" | "BW64" | "Wave64" | "AIFF" | "AIFF-C" | "CAF":
+            return _one_after_the_other(source, found.start, survey_chunks) or whole
+        case "AU":
+            return _one_after_the_other(source, found.start, survey_au) or whole
+        case "Ogg":
+            return survey_ogg(source, found.start) or whole
+        case "FLAC":
+            return survey_flac(source, found.start) or whole
+        case "MPEG audio":
+            return survey_mpeg(source, found.start) or whole
+    return whole
+
+
+def _one_after_the_other(
+    source: ByteSource, start: int, look: Callable[[ByteSource, int], Part | None]
+) -> tuple[Part, ...]:
+    """Files that were put together with `cat`."""
+    parts = []
+    while start < source.size and (part := look(source, start)) is not None and part.length > 0:
+        parts.append(part)
+        start = part.end
+    return tuple(parts)
