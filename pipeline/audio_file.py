@@ -21,7 +21,7 @@ from pipeline.containers.lengths import declared_frames
 from pipeline.decoders import Decoder, DecodingFailed, G722Decoder, SoundFileDecoder
 from pipeline.errors import AudioFileNotFound, AudioFileUnreadable, NotAudio
 from pipeline.ffmpeg import FfmpegDecoder, PyAvDecoder, ffmpeg_program, has_pyav, how_to_convert
-from pipeline.file_name import full_name, shown
+from pipeline.file_name import STANDARD_INPUT, full_name, shown
 from pipeline.raw_format import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, RawFormat, raw_hint
 from pipeline.resample import OUTPUT_RATE_HZ, StreamResampler
 
@@ -39,7 +39,7 @@ class AudioFile:
 
     def __init__(self, path: str | Path, *, raw: RawFormat | None = None, fd: int | None = None) -> None:
         self.path = Path(path)
-        self.name = shown(self.path)
+        self.name = "- (standard input)" if self.path == STANDARD_INPUT else shown(self.path)
         self.faults: list[str] = []
         self._is_stream = fd is not None
         self._raw = raw
@@ -47,22 +47,33 @@ class AudioFile:
         self._decoder: Decoder | None = None
         try:
             self._begin()
+        except OSError as error:
+            self.close()
+            raise AudioFileUnreadable(f"{self.name} cannot be read ({_one_line(error)})") from error
         except BaseException:
             self.close()
             raise
 
     @cached_property
     def digest(self) -> str:
-        """Of the bytes of the file, 32 hex digits. Reads all of it."""
+        """Of the bytes of the file, 32 hex digits. Reads all of it; raises `AudioFileUnreadable`."""
         digest, step = hashlib.blake2b(digest_size=16), 1 << 20
-        for offset in range(0, self._source.size, step):
-            digest.update(self._source.at(offset, step))
+        try:
+            for offset in range(0, self._source.size, step):
+                digest.update(self._source.at(offset, step))
+        except OSError as error:
+            raise AudioFileUnreadable(f"{self.name} cannot be read ({_one_line(error)})") from error
         return digest.hexdigest()
 
     @property
     def call_id(self) -> str:
         """The absolute path; for what came through a pipe, whose name says nothing, made from its content."""
         return f"pipe-{self.digest}" if self._is_stream else full_name(self.path)
+
+    @property
+    def event_key(self) -> str:
+        """What the `event_id`s of its records are made from: another file under the same name has others."""
+        return f"{self.call_id} {self.digest}"
 
     def blocks(self, block_s: float = 0.5) -> Iterator[NDArray[np.float32]]:
         """The rest of the file as float32 (channels, T), 16 kHz, [-1, 1]; `T` varies from block to block and sums up
@@ -211,7 +222,7 @@ class AudioFile:
 
     def _compare_with_now(self) -> None:
         """The file with what it was when it was opened."""
-        if self._is_stream or not self._source.has_changed:
+        if not self._source.has_changed:
             return
         grew = self._source.grew_by
         how = f"grew by {grew:,} bytes" if grew > 0 else f"lost {-grew:,} bytes" if grew < 0 else "was written to"

@@ -156,6 +156,7 @@ class _Stretch:
         self.header = header
         self.declared = declared
         self.frames = 0
+        self.held = 0  # frames up to the next declaration
 
     def goes_on(self, position: int, header: FrameHeader) -> bool:
         """Whether the frame at `position` is the next one of this stretch."""
@@ -163,8 +164,8 @@ class _Stretch:
 
     def faults(self) -> Iterator[str]:
         header = self.header
-        if self.declared is not None and (self.declared - self.frames) * header.samples > header.rate_hz:
-            held, declared = (seconds(n * header.samples / header.rate_hz) for n in (self.frames, self.declared))
+        if self.declared is not None and (self.declared - self.held) * header.samples > header.rate_hz:
+            held, declared = (seconds(n * header.samples / header.rate_hz) for n in (self.held, self.declared))
             yield cut_short(held, declared)
 
     def part(self, source: ByteSource) -> Part:
@@ -189,14 +190,18 @@ def survey_mpeg(source: ByteSource, start: int) -> tuple[Part, ...]:
     put together."""
     walk = _Walk(source, _first_frame(source, start))
     found: list[_Stretch] = []
+    head: _Stretch | None = None
     for position, header in walk:
         declared = _declared_frames(walk.bytes(position, min(header.size, 192)), header)
         if declared is not None or not (found and found[-1].goes_on(position, header)):
             found.append(_Stretch(position, header, declared))
+        if declared is not None or head is None:
+            head = found[-1]
+        head.held += declared is None
         found[-1].frames += declared is None
         found[-1].end = position + header.size
     more = []
-    if walk.lacking and not (found and any(found[-1].faults())):
+    if walk.lacking and not (head is not None and any(head.faults())):
         more.append(f"is cut short: its last frame lacks {walk.lacking:,} bytes; copy it anew if there is more")
     if walk.skipped:
         more.append(f"is damaged: {walk.skipped:,} bytes between its frames are no MPEG audio and were skipped")

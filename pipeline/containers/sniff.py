@@ -84,6 +84,7 @@ _BY_SUFFIX = {
     ".sd2": "Sound Designer II",
 }
 _APPLE_DOUBLE = b"\x00\x05\x16\x07"
+_PICTURES = b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis", b"crx "
 _HEAD = 64
 _TS_PACKET = 188
 
@@ -120,6 +121,10 @@ def _belongs(head: bytes, signature: bytes) -> bool:
         return head[:4] == b"RIFF"
     if signature in (b"AIFF", b"AIFC", b"8SVX", b"16SV"):
         return head[:4] == b"FORM"
+    if signature in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
+        return head[8:12] in (b"WAVE", b"")
+    if signature == b"ftyp":
+        return head[8:12] not in _PICTURES
     if signature == b"\x0b\x77":
         return len(head) > 5 and head[4] >> 6 != 3 and head[4] & 0x3F < 38 and head[5] >> 3 in (4, 6, 8, 16)
     return True
