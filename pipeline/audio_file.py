@@ -130,7 +130,8 @@ class AudioFile:
                 decoder = self._decoder_of(number)
             except DecodingFailed as error:
                 if not number:
-                    raise NotAudio(f"{self.name} cannot be read as audio ({error})") from error
+                    why = "; ".join((str(error), *(f"it {fault}" for fault in self._parts[0].faults)))
+                    raise NotAudio(f"{self.name} cannot be read as audio ({why})") from error
                 continue
             if not number:
                 self.sample_rate_hz = decoder.sample_rate_hz

@@ -51,47 +51,14 @@ _OF_LIBSNDFILE = {
     "WVE": (".wve",),
     "XI": (".xi",),
 }
-_OF_FFMPEG = (
-    *(
-        ".aac",
-        ".ac3",
-        ".amr",
-        ".ape",
-        ".awb",
-        ".m4a",
-        ".m4b",
-        ".mka",
-        ".qcp",
-        ".ra",
-        ".spx",
-        ".tta",
-        ".weba",
-        ".wma",
-        ".wv",
-    ),
-    *(
-        ".3g2",
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".flv",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".ogv",
-        ".ogx",
-        ".rm",
-        ".weba",
-        ".webm",
-        ".wmv",
-    ),
-)
+_AUDIO_OF_FFMPEG = ".aac .ac3 .amr .ape .awb .m4a .m4b .mka .qcp .ra .spx .tta .weba .wma .wv"
+_VIDEO_OF_FFMPEG = ".3g2 .3gp .asf .avi .flv .m4v .mkv .mov .mp4 .ogv .ogx .rm .webm .wmv"
 SUFFIXES = frozenset(
     suffix
     for suffixes in (
         *(_OF_LIBSNDFILE.get(name, (f".{name.lower()}",)) for name in soundfile.available_formats()),
-        _OF_FFMPEG,
+        _AUDIO_OF_FFMPEG.split(),
+        _VIDEO_OF_FFMPEG.split(),
         RAW_SUFFIXES,
     )
     for suffix in suffixes

@@ -53,9 +53,7 @@ def durations(
 
 def say(message: str) -> None:
     """A line to standard error, where there is one that takes it."""
-    if sys.stderr is not None:
-        with suppress(OSError):
-            say(message)
+    _print_to_stderr(f"trunkline: {message}")
 
 
 def transcribe(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pipeline.containers.au import survey_au
 from pipeline.containers.chunks import survey_chunks
 from pipeline.containers.flac import survey_flac
+from pipeline.containers.mp4 import survey_mp4
 from pipeline.containers.mpeg import survey_mpeg
 from pipeline.containers.ogg import survey_ogg
 from pipeline.containers.sniff import Format, format_of, is_apple_double
@@ -30,6 +31,8 @@ def survey(source: ByteSource, found: Format) -> tuple[Part, ...]:
             return survey_ogg(source, found.start) or whole
         case "FLAC":
             return survey_flac(source, found.start) or whole
+        case "MP4" | "QuickTime":
+            return survey_mp4(source, found.start)
         case "MPEG audio":
             return survey_mpeg(source, found.start) or whole
     return whole
