@@ -16,7 +16,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.containers import ByteSource, Format, Part, Window, cut_short, format_of, seconds, survey
+from pipeline.containers import ByteSource, Format, Part, Window, cut_short, format_of, is_surveyed, seconds, survey
 from pipeline.containers.lengths import declared_frames
 from pipeline.decoders import Decoder, DecodingFailed, G722Decoder, SoundFileDecoder
 from pipeline.errors import AudioFileNotFound, AudioFileUnreadable, NotAudio
@@ -174,7 +174,7 @@ class AudioFile:
         refused = None
         if found.by_libsndfile:
             try:
-                return SoundFileDecoder(window)
+                return SoundFileDecoder(window, believe_log=not is_surveyed(found))
             except DecodingFailed as error:
                 refused = error
         return self._by_ffmpeg(found, part, refused)

@@ -35,19 +35,25 @@ class DecodingFailed(Exception):
     """The message says why, on one line, in the decoder's own words."""
 
 
-class SoundFileDecoder:
-    """Raises `DecodingFailed` for what libsndfile does not read."""
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """Read from the beginning to the end: soundfile would seek to where it is after every read, which fails at the end
+    of a FLAC file whose header does not know its length."""
 
-    def __init__(self, window: Window, raw: RawFormat | None = None) -> None:
+    def seekable(self) -> bool:
+        return False
+
+
+class SoundFileDecoder:
+    """`believe_log`: take libsndfile's notes on lengths for faults. Raises `DecodingFailed` for what it does not read."""
+
+    def __init__(self, window: Window, raw: RawFormat | None = None, *, believe_log: bool = False) -> None:
         self.faults: list[str] = []
         self._window = window
         try:
             if raw is None:
-                self._file = soundfile.SoundFile(window)
+                self._file = _Forward(window)
             else:
-                self._file = soundfile.SoundFile(
-                    window, "r", raw.sample_rate_hz, raw.channels, raw.subtype, raw.endian, "RAW"
-                )
+                self._file = _Forward(window, "r", raw.sample_rate_hz, raw.channels, raw.subtype, raw.endian, "RAW")
         except (soundfile.LibsndfileError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise DecodingFailed(_detail(window.error or error)) from error
         self.sample_rate_hz = int(self._file.samplerate)
@@ -55,7 +61,7 @@ class SoundFileDecoder:
         self.frames: int | None = int(self._file.frames)
         if self.frames < 0 or self.frames >= 1 << 62:  # libsndfile's word for "unknown"
             self.frames = None
-        if raw is None and (doubt := _doubt(str(self._file.extra_info))):
+        if believe_log and (doubt := _doubt(str(self._file.extra_info))):
             self.faults.append(doubt)
 
     @property

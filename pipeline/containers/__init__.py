@@ -16,26 +16,30 @@ from pipeline.containers.sniff import Format, format_of, is_apple_double
 from pipeline.containers.source import ByteSource, Window
 from pipeline.containers.survey import Part, cut_short, seconds
 
-__all__ = ["ByteSource", "Format", "Part", "Window", "cut_short", "format_of", "is_apple_double", "seconds", "survey"]
+__all__ = [
+    "ByteSource",
+    "Format",
+    "Part",
+    "Window",
+    "cut_short",
+    "format_of",
+    "is_apple_double",
+    "is_surveyed",
+    "seconds",
+    "survey",
+]
 
 
 def survey(source: ByteSource, found: Format) -> tuple[Part, ...]:
     """The parts of a file, each to be decoded as a file of its own; at least one."""
-    whole = (Part(found.start, source.size - found.start),)
-    match found.name:
-        case "WAV" | "RF64" | "BW64" | "Wave64" | "AIFF" | "AIFF-C" | "CAF":
-            return _one_after_the_other(source, found.start, survey_chunks) or whole
-        case "AU":
-            return _one_after_the_other(source, found.start, survey_au) or whole
-        case "Ogg":
-            return survey_ogg(source, found.start) or whole
-        case "FLAC":
-            return survey_flac(source, found.start) or whole
-        case "MP4" | "QuickTime":
-            return survey_mp4(source, found.start)
-        case "MPEG audio":
-            return survey_mpeg(source, found.start) or whole
-    return whole
+    look = _SURVEYS.get(found.name)
+    parts = look(source, found.start) if look is not None else ()
+    return parts or (Part(found.start, source.size - found.start),)
+
+
+def is_surveyed(found: Format) -> bool:
+    """Whether headers of this format are compared with the file's size here."""
+    return found.name in _SURVEYS
 
 
 def _one_after_the_other(
@@ -47,3 +51,21 @@ def _one_after_the_other(
         parts.append(part)
         start = part.end
     return tuple(parts)
+
+
+def _chunks(source: ByteSource, start: int) -> tuple[Part, ...]:
+    return _one_after_the_other(source, start, survey_chunks)
+
+
+def _au(source: ByteSource, start: int) -> tuple[Part, ...]:
+    return _one_after_the_other(source, start, survey_au)
+
+
+_SURVEYS: dict[str, Callable[[ByteSource, int], tuple[Part, ...]]] = {
+    **dict.fromkeys(("WAV", "RF64", "BW64", "Wave64", "AIFF", "AIFF-C", "CAF"), _chunks),
+    **dict.fromkeys(("MP4", "QuickTime"), survey_mp4),
+    "AU": _au,
+    "Ogg": survey_ogg,
+    "FLAC": survey_flac,
+    "MPEG audio": survey_mpeg,
+}
