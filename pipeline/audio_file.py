@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.containers import ByteSource, Format, Part, Window, cut_short, format_of, is_surveyed, seconds, survey
 from pipeline.containers.lengths import declared_frames
 from pipeline.decoders import Decoder, DecodingFailed, G722Decoder, SoundFileDecoder
-from pipeline.errors import AudioFileNotFound, AudioFileUnreadable, NotAudio
+from pipeline.errors import AudioFileError, AudioFileNotFound, AudioFileUnreadable, NotAudio
 from pipeline.ffmpeg import FfmpegDecoder, PyAvDecoder, ffmpeg_program, has_pyav, how_to_convert
 from pipeline.file_name import STANDARD_INPUT, full_name, shown
 from pipeline.raw_format import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, RawFormat, raw_hint
@@ -50,9 +50,12 @@ class AudioFile:
         except OSError as error:
             self.close()
             raise AudioFileUnreadable(f"{self.name} cannot be read ({_one_line(error)})") from error
-        except BaseException:
+        except AudioFileError:
             self.close()
             raise
+        except Exception as error:  # whatever it is, it is this file's fault and nobody else's
+            self.close()
+            raise NotAudio(f"{self.name} cannot be read as audio ({_one_line(error)})") from error
 
     @cached_property
     def digest(self) -> str:
@@ -92,7 +95,7 @@ class AudioFile:
             except OSError as error:
                 damage = damage or NotAudio(f"{self.name} cannot be read any further ({error.strerror})")
                 break
-            except (MemoryError, RuntimeError, ValueError) as error:  # of soxr, NumPy and the decoders' bindings
+            except Exception as error:  # noqa: BLE001 - of soxr, NumPy and the decoders' bindings: this file's fault
                 damage = damage or NotAudio(f"{self.name} cannot be decoded any further ({_one_line(error)})")
             finally:
                 self._close_decoder()

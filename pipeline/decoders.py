@@ -44,7 +44,8 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class SoundFileDecoder:
-    """`believe_log`: take libsndfile's notes on lengths for faults. Raises `DecodingFailed` for what it does not read."""
+    """`believe_log`: take libsndfile's notes on lengths for faults. Raises `DecodingFailed` for what it does not
+    read."""
 
     def __init__(self, window: Window, raw: RawFormat | None = None, *, believe_log: bool = False) -> None:
         self.faults: list[str] = []

@@ -47,7 +47,8 @@ class PyAvDecoder:
         except (av.FFmpegError, ValueError, UnicodeDecodeError) as error:
             raise DecodingFailed(_words(window.error or error)) from error
         tracks = self._container.streams.audio
-        if not tracks or not tracks[0].rate or not tracks[0].channels:
+        # Without a decoder for it, a track has neither attribute.
+        if not tracks or not getattr(tracks[0], "rate", 0) or not getattr(tracks[0], "channels", 0):
             self._container.close()
             raise DecodingFailed("it has no audio track" if not tracks else "its audio track cannot be decoded")
         if len(tracks) > 1:
@@ -101,9 +102,9 @@ class PyAvDecoder:
             for frame in found:
                 yield from self._pause_before(frame)
                 for even in self._resampler.resample(frame):
-                    yield self._taken(even.to_ndarray())
+                    yield self._taken(even)
         for even in self._resampler.resample(None):
-            yield self._taken(even.to_ndarray())
+            yield self._taken(even)
         if self._damaged:
             self.faults.append(f"is damaged: {self._damaged} packets could not be decoded and were skipped")
 
@@ -119,8 +120,8 @@ class PyAvDecoder:
                 return
             yield packet
 
-    def _taken(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        piece = samples.reshape(-1, self.channels)
+    def _taken(self, frame: Any) -> NDArray[np.float32]:
+        piece: NDArray[np.float32] = frame.to_ndarray().reshape(-1, self.channels)
         self._given += len(piece)
         return piece
 
