@@ -56,7 +56,7 @@ _VIDEO_OF_FFMPEG = ".3g2 .3gp .asf .avi .flv .m4v .mkv .mov .mp4 .ogv .ogx .rm .
 SUFFIXES = frozenset(
     suffix
     for suffixes in (
-        *(_OF_LIBSNDFILE.get(name, (f".{name.lower()}",)) for name in soundfile.available_formats()),
+        *((f".{name.lower()}", *_OF_LIBSNDFILE.get(name, ())) for name in soundfile.available_formats()),
         _AUDIO_OF_FFMPEG.split(),
         _VIDEO_OF_FFMPEG.split(),
         RAW_SUFFIXES,
@@ -220,6 +220,7 @@ class Inputs:
         timer = threading.Timer(_PATIENCE_S, self._say, [f"waiting for {_name(path)}: nothing has come yet"])
         timer.daemon = True
         timer.start()
+        copy: BinaryIO | None = None
         try:
             copy = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - closed by `__exit__`
             os.set_blocking(fd, True)
@@ -228,10 +229,14 @@ class Inputs:
                 view = memoryview(piece)
                 while view:
                     view = view[copy.write(view) :]
-        except OSError as error:
+        except BaseException as error:
+            if copy is not None:
+                copy.close()
+            if not isinstance(error, OSError):
+                raise
+            why = error.strerror or error
             raise AudioFileUnreadable(
-                f"{_name(path)} cannot be copied to the temporary folder ({error.strerror or error}): make room there, "
-                "or set TMPDIR"
+                f"{_name(path)} cannot be copied to the temporary folder ({why}): make room there, or set TMPDIR"
             ) from error
         finally:
             timer.cancel()

@@ -77,7 +77,10 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str | None, bool], ...] = (
 _BY_SUFFIX = {
     ".htk": "HTK",
     ".mat": "Matlab",
+    ".mat4": "Matlab",
+    ".mat5": "Matlab",
     ".mpc": "MPC 2000",
+    ".mpc2k": "MPC 2000",
     ".snd": "MPC 2000",
     ".sds": "Midi Sample Dump",
     ".syx": "Midi Sample Dump",
