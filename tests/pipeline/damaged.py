@@ -62,6 +62,6 @@ class Outcome:
         return self.pcm.shape[1] / 16_000
 
 
-def outcome(path: Path, data: bytes) -> Outcome:
+def outcome(path: Path, data: bytes | bytearray) -> Outcome:
     path.write_bytes(data)
     return Outcome(path)

@@ -131,7 +131,8 @@ def test_until_the_end_in_other_containers_is_no_fault(tmp_path: Path) -> None:
     ):
         data = with_size(encoded(tmp_path, container, "PCM_16"), chunk, size, layout, skip)
         found = outcome(tmp_path / container, data)
-        assert (found.faults, found.seconds) == ([], WHOLE), container
+        assert not found.faults, container
+        assert found.seconds == WHOLE, container
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,8 @@ def test_links_of_a_chain_may_have_other_rates_and_channels(tmp_path: Path) -> N
         parts.append((tmp_path / "part.ogg").read_bytes())
     found = outcome(tmp_path / "chain.ogg", b"".join(parts))
     assert found.faults == []
-    assert found.pcm.shape == (2, pytest.approx(6 * 16_000, abs=20))
+    assert len(found.pcm) == 2
+    assert found.seconds == pytest.approx(6, abs=0.002)
     loud = np.abs(found.pcm).reshape(2, 6, -1).max(axis=2) > 0.2
     assert loud.tolist() == [[True] * 6, [False, False, True, True, False, False]]
 
@@ -208,7 +210,8 @@ def test_an_mp3_file_that_declares_fewer_frames_than_it_has_is_heard_to_its_end(
 def test_an_mp3_file_without_a_declaration_is_heard_to_its_end(tmp_path: Path) -> None:
     data, first = frames(tmp_path)
     found = outcome(tmp_path / "call.mp3", data[first:])
-    assert (found.faults, found.seconds) == ([], WHOLE)
+    assert found.faults == []
+    assert found.seconds == WHOLE
 
 
 def test_damage_between_mp3_frames_is_counted_and_the_rest_is_heard(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ SPOKEN = "How can I help you today?"
 def speech(seconds: float = 4.0) -> bytes:
     """A WAV file of the demo call's agent."""
     samples, rate = soundfile.read(CALL, dtype="int16", always_2d=True)
-    pcm = samples[: int(seconds * rate), 1].tobytes()
+    pcm: bytes = samples[: int(seconds * rate), 1].tobytes()
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
     return b"RIFF" + struct.pack("<I", 36 + len(pcm)) + b"WAVE" + form + b"data" + struct.pack("<I", len(pcm)) + pcm
 
