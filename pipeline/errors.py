@@ -7,10 +7,12 @@ PipelineError
 │   ├── CallEnded            the call is over or ending
 │   ├── CallsFull            the configured number of calls is running (retryable)
 │   └── Draining             the server takes no new calls (retryable)
-└── AudioFileError           a file the user named cannot be read as audio
-    ├── AudioFileNotFound    no such file
-    ├── NotAudio             not a format that can be decoded, or damaged
-    └── TooManyChannels      more channels than are transcribed at the same time
+├── AudioFileError           a file the user named cannot be read as audio
+│   ├── AudioFileNotFound    no such file, or a folder that holds none
+│   ├── AudioFileUnreadable  it is there, but the system does not let it be read
+│   ├── NotAudio             not a format that can be decoded, or damaged
+│   └── TooManyChannels      more channels than are transcribed at the same time
+└── UnknownRawFormat         the description of audio without a header makes no sense
 """
 
 
@@ -52,9 +54,17 @@ class AudioFileNotFound(AudioFileError):
     pass
 
 
+class AudioFileUnreadable(AudioFileError):
+    pass
+
+
 class NotAudio(AudioFileError):
     pass
 
 
 class TooManyChannels(AudioFileError):
+    pass
+
+
+class UnknownRawFormat(PipelineError):
     pass

@@ -41,7 +41,8 @@ class FileNews:
     """What came of the file number `file`.
 
     `heard_s`: seconds of audio heard since the news before, all channels together. `ended`: nothing more comes of this
-    file; `error`: it ended early, or could not be begun.
+    file; then `length_s`: how long it was, `error`: it ended early, or could not be begun, and `faults`: what of it was
+    skipped, cut short or guessed, in sentences that name the file.
     """
 
     file: int
@@ -49,6 +50,18 @@ class FileNews:
     heard_s: float = 0.0
     ended: bool = False
     error: AudioFileError | None = None
+    faults: tuple[str, ...] = ()
+    length_s: float = 0.0
+
+
+def too_many_channels(file: AudioFile, at_once: int) -> TooManyChannels | None:
+    """The error of a file that can never begin."""
+    if file.channels <= at_once:
+        return None
+    return TooManyChannels(
+        f"{file.name} has {file.channels} channels, but only {at_once} are transcribed at once: say --at-once "
+        f"{file.channels} or split it"
+    )
 
 
 class _Reading:
@@ -79,7 +92,7 @@ class OfflineTranscription:
     """Transcribes files with a started engine that nobody else uses.
 
     `at_once`: channels under way at the same time, at most the engine's sessions. `segmenter`: makes that of a leg.
-    Good for one `run`.
+    `open_file`: opens what `run` is given, raising `AudioFileError`. Good for one `run`.
     """
 
     def __init__(
@@ -89,11 +102,13 @@ class OfflineTranscription:
         *,
         at_once: int,
         segmenter: Callable[[str], Segmenter] = Segmenter,
+        open_file: Callable[[Path], AudioFile] = AudioFile,
     ) -> None:
         self._engine = engine
         self._options = options
         self._at_once = min(at_once, engine.max_sessions)
         self._segmenter = segmenter
+        self._open_file = open_file
         # Not bounded by itself: what is in it comes from audio that was read ahead, which is.
         self._news: SimpleQueue[StepEvents | _Fed] = SimpleQueue()
         self._sessions: dict[Session, _Reading] = {}
@@ -127,12 +142,7 @@ class OfflineTranscription:
                 if path is None:
                     return
                 try:
-                    file = AudioFile(path)
-                    if file.channels > self._at_once:
-                        file.close()
-                        raise TooManyChannels(
-                            f"{path} has {file.channels} channels, but only {self._at_once} are transcribed at once"
-                        )
+                    file = self._opened(path)
                 except AudioFileError as error:
                     yield FileNews(number, ended=True, error=error)
                     continue
@@ -144,10 +154,21 @@ class OfflineTranscription:
             if sessions is None:
                 return
             self._next = None
-            recording = Recording(file.path, sessions, self._segmenter)
+            recording = Recording(file.call_id, sessions, self._segmenter, event_key=file.event_key)
             reading = self._readings[number] = _Reading(number, file, recording)
             self._sessions.update(dict.fromkeys(sessions, reading))
             self._feed(reading)
+
+    def _opened(self, path: Path) -> AudioFile:
+        file = self._open_file(path)
+        try:
+            if (error := too_many_channels(file, self._at_once)) is not None:
+                raise error
+            _ = file.digest  # here, where a failure is the file's
+        except AudioFileError:
+            file.close()
+            raise
+        return file
 
     def _open(self, channels: int) -> list[Session] | None:
         """A session for each channel; None where the engine has no room yet."""
@@ -225,10 +246,13 @@ class OfflineTranscription:
         recording = reading.recording
         heard_s = recording.heard_s - reading.heard_s
         reading.heard_s = recording.heard_s
-        if recording.ended:
-            reading.file.close()
-            del self._readings[reading.number]
-        return FileNews(reading.number, recording.take(at), heard_s, recording.ended, reading.error)
+        records = recording.take(at)
+        if not recording.ended:
+            return FileNews(reading.number, records, heard_s)
+        reading.file.close()
+        del self._readings[reading.number]
+        faults = tuple(reading.file.faults)
+        return FileNews(reading.number, records, heard_s, True, reading.error, faults, reading.given_s)
 
     def _abandon(self) -> None:
         """Nobody waits for what is still under way."""

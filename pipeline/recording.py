@@ -62,11 +62,18 @@ class Channel:
 
 
 class Recording:
-    """One file. `sessions`: one a channel, in order. Call id of its records is the path."""
+    """One file. `call_id`: of its records. `sessions`: one a channel, in order. `event_key`: see `CallInfo`."""
 
-    def __init__(self, path: Path, sessions: Sequence[Session], segmenter: Callable[[str], Segmenter]) -> None:
+    def __init__(
+        self,
+        call_id: str | Path,
+        sessions: Sequence[Session],
+        segmenter: Callable[[str], Segmenter],
+        *,
+        event_key: str | None = None,
+    ) -> None:
         legs = [LegOptions(f"channel-{index}", SpeakerRole.UNKNOWN, index) for index in range(len(sessions))]
-        self._maker = RecordMaker(CallInfo(str(path), "file"), Numbering())
+        self._maker = RecordMaker(CallInfo(str(call_id), "file", event_key=event_key), Numbering())
         self._channels = [Channel(leg, segmenter(leg.leg)) for leg in legs]
         self._by_session = dict(zip(sessions, self._channels, strict=True))
         self._line: list[tuple[float, int, str]] = []  # heap of (start, channel, segment id)

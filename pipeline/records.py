@@ -26,13 +26,15 @@ WHOLE_CALL = ""
 
 @dataclass(frozen=True, slots=True)
 class CallInfo:
-    """What a connector knows of a call when it begins. `from_`, `to`: numbers or addresses."""
+    """What a connector knows of a call when it begins. `from_`, `to`: numbers or addresses. `event_key`: what its
+    `event_id`s are made from, by default the call id."""
 
     call_id: str
     connector: str
     from_: str | None = None
     to: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    event_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class RecordMaker:
         self.metadata = dict(info.metadata)
         self.legs: list[LegInfo] = []
         self._info = info
+        self._event_key = info.call_id if info.event_key is None else info.event_key
 
     def call(
         self,
@@ -82,7 +85,7 @@ class RecordMaker:
         numbering, info = self.numbering, self._info
         numbering.calls += 1
         return CallRecord(
-            event_id=event_id(info.call_id, WHOLE_CALL, "call", numbering.calls - 1),
+            event_id=event_id(self._event_key, WHOLE_CALL, "call", numbering.calls - 1),
             call_id=info.call_id,
             leg=WHOLE_CALL,
             seq=numbering.next_seq(WHOLE_CALL),
@@ -102,7 +105,7 @@ class RecordMaker:
         call_id = self._info.call_id
         source = segment.language_source
         return TranscriptRecord(
-            event_id=event_id(call_id, options.leg, "transcript", segment.segment_id, segment.revision),
+            event_id=event_id(self._event_key, options.leg, "transcript", segment.segment_id, segment.revision),
             call_id=call_id,
             leg=options.leg,
             seq=self.numbering.next_seq(options.leg),
@@ -139,7 +142,7 @@ class RecordMaker:
         """One key press on a leg."""
         self.numbering.dtmf[leg] += 1
         return DtmfRecord(
-            event_id=event_id(self._info.call_id, leg, "dtmf", self.numbering.dtmf[leg] - 1),
+            event_id=event_id(self._event_key, leg, "dtmf", self.numbering.dtmf[leg] - 1),
             call_id=self._info.call_id,
             leg=leg,
             seq=self.numbering.next_seq(leg),

@@ -25,6 +25,7 @@ HOMES = {
     "redis": {"sinks/redis_view.py"},
     "huggingface_hub": {"engine/checkpoint.py"},
     "triton": {"engine/kernels.py"},
+    "av": {"pipeline/ffmpeg.py"},
 }
 
 

@@ -1,6 +1,7 @@
 """The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `twiml`.
 
-Exit codes: 0 done, 1 the work failed, 2 a mistake in the command or the configuration, 130 interrupted.
+Exit codes: 0 done, 1 the work failed (`transcribe`: in part, see docs/operating.md), 2 a mistake in the command or the
+configuration, 130 interrupted.
 """
 
 import argparse
@@ -80,7 +81,16 @@ def _parser() -> argparse.ArgumentParser:
 
     transcribe = commands.add_parser("transcribe", help="transcribe audio files, channels as legs")
     transcribe.set_defaults(command=_transcribe)
-    transcribe.add_argument("files", nargs="+", type=Path, metavar="FILE", help="audio of any format and rate; folders")
+    transcribe.add_argument(
+        "files",
+        nargs="+",
+        type=_input,
+        metavar="FILE",
+        help="audio of any format; folders; - is standard input",
+    )
+    transcribe.add_argument(
+        "--format", metavar="NAME:RATE:CHANNELS", help="of audio without a header, e.g. ulaw:8000, s16le:16000:2, g722"
+    )
     transcribe.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
     transcribe.add_argument("--json", action="store_true", help="transcript records as JSON lines instead of text")
     transcribe.add_argument("--language", metavar="LOCALE", help="e.g. es-US (default: from the configuration, auto)")
@@ -119,6 +129,12 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return number
+
+
+def _input(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("a file name is empty")
+    return Path("/dev/stdin" if text == "-" else text)
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -200,31 +216,47 @@ def _transcribe(options: argparse.Namespace) -> int:
     import msgspec
 
     from engine import SessionOptions
+    from pipeline.errors import AudioFileError
+    from pipeline.raw_format import parse_raw_format
     from pipeline.segments import Segmenter
     from trunkline.config import load_config
+    from trunkline.errors import OutputFailed
+    from trunkline.inputs import Folders, Inputs
     from trunkline.server import load_engine
-    from trunkline.transcribe import audio_files, durations, transcribe
+    from trunkline.transcribe import check_output, durations, say, transcribe
 
+    check_output()
     config = load_config(options.config, os.environ)
-    files, errors = durations(audio_files(options.files))
-    if errors and not files:
-        raise errors[0]
-    for error in errors:
-        print(f"trunkline: {_one_line(error)}", file=sys.stderr)
+    raw = None if options.format is None else parse_raw_format(options.format)
     pipeline = config.pipeline
     at_once = options.at_once or _AT_ONCE["cpu" if config.engine.device == "cpu" else "gpu"]
-    threads = config.engine.threads
-    if threads is None and config.engine.checkpoint is None:  # chunks this long are work for more than one thread
-        threads = min(os.cpu_count() or 1, _DEMO_THREADS)
-    engine = load_engine(msgspec.structs.replace(config.engine, max_sessions=at_once, threads=threads))
-    failed = transcribe(
-        engine,
-        files,
-        SessionOptions(options.chunk_ms, options.language or pipeline.language, pipeline.language_lock),
-        partial(Segmenter, silence_s=pipeline.silence_ms / 1000, max_segment_s=pipeline.max_segment_s),
-        at_once=at_once,
-        as_json=options.json,
-    )
+    with Inputs(raw, say) as inputs:
+        errors: list[AudioFileError] = []
+        folders = Folders(errors.append)
+        files, unreadable = durations(folders.files(options.files), inputs.open, at_once=at_once)
+        errors += unreadable
+        for error in errors:
+            say(str(error))
+        if not files:
+            return 2
+        threads = config.engine.threads
+        if threads is None and config.engine.checkpoint is None:  # chunks this long are work for more than one thread
+            threads = min(os.cpu_count() or 1, _DEMO_THREADS)
+        engine = load_engine(msgspec.structs.replace(config.engine, max_sessions=at_once, threads=threads))
+        try:
+            failed = transcribe(
+                engine,
+                files,
+                SessionOptions(options.chunk_ms, options.language or pipeline.language, pipeline.language_lock),
+                partial(Segmenter, silence_s=pipeline.silence_ms / 1000, max_segment_s=pipeline.max_segment_s),
+                at_once=at_once,
+                as_json=options.json,
+                open_file=inputs.open,
+                left_out=folders.left_out,
+            )
+        except OutputFailed as error:
+            say(str(error))
+            return 1
     return 1 if failed or errors else 0
 
 

@@ -2,7 +2,8 @@
 
 TrunklineError
 ├── ConfigError     the configuration file or environment says something that cannot be
-└── AddressInUse    another program has the port
+├── AddressInUse    another program has the port
+└── OutputFailed    standard output takes nothing more
 """
 
 
@@ -17,4 +18,8 @@ class ConfigError(TrunklineError):
 
 
 class AddressInUse(TrunklineError):
+    pass
+
+
+class OutputFailed(TrunklineError):
     pass

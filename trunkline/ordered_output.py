@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import BinaryIO, cast
 
 _KEPT = 1 << 16
 """Bytes of a waiting file that are kept in memory; more go to the disk."""
@@ -21,14 +22,16 @@ class _Held:
 class OrderedOutput:
     """Passes the lines of the first file that is not complete straight on and holds those of the files after it.
 
-    Memory is bounded by the number of files under way: what is held goes to a temporary file. A context manager.
+    Memory is bounded by the number of files under way: what is held goes to a temporary file. Where there is no room
+    for one, it stays in memory. A context manager.
     """
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
         self._turn = 0
         self._held: dict[int, _Held] = {}
-        self._disk = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `__exit__`
+        self._disk: BinaryIO | None = None
+        self._no_disk = False
 
     def write(self, file: int, line: bytes) -> None:
         """Whole lines of the file with this number."""
@@ -69,16 +72,33 @@ class OrderedOutput:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._disk.close()
+        if self._disk is not None:
+            self._disk.close()
 
     def _store(self, held: _Held) -> None:
-        held.on_disk.append((self._disk.seek(0, 2), len(held.kept)))
-        self._disk.write(held.kept)
+        if self._no_disk:
+            return
+        try:
+            if self._disk is None:
+                self._disk = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - see `__exit__`
+            offset, written = self._disk.seek(0, 2), 0
+            while written < len(held.kept):
+                written += self._disk.write(bytes(held.kept[written:]))
+        except OSError:
+            self._no_disk = True
+            return
+        held.on_disk.append((offset, len(held.kept)))
         held.kept = bytearray()
 
     def _pass_on(self, held: _Held) -> None:
         for offset, length in held.on_disk:
+            assert self._disk is not None
             self._disk.seek(offset)
-            self._write(self._disk.read(length))
+            missing = length
+            while missing:
+                piece = self._disk.read(missing)
+                missing -= len(piece)
+                self._write(piece)
         if held.kept:
             self._write(bytes(held.kept))
+            held.kept = bytearray()

@@ -3,10 +3,11 @@
 Many channels are under way at the same time (`pipeline.offline`); what is printed has the order of the files.
 """
 
+import select
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -14,44 +15,45 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from engine import Engine, SessionOptions
 from pipeline.audio_file import AudioFile
-from pipeline.errors import AudioFileError, AudioFileNotFound
-from pipeline.offline import OfflineTranscription
+from pipeline.containers import seconds as duration
+from pipeline.errors import AudioFileError
+from pipeline.file_name import shown
+from pipeline.offline import FileNews, OfflineTranscription, too_many_channels
 from pipeline.segments import Segmenter
 from sinks.record import TranscriptRecord, encode
+from trunkline.errors import OutputFailed
+from trunkline.inputs import audio_files
 from trunkline.ordered_output import OrderedOutput
 
-SUFFIXES = frozenset(
-    (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".au", ".snd", ".aif", ".aiff", ".caf", ".w64", ".rf64")
-)
-"""File names that are taken from a folder; a file that is named is tried whatever it is called."""
+__all__ = ["audio_files", "check_output", "durations", "say", "transcribe"]
 
 _REFRESH_S = 0.2
 
 
-def audio_files(arguments: Iterable[Path]) -> list[Path]:
-    """The files themselves, and for a folder the audio files in and below it, by name; each only once.
-
-    Raises `AudioFileNotFound` for a folder without any.
-    """
-    found: dict[Path, None] = {}
-    for path in arguments:
-        inside = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES and entry.is_file())
-        if path.is_dir() and not inside:
-            raise AudioFileNotFound(f"{path} is a folder without audio files ({', '.join(sorted(SUFFIXES))})")
-        found |= dict.fromkeys(inside if path.is_dir() else [path])
-    return list(found)
-
-
-def durations(files: Sequence[Path]) -> tuple[dict[Path, float], list[AudioFileError]]:
-    """Seconds of audio, all channels together, of each file that can be opened, and the errors of the others."""
-    found, errors = {}, []
+def durations(
+    files: Sequence[Path],
+    open_file: Callable[[Path], AudioFile] = AudioFile,
+    *,
+    at_once: int | None = None,
+) -> tuple[dict[Path, float], list[AudioFileError]]:
+    """Seconds of audio, all channels together, of each file that can be opened, and the errors of the others, among
+    them those with more than `at_once` channels."""
+    found, errors = dict[Path, float](), list[AudioFileError]()
     for path in files:
         try:
-            with AudioFile(path) as file:
+            with open_file(path) as file:
+                if at_once is not None and (error := too_many_channels(file, at_once)) is not None:
+                    errors.append(error)
+                    continue
                 found[path] = file.duration_s * file.channels
         except AudioFileError as error:
             errors.append(error)
     return found, errors
+
+
+def say(message: str) -> None:
+    """A line to standard error, where there is one that takes it."""
+    _print_to_stderr(f"trunkline: {message}")
 
 
 def transcribe(
@@ -62,49 +64,83 @@ def transcribe(
     *,
     at_once: int,
     as_json: bool,
+    open_file: Callable[[Path], AudioFile] = AudioFile,
+    left_out: int = 0,
 ) -> int:
     """Transcribe `files` (as from `durations`), `at_once` channels at a time; the engine is not started yet.
+    `left_out`: files of folders that are no audio, for the last line.
 
-    Returns how many could not be read to their end; their errors were printed. Raises `EngineError`.
+    Returns how many were not read to their end, or in part by guessing; that was printed. Raises `EngineError`, and
+    `OutputFailed` and `BrokenPipeError` where standard output takes nothing more.
     """
     paths = list(files)
-    began, heard_s, ended, failed = time.monotonic(), 0.0, 0, 0
-    transcription = OfflineTranscription(engine, options, at_once=at_once, segmenter=segmenter)
+    began, tally = time.monotonic(), _Tally(len(paths))
+    transcription = OfflineTranscription(engine, options, at_once=at_once, segmenter=segmenter, open_file=open_file)
     with (
         _Bar(sum(files.values()), len(files)) as bar,
         OrderedOutput(bar.print) as output,
         engine,
         closing(transcription.run(paths)) as found,
-        _given_up_cleanly(output, bar, lambda: f"interrupted: {ended} of {len(paths)} files are complete"),
+        _given_up_cleanly(output, bar, tally),
     ):
         for news in found:
             for record in news.records:
                 output.write(news.file, _line(record, paths[news.file], named=len(paths) > 1, as_json=as_json))
-            heard_s += news.heard_s
-            if news.error is not None:
-                failed += 1
-                bar.complain(str(news.error))
+            for message in tally.add(news, paths[news.file]):
+                bar.complain(message)
             if news.ended:
-                ended += 1
                 output.complete(news.file)
-            bar.show(heard_s, ended)
+            bar.show(tally.heard_s, tally.ended)
     seconds = time.monotonic() - began
-    print(
-        f"{heard_s / 3600:.2f} hours of audio (all channels of {ended - failed} files) in {seconds / 60:.1f} minutes: "
-        f"{heard_s / 60 / max(seconds, 1e-9):.2f} hours a minute",
-        file=sys.stderr,
+    others = f"; {left_out} other files in the folders are no audio" if left_out else ""
+    _print_to_stderr(
+        f"{tally.heard_s / 3600:.2f} hours of audio (all channels of {tally.ended - tally.failed} files) in "
+        f"{seconds / 60:.1f} minutes{others}: {tally.heard_s / 60 / max(seconds, 1e-9):.2f} hours a minute"
     )
-    return failed
+    return tally.failed + tally.doubtful
+
+
+class _Tally:
+    """What became of the files. `failed`: ended by an error. `doubtful`: something of it was skipped or guessed."""
+
+    def __init__(self, files: int) -> None:
+        self.files = files
+        self.heard_s = 0.0
+        self.ended = 0
+        self.failed = 0
+        self.doubtful = 0
+        self._spoken: set[int] = set()
+
+    def add(self, news: FileNews, path: Path) -> Iterator[str]:
+        """Count; yields what the user has to be told."""
+        self.heard_s += news.heard_s
+        if any(record.transcript for record in news.records):
+            self._spoken.add(news.file)
+        yield from news.faults
+        if news.error is not None:
+            self.failed += 1
+            yield str(news.error)
+        elif news.faults:
+            self.doubtful += 1
+        if not news.ended:
+            return
+        self.ended += 1
+        if news.error is None and news.file not in self._spoken:
+            name = shown(path)
+            if not news.length_s:
+                yield f"{name} holds no audio: its length is 0"
+            else:
+                yield f"{name}: no speech was recognised in {duration(news.length_s)} of audio"
 
 
 @contextmanager
-def _given_up_cleanly(output: OrderedOutput, bar: "_Bar", message: Callable[[], str]) -> Iterator[None]:
+def _given_up_cleanly(output: OrderedOutput, bar: "_Bar", tally: _Tally) -> Iterator[None]:
     """Ctrl-C: print the files that are complete, and say so."""
     try:
         yield
     except KeyboardInterrupt:
         output.give_up()
-        bar.complain(message())
+        bar.complain(f"interrupted: {tally.ended} of {tally.files} files are complete")
         raise
 
 
@@ -114,9 +150,41 @@ def _line(record: TranscriptRecord, path: Path, *, named: bool, as_json: bool) -
     if not record.transcript:
         return b""
     minutes, seconds = divmod(record.start, 60)
-    prefix = f"{path}  " if named else ""
+    prefix = f"{shown(path)}  " if named else ""
     text = f"{prefix}{int(minutes)}:{seconds:04.1f}  {record.leg}  {record.language or '-'}  {record.transcript}\n"
     return text.encode()
+
+
+def check_output() -> None:
+    """Raises `OutputFailed` where there is no standard output at all."""
+    if sys.stdout is None:
+        raise OutputFailed("standard output is closed: there is nowhere to write the text to")
+
+
+def _print_to_stdout(data: bytes) -> None:
+    """All of it, past Python's buffer, which would try again at the end of the program."""
+    out = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+    view = memoryview(data)
+    try:
+        while view:
+            written = out.write(view)
+            if written is None:  # not blocking, and its reader is slow
+                select.select([], [out], [])
+                continue
+            view = view[written:]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputFailed(
+            f"standard output cannot be written ({error.strerror or error}): the text is not complete, make room and "
+            "do it again"
+        ) from error
+
+
+def _print_to_stderr(line: str) -> None:
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
 
 
 class _Bar:
@@ -159,13 +227,12 @@ class _Bar:
             return
         if self._shares_terminal:
             self._progress.stop()
-        sys.stdout.buffer.write(line)
-        sys.stdout.buffer.flush()
+        _print_to_stdout(line)
         if self._shares_terminal:
             self._progress.start()
 
     def complain(self, message: str) -> None:
         """A line to standard error."""
         self._progress.stop()
-        print(f"trunkline: {message}", file=sys.stderr, flush=True)
+        say(message)
         self._progress.start()

@@ -1,6 +1,8 @@
 """Lines of files that are written in turns come out in the order of the files."""
 
+import io
 import random
+import tempfile
 
 import pytest
 
@@ -53,3 +55,22 @@ def test_giving_up_passes_on_complete_files_only() -> None:
         output.complete(3)
         output.give_up()
     assert b"".join(out) == b"a1\nc1\n"
+
+
+@pytest.mark.parametrize("folder", ["missing", "full"])
+def test_without_room_on_disk_lines_wait_in_memory(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def temporary_file(**_: object) -> io.FileIO:
+        if folder == "missing":
+            raise FileNotFoundError("no usable temporary folder")
+        return io.FileIO("/dev/full", "r+")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", temporary_file)
+    out: list[bytes] = []
+    lines = [f"{number} {'x' * 3_000}\n".encode() for number in range(60)]
+    with OrderedOutput(out.append) as output:
+        for line in lines:
+            output.write(1, line)
+        output.complete(1)
+        output.write(0, b"first\n")
+        output.complete(0)
+    assert b"".join(out) == b"first\n" + b"".join(lines)
