@@ -4,7 +4,7 @@ missing.
 Sits between the reordering window and the events. All tracks of a stream share its clock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class Tracks:
         self._silence.setflags(write=False)
         self._timelines: dict[Track, TrackTimeline] = {}
         self._missing: dict[Track, int] = {}
+        self._anew = False
         for track in names:
             stats[track] = TrackStats()
             self._timelines[track] = TrackTimeline(sample_rate_hz)
@@ -47,6 +48,22 @@ class Tracks:
 
     def __contains__(self, track: Track) -> bool:
         return track in self._timelines
+
+    def __iter__(self) -> Iterator[Track]:
+        return iter(self._timelines)
+
+    def is_new(self, track: Track, timestamp_ms: int) -> bool:
+        """Whether a timestamp lies after all that were placed on this track."""
+        return timestamp_ms > self._timelines[track].last_ms
+
+    def clock_ms(self, track: Track) -> int:
+        """The timestamp of audio right behind what was handed out."""
+        return self._timelines[track].clock_ms
+
+    def begin_anew(self) -> None:
+        """The peer counts anew: where the next timestamp lies before the last one, timestamps do, too. All tracks go on
+        from where the farthest one is."""
+        self._anew = True
 
     def position_s(self, track: Track) -> float:
         """Media time of the track that has been handed out."""
@@ -61,6 +78,12 @@ class Tracks:
         track that has the gap. The second value is False when the timestamp was not believed.
         """
         stats, timeline = self._stats[track], self._timelines[track]
+        if self._anew:
+            self._anew = False
+            if not self.is_new(track, timestamp_ms):
+                position = max(one.position for one in self._timelines.values())
+                for one in self._timelines.values():
+                    one.begin_anew(timestamp_ms, position)
         given_up = missing - self._missing[track]
         self._missing[track] = missing
         end = timeline.position
@@ -81,7 +104,7 @@ class Tracks:
         """The pts of a packet right behind the one before it, with nothing missing on any track; None where it is not
         that, and nothing has changed."""
         timeline = self._timelines.get(track)
-        if timeline is None or missing != self._missing[track] or not timeline.follows(timestamp_ms):
+        if timeline is None or self._anew or missing != self._missing[track] or not timeline.follows(timestamp_ms):
             return None
         if len(self._timelines) > 1 and any(
             timestamp_ms + samples * 1000 // self._rate - other.clock_ms > FOLLOW_MS
@@ -91,12 +114,15 @@ class Tracks:
             return None
         pts = timeline.position
         timeline.position = pts + samples
+        timeline.last_ms = max(timeline.last_ms, timestamp_ms)
         self._stats[track].packets += 1
         return pts
 
     def pass_by(self, track: Track, packets: int, samples: int) -> None:
         """So many packets of `samples` samples were handed out without coming here, one right behind the other."""
-        self._timelines[track].position += packets * samples
+        timeline = self._timelines[track]
+        timeline.position += packets * samples
+        timeline.last_ms += packets * samples * 1000 // self._rate
         self._stats[track].packets += packets
 
     def _fill(self, track: Track, pts: int, samples: int, arrival: float) -> list[Audio]:
