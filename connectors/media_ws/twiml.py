@@ -61,7 +61,7 @@ def twiml(
     `client:`, `sip:`, `sips:`, `queue:`, `conference:`, `sim:`, `whatsapp:`, `app:` and a name; without it a comment
     marks the place, since a call with nothing after `<Start>` is hung up.
 
-    Raises `InvalidStreamUrl`, and `ValueError` for what Twilio would not take or no XML can hold. Messages are one line.
+    Raises `InvalidStreamUrl`, and `ValueError` for what Twilio would not take or no XML can hold, in one line.
     """
     if mode == "converse" and dial is not None:
         raise ValueError("a call that is handed over to a bot is not dialled on: leave one of them out")
