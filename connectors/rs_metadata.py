@@ -308,19 +308,22 @@ class _Reader:
 _REFERENCES = ("stream_id", "id", "ref", "stream")
 
 
-def _merged(known: Item | None, item: Item) -> Item:
+def _merged(known: object, item: Item) -> Item:
     """Two objects of one identifier in one document: the later one, which does not take away what the former says of a
     participant's name or of the streams that they still send."""
     if isinstance(known, StreamAssociation) and isinstance(item, StreamAssociation):
-        if item.ended and not known.ended:
-            return known
-        if item.ended == known.ended:
-            send, receive = (*known.send, *item.send), (*known.receive, *item.receive)
-            return replace(item, send=tuple(dict.fromkeys(send)), receive=tuple(dict.fromkeys(receive)))
+        return _joint(known, item)
     if isinstance(known, RsParticipant) and isinstance(item, RsParticipant):
         told = {**known.extensions, **item.extensions}
         return replace(item, aor=item.aor or known.aor, name=item.name or known.name, extensions=told)
     return item
+
+
+def _joint(known: StreamAssociation, item: StreamAssociation) -> StreamAssociation:
+    if item.ended != known.ended:
+        return known if item.ended else item
+    send, receive = dict.fromkeys((*known.send, *item.send)), dict.fromkeys((*known.receive, *item.receive))
+    return StreamAssociation(item.participant_id, tuple(send), tuple(receive), item.ended)
 
 
 def _other_case(node: Node) -> bool:

@@ -250,7 +250,7 @@ class TwilioStream:
         self._window = SequenceWindow(1, self._limits.reorder_window_ms / 1000)
         self._begin(message)
         self._tracks = Tracks(tracks, wire.SAMPLE_RATE_HZ, MULAW_ZERO, self.stats.tracks, now)
-        self._reader = Reader(self._tracks)
+        self._reader = Reader(tracks)
         self._stream_sids = [stream_sid]
         self.state = State.STREAMING
         self.started = StreamStarted(

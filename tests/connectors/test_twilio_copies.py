@@ -65,7 +65,7 @@ def media(
     """A message whose audio is one code; what is None is left out."""
     payload = base64.b64encode(bytes([code]) * 160).decode()
     body = {"track": track, "timestamp": timestamp, "payload": payload, "chunk": "1"}
-    whole = {"event": "media", "sequenceNumber": seq, "streamSid": twilio.STREAM}
+    whole: dict[str, Any] = {"event": "media", "sequenceNumber": seq, "streamSid": twilio.STREAM}
     whole["media"] = {name: value for name, value in body.items() if value is not None}
     return {name: value for name, value in whole.items() if value is not None}
 
@@ -502,7 +502,7 @@ async def test_a_copys_call_is_heard_to_its_end_told_once_and_counted(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = await serve()
-    ws = await begin(server, ("inbound",), parameters={"vip": 1})  # type: ignore[dict-item]
+    ws = await begin(server, ("inbound",), parameters={"vip": 1})
     for turn in range(2):
         for message in counted(20, 1 + 50 * turn):
             await ws.send_str(json.dumps(message))
