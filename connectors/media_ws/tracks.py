@@ -18,6 +18,8 @@ segment can close: some carriers leave out the packets of a silent party."""
 
 FOLLOW_STEP_MS = 200
 
+_UNKNOWN = -1
+
 
 class Tracks:
     """`silence`: the G.711 code of a zero sample. `stats` is filled in. `now` of the stream's start: `started_at`."""
@@ -64,6 +66,7 @@ class Tracks:
         """The peer counts anew: where the next timestamp lies before the last one, timestamps do, too. All tracks go on
         from where the farthest one is."""
         self._anew = True
+        self._missing = dict.fromkeys(self._timelines, _UNKNOWN)  # so that `place_next` leaves it to `place`
 
     def position_s(self, track: Track) -> float:
         """Media time of the track that has been handed out."""
@@ -80,6 +83,7 @@ class Tracks:
         stats, timeline = self._stats[track], self._timelines[track]
         if self._anew:
             self._anew = False
+            self._missing = dict.fromkeys(self._timelines, missing)
             if not self.is_new(track, timestamp_ms):
                 position = max(one.position for one in self._timelines.values())
                 for one in self._timelines.values():
@@ -104,7 +108,7 @@ class Tracks:
         """The pts of a packet right behind the one before it, with nothing missing on any track; None where it is not
         that, and nothing has changed."""
         timeline = self._timelines.get(track)
-        if timeline is None or self._anew or missing != self._missing[track] or not timeline.follows(timestamp_ms):
+        if timeline is None or missing != self._missing[track] or not timeline.follows(timestamp_ms):
             return None
         if len(self._timelines) > 1 and any(
             timestamp_ms + samples * 1000 // self._rate - other.clock_ms > FOLLOW_MS

@@ -94,9 +94,11 @@ class TwilioStream:
         self._events: list[Event] = []
         self._recent: deque[tuple[Track, int, bytes]] = deque(maxlen=2 * len(Track))
         self._noted = self._counted = False
-        self._stream_sids: list[str] = [""]  # the last one is the stream's
+        self._sid = ""  # of the stream now
+        self._former_sids: deque[str] = deque(maxlen=_REMEMBERED_SIDS)
         self._numbered = True
         self._old: OldNumbers[InOrder] = OldNumbers(0)
+        self._doubted = False  # `_old` has messages
         self._keys: deque[int] = deque(maxlen=_REMEMBERED_KEYS)
         self._reader = Reader()
 
@@ -128,7 +130,7 @@ class TwilioStream:
         media = message.media
         timestamp, size = wire.number(media.timestamp), len(media.payload)
         if (
-            message.stream_sid != self._stream_sids[-1]
+            message.stream_sid != self._sid
             or message.sequence_number != str(window.due)
             or timestamp is None
             or not 0 < size <= self._limits.max_payload_bytes
@@ -138,7 +140,8 @@ class TwilioStream:
         if pts is None:
             return None
         window.pass_by()
-        if self._old.streak:
+        if self._doubted:
+            self._doubted = False
             self._old.over()
         self.stats.messages += 1
         self._recent.append((media.track, pts + size, bytes(data)))
@@ -195,7 +198,7 @@ class TwilioStream:
     def _stream_sid(self) -> str:
         if self.started is None or self.state is not State.STREAMING:
             raise LocalProtocolError(f"nothing can be sent {self.state}")
-        return self._stream_sids[-1]
+        return self._sid
 
     # -- parser
 
@@ -251,7 +254,7 @@ class TwilioStream:
         self._begin(message)
         self._tracks = Tracks(tracks, wire.SAMPLE_RATE_HZ, MULAW_ZERO, self.stats.tracks, now)
         self._reader = Reader(tracks)
-        self._stream_sids = [stream_sid]
+        self._sid = stream_sid
         self.state = State.STREAMING
         self.started = StreamStarted(
             body.call_sid,
@@ -275,8 +278,9 @@ class TwilioStream:
         if self.state is State.STREAMING:  # else a stop was waiting
             self._begin(message)
             self._begin_anew()
-            if stream_sid != self._stream_sids[-1]:
-                self._stream_sids = [*self._stream_sids, stream_sid][-_REMEMBERED_SIDS:]
+            if stream_sid != self._sid:
+                self._former_sids.append(self._sid)
+                self._sid = stream_sid
 
     def _begin(self, message: wire.Start) -> None:
         """Numbers go on from that of a start; without one, the first message says where they begin."""
@@ -295,8 +299,8 @@ class TwilioStream:
 
     def _enqueue(self, message: InOrder, now: float) -> None:
         """Check what can be checked out of order, and put the message in its place in the sequence."""
-        if message.stream_sid and message.stream_sid != self._stream_sids[-1]:
-            if message.stream_sid in self._stream_sids:
+        if message.stream_sid not in ("", self._sid):
+            if message.stream_sid in self._former_sids:
                 return self._irregular("message of the stream before the second start")
             raise RemoteProtocolError(1008, "message of another stream")
         seq = wire.number(message.sequence_number)
@@ -335,6 +339,7 @@ class TwilioStream:
 
     def _enqueue_old(self, message: wire.Media, seq: int, now: float) -> None:
         """A message that was sent twice, or the sign of a peer that counts anew."""
+        self._doubted = True
         anew = self._old.add(seq, message, self._window.next_number)
         self.stats.tracks[message.media.track].duplicates += 1
         if self._old.hopeless:
