@@ -37,6 +37,9 @@ class Difference(StrEnum):
     DUPLICATE = "two objects of one identifier"
     DANGLING = "reference to nothing"
     TOO_MANY = "too many objects"
+    WRAPPED = "objects in an element of their own"
+    NESTED_REFERENCE = "stream named in an element or attribute of its own"
+    NAME_OUTSIDE = "name or address outside of nameID"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class RsParticipant:
     @property
     def number(self) -> str:
         """The user part of a sip: URI or the number of a tel: URI, without parameters; '' where there is none."""
-        address = self.aor.strip().strip("<>")
+        address = address_of(self.aor)
         scheme, colon, rest = address.partition(":")
         scheme, rest = (scheme.lower(), rest) if colon and scheme.lower() in _SCHEMES else ("", address)
         user, at, _ = rest.rpartition("@")
@@ -72,6 +75,12 @@ class RsParticipant:
             # Without a scheme it is a number only where it looks like one.
             return digits if scheme or not digits.strip("+*#0123456789") else ""
         return unquote(user.split(";")[0].split(":")[0])
+
+
+def address_of(text: str) -> str:
+    """The URI of an address with or without a display name (RFC 3261, section 25.1: name-addr or addr-spec)."""
+    _, bracket, rest = text.partition("<")
+    return rest.partition(">")[0].strip() if bracket else text.strip().strip("<>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +176,10 @@ class RsMetadata:
             for stream_id in () if association.ended else association.send:
                 found.setdefault(stream_id, []).append(association.participant_id)
         return found
+
+    def receivers(self, stream_id: str) -> list[str]:
+        """Identifiers of the participants that hear the stream."""
+        return [one.participant_id for one in self.stream_associations if not one.ended and stream_id in one.receive]
 
 
 def _updated(known: tuple[Item, ...], update: tuple[Item, ...]) -> tuple[Item, ...]:

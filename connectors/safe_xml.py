@@ -28,19 +28,26 @@ class Node:
     attributes: dict[str, str]
     text: str = ""
     children: list["Node"] = field(default_factory=list)
+    kind: str = field(init=False)
+    """The local name as `bare` has it, by which elements are told apart."""
+
+    def __post_init__(self) -> None:
+        self.kind = bare(self.name)
 
     @property
     def local_name(self) -> str:
         return self.name.rpartition(":")[2]
 
     def named(self, name: str) -> list["Node"]:
-        """The children of this local name, in whatever case."""
-        return [child for child in self.children if child.local_name.lower() == name.lower()]
+        """The children of this local name, however it is written."""
+        kind = bare(name)
+        return [child for child in self.children if child.kind == kind]
 
     def attribute(self, name: str) -> str | None:
-        """The attribute of this local name, in whatever case."""
+        """The attribute of this local name, however it is written."""
+        kind = bare(name)
         for key, value in self.attributes.items():
-            if key.rpartition(":")[2].lower() == name.lower():
+            if bare(key) == kind:
                 return value
         return None
 
@@ -51,6 +58,11 @@ class Node:
             node = waiting.pop()
             yield node
             waiting.extend(reversed(node.children))
+
+
+def bare(name: str) -> str:
+    """A name without its prefix, in lower case, without `_` and `-`: vendors write `streamId` for `stream_id`."""
+    return name.rpartition(":")[2].lower().replace("_", "").replace("-", "")
 
 
 class _Builder:
@@ -105,16 +117,19 @@ def parse_xml(data: bytes) -> Node:
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.text
     try:
-        parser.Parse(_text(data).strip("\0 \t\r\n"), True)
+        parser.Parse(_text(data).strip("\0\ufeff \t\r\n"), True)
     except expat.ExpatError as error:
         raise XmlError(f"the document is no well-formed XML: {expat.ErrorString(error.code)}") from error
     return builder.top.children[0]
 
 
 def _text(data: bytes) -> str:
-    """UTF-16 with a byte order mark, UTF-8, or Latin-1 where it is neither."""
+    """UTF-16 with a byte order mark or told by its first sign, UTF-8, or Latin-1 where it is none of them."""
     if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return data.decode("utf-16", "replace")
+    start = data.lstrip(b"\r\n\t \0")[:1]
+    if start == b"<" and data.count(b"\0") > len(data) // 3:
+        return data.decode("utf-16-be" if data.index(b"<") % 2 else "utf-16-le", "replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -176,6 +176,8 @@ class RecordingSession:
         self._media: tuple[tuple[int, AudioMedia], ...] = ()
         self._legs: dict[int, _Leg] = {}
         self._told: Mapping[str, str] = {}
+        self._guessed: tuple[str, ...] = ()
+        self._doubts: tuple[str, ...] = ()
         self._incomplete = False
         self._closed = False
 
@@ -188,6 +190,11 @@ class RecordingSession:
     def is_incomplete(self) -> bool:
         """The last document was an update that refers to what was never told."""
         return self._incomplete
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why it is guessed or not known who speaks on a leg, where metadata have come."""
+        return self._doubts
 
     @property
     def has_legs(self) -> bool:
@@ -227,6 +234,7 @@ class RecordingSession:
         if metadata is not None:
             self._calls.stats.differences.update(joined.differences)
         lines = {line.index: line for line in joined.lines}
+        self._guessed, self._doubts = joined.guessed, joined.doubts
         events: list[SiprecEvent] = []
         for index, leg in list(self._legs.items()):
             if index not in lines or lines[index].label != leg.line.label:
@@ -318,6 +326,8 @@ class RecordingSession:
         ):
             if values:
                 items[name] = values[0]
+        if self._guessed:
+            items["speakers"] = f"by order: {', '.join(self._guessed)}"
         return {f"siprec.{name}": value for name, value in items.items()}
 
 

@@ -22,6 +22,10 @@ _OPPOSITE = {
 }
 
 
+_SAYS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_PARTY = {"calling": True, "caller": True, "called": False, "callee": False}
+
+
 class RoleRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """In this order, the first that says something counts:
 
@@ -29,7 +33,8 @@ class RoleRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     2. `agent_aor`, `customer_aor`: regular expressions searched in the address (`sip:4711@example.com`). With one of
        them given, whoever does not match it is the other.
     3. The party that called has the role `caller`, everybody else the opposite one. It is the one whose
-       `caller_element` says 'true' (Oracle's), or else the first participant of the call's first metadata.
+       `caller_element` says 'true' (Oracle's) or whose `role_element` says 'calling', or else the first participant of
+       the call's first metadata.
 
     The default fits a number that customers call. `caller = "agent"` is for calls that agents place, "unknown" leaves
     undecided what no pattern decides. A role once given stays for the call.
@@ -50,7 +55,7 @@ class RoleRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def stated(self, participant: RsParticipant) -> SpeakerRole | None:
         """The role that steps 1 and 2 give, or None."""
-        text = participant.extensions.get(self.role_element, "").lower()
+        text = participant.extensions.get(self.role_element, "").strip().lower()
         if text in {"agent", "customer"}:
             return SpeakerRole(text)
         for pattern, role in ((self.agent_aor, SpeakerRole.AGENT), (self.customer_aor, SpeakerRole.CUSTOMER)):
@@ -64,8 +69,9 @@ class RoleRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def called(self, participant: RsParticipant) -> bool | None:
         """Whether the participant placed the call, where the peer says so."""
-        text = participant.extensions.get(self.caller_element, "").lower()
-        return {"true": True, "1": True, "false": False, "0": False}.get(text)
+        text = participant.extensions.get(self.caller_element, "").strip().lower()
+        role = participant.extensions.get(self.role_element, "").strip().lower()
+        return _SAYS.get(text, _PARTY.get(role))
 
 
 class CallRoles:

@@ -12,7 +12,8 @@ class ConnectorStats:
 
     Streams: `started`, `active` now, `refused` for what they are, `turned_away` for want of room, `ended` by reason,
     `unknown_languages` that became the default. Messages, added when a stream ends: `packets`, `lost`, `late`,
-    `duplicates`, `malformed`, `unknown_events`.
+    `duplicates`, `malformed`, `unknown_events`; `irregular` ones are not as the protocol has them and were taken;
+    `implausible`: sequence numbers and timestamps not believed; `restarts`: the peer of a stream began to count anew.
     """
 
     upgrades: int = 0
@@ -34,3 +35,6 @@ class ConnectorStats:
     duplicates: int = 0
     malformed: int = 0
     unknown_events: int = 0
+    irregular: int = 0
+    implausible: int = 0
+    restarts: int = 0

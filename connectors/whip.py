@@ -13,6 +13,7 @@ from connectors import sdp
 from connectors.errors import ConnectorError
 from connectors.payload_formats import Codec
 from connectors.webrtc_config import WebRtcLimits
+from connectors.whip_lines import MediaLines, media_lines
 from sinks.record import SpeakerRole
 
 OFFER_TYPE = "application/sdp"
@@ -85,31 +86,36 @@ class SessionRequest:
 @dataclass(frozen=True, slots=True)
 class Offer:
     """An offer that we can take. `text`: without the candidates that are of no use here, names (mDNS) among them, for
-    the peer's own checks make its addresses known. `tracks`: audio lines. `ice`: (ufrag, pwd) of its lines."""
+    the peer's own checks make its addresses known, and without lines that the peer does not use. `tracks`: audio lines.
+    `ice`: (ufrag, pwd) of its lines. `lines`: how the answer has to be put back."""
 
     text: str
     tracks: int
     ice: frozenset[tuple[str, str]]
+    lines: MediaLines
 
     @classmethod
     def parse(cls, text: str, codecs: Sequence[str], limits: WebRtcLimits) -> "Offer":
         """Raises `WhipRefused`: 400 for what is no offer of WebRTC, 422 for one that we cannot take; no line of an
         offer is refused alone (section 4.4.3)."""
+        lines = media_lines(text)
         try:
-            offer = sdp.parse(text)
+            offer = sdp.parse(lines.text)
         except sdp.SdpError as error:
             raise WhipRefused(400, str(error)) from None
         if not offer.media:
-            raise WhipRefused(400, "the offer has no media")
+            raise WhipRefused(400, "the offer has no media" + (" in use" if lines.unused else ""))
+        if lines.unbundled:
+            raise WhipRefused(400, "a bundle-only line is in no bundle with a line that has a port")
         named = {item.name for item in offer.attributes}
         for media in offer.media:
             _check_media(media, named, codecs)
         if len(offer.media) > limits.max_tracks:
             raise WhipRefused(422, f"more than {limits.max_tracks} audio tracks")
-        if len(offer.media) > 1 and "group" not in named:
+        if len(offer.media) > 1 and not lines.bundled:
             raise WhipRefused(422, "several audio lines must be bundled")
         kept, candidates = [], 0
-        for line in _lines(text):
+        for line in _lines(lines.text):
             if line.startswith("a=candidate:"):
                 candidates += 1
                 if candidates > limits.max_candidates or candidate_address(line) is None:
@@ -120,7 +126,7 @@ class Offer:
             values = {item.name: item.value or "" for item in attributes}
             if "ice-ufrag" in values and "ice-pwd" in values:
                 ice.add((values["ice-ufrag"], values["ice-pwd"]))
-        return cls("\r\n".join(kept), len(offer.media), frozenset(ice))
+        return cls("\r\n".join(kept), len(offer.media), frozenset(ice), lines)
 
 
 def _check_media(media: sdp.Media, named: set[str], codecs: Sequence[str]) -> None:

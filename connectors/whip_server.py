@@ -49,13 +49,17 @@ class WhipServer:
         """Endpoint and sessions; other methods are answered with 405 by the router."""
         path, session = self._config.path, f"{self._config.path}/{{session}}"
         return [
-            web.post(path, self._answering(self._start)),
-            web.get(path, self._answering(self._nothing)),
-            web.options(path, self._options),
-            web.patch(session, self._answering(self._add_candidates)),
-            web.delete(session, self._answering(self._end)),
-            web.get(session, self._answering(self._nothing)),
-            web.options(session, self._options),
+            route
+            for end in ("", "/")  # people and proxies add a slash
+            for route in (
+                web.post(path + end, self._answering(self._start)),
+                web.get(path + end, self._answering(self._nothing)),
+                web.options(path + end, self._options),
+                web.patch(session + end, self._answering(self._add_candidates)),
+                web.delete(session + end, self._answering(self._end)),
+                web.get(session + end, self._answering(self._nothing)),
+                web.options(session + end, self._options),
+            )
         ]
 
     async def close(self) -> None:
@@ -89,8 +93,8 @@ class WhipServer:
         wanted = SessionRequest.parse(list(request.query.items()), limits)
         offer = Offer.parse(await self._text(request), self._config.codecs, limits)
         session, answer = await self._sessions.start(wanted, offer)
-        response = web.Response(status=201, text=finish_answer(answer), content_type=OFFER_TYPE)
-        response.headers[hdrs.LOCATION] = f"{request.path}/{session.session_id}"
+        response = web.Response(status=201, text=offer.lines.complete(finish_answer(answer)), content_type=OFFER_TYPE)
+        response.headers[hdrs.LOCATION] = f"{request.path.rstrip('/')}/{session.session_id}"
         response.headers[hdrs.ETAG] = f'"{session.etag}"'
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
         for server in self._config.ice_servers:

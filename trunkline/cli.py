@@ -114,9 +114,13 @@ def _parser() -> argparse.ArgumentParser:
     twiml = commands.add_parser("twiml", help="print the TwiML that points a Twilio number at this server")
     twiml.set_defaults(command=_twiml)
     twiml.add_argument("url", help="public address of the server: wss://HOST/twilio")
-    twiml.add_argument("--track", choices=("inbound_track", "outbound_track", "both_tracks"), default="both_tracks")
+    twiml.add_argument(
+        "--track", choices=("inbound_track", "outbound_track", "both_tracks"), help="(default: both_tracks)"
+    )
     twiml.add_argument("--bot", action="store_true", help="hand the call to a voice bot instead of listening in")
-    twiml.add_argument("--dial", metavar="NUMBER", help="number or SIP address that the call goes on to")
+    twiml.add_argument(
+        "--dial", metavar="TARGET", help="where the call goes on: a number, client:, sip:, queue:, conference:"
+    )
     twiml.add_argument(
         "--numbers", action="store_true", help="pass the caller's and the called number on (for a TwiML Bin)"
     )
@@ -282,20 +286,26 @@ def _twiml(options: argparse.Namespace) -> int:
     from trunkline.errors import ConfigError
 
     parameters = {"from": "{{From}}", "to": "{{To}}"} if options.numbers else {}
+    given: dict[str, str] = {}
     for item in options.parameter:
         name, equals, value = item.partition("=")
         if not equals:
             raise ConfigError(f"--parameter {item!r}: write it as NAME=VALUE")
-        parameters[name] = value
+        if name in given:
+            raise ConfigError(f"--parameter {name!r}: given twice")
+        given[name] = value
+    parameters |= given
+    if options.bot and options.track not in (None, "inbound_track"):
+        raise ConfigError("--track: a bot hears the inbound track, there is no choice")
     try:
         document = twiml(
             options.url,
-            track=options.track,
+            track=options.track or "both_tracks",
             parameters=parameters,
             mode="converse" if options.bot else "listen",
             dial=options.dial,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    print(document, end="")
+    print(document.encode("ascii", "xmlcharrefreplace").decode(), end="")  # whatever the terminal's encoding is
     return 0

@@ -125,12 +125,16 @@ class TrackStats:
 
 @dataclass(slots=True)
 class StreamStats:
-    """Counters of one stream. `implausible`: sequence numbers or timestamps too far off to be believed."""
+    """Counters of one stream. `malformed` messages were dropped; `irregular` ones are not as the protocol has them and
+    were taken, or lacked nothing that is needed. `implausible`: sequence numbers or timestamps too far off to be
+    believed. `restarts`: the peer began to count anew."""
 
     messages: int = 0
     unknown_events: int = 0
     malformed: int = 0
+    irregular: int = 0
     implausible: int = 0
+    restarts: int = 0
     after_end: int = 0
     tracks: dict[Track, TrackStats] = field(default_factory=dict)
 

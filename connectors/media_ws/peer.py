@@ -250,6 +250,9 @@ class Peer:
             total.duplicates += track.duplicates
         total.malformed += counted.malformed
         total.unknown_events += counted.unknown_events
+        total.irregular += counted.irregular
+        total.implausible += counted.implausible
+        total.restarts += counted.restarts
         if self._stream is None:
             total.pending -= 1
             return

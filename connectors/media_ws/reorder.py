@@ -61,6 +61,22 @@ class SequenceWindow(Generic[T]):
         """The sequence number that may `pass_by`; None while messages wait."""
         return None if self._held else self._next
 
+    @property
+    def next_number(self) -> int:
+        """Behind all that came, for a message without a number."""
+        return self._highest + 1
+
+    def was_there(self, seq: int) -> bool:
+        """The number lies before the one that comes next, and was not given up."""
+        return seq < self._next and not any(seq in gap for gap in self._given_up)
+
+    def begin_anew(self, first: int) -> None:
+        """Messages are numbered from `first` on. Nothing may wait: `pop` with `flush` before."""
+        self._next, self._highest = first, first - 1
+        self._held.clear()
+        self._given_up.clear()
+        self._unconfirmed = None
+
     def pass_by(self, messages: int = 1) -> None:
         """The messages that were due are handed out without the window."""
         if messages:

@@ -29,10 +29,12 @@ class Placement:
 
 
 class TrackTimeline:
-    """Places the packets of one track. `sample_rate_hz` is a multiple of 1000, so a millisecond is whole samples."""
+    """Places the packets of one track. `sample_rate_hz` is a multiple of 1000, so a millisecond is whole samples.
+    `last_ms`: the latest timestamp placed, -1 before the first."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         self.position = 0
+        self.last_ms = -1
         self._rate = sample_rate_hz
         self._per_ms = sample_rate_hz // 1000
         self._offset = 0
@@ -52,6 +54,7 @@ class TrackTimeline:
         Audio is never cut: a packet whose timestamp lies before the position is put at the position.
         `elapsed_s`: time since the stream began, against which a long gap is checked.
         """
+        self.last_ms = max(self.last_ms, timestamp_ms)
         gap = timestamp_ms * self._per_ms + self._offset - self.position
         if gap < (1 if broken else JITTER_MS * self._per_ms):
             gap = 0
@@ -62,6 +65,11 @@ class TrackTimeline:
         pts = self.position + gap
         self.position = pts + samples
         return Placement(pts, gap, min(gap, int(MAX_FILL_S * self._rate)), plausible)
+
+    def begin_anew(self, timestamp_ms: int, position: int) -> None:
+        """Timestamps begin anew: this one stands for the position from now on."""
+        self._offset = position - timestamp_ms * self._per_ms
+        self.last_ms = -1
 
     def fill_to(self, timestamp_ms: int) -> tuple[int, int]:
         """Move the position up to a timestamp without audio: where the silence begins and how many samples it has."""

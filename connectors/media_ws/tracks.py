@@ -4,7 +4,7 @@ missing.
 Sits between the reordering window and the events. All tracks of a stream share its clock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ FOLLOW_MS = 1000
 segment can close: some carriers leave out the packets of a silent party."""
 
 FOLLOW_STEP_MS = 200
+
+_UNKNOWN = -1
 
 
 class Tracks:
@@ -37,6 +39,7 @@ class Tracks:
         self._silence.setflags(write=False)
         self._timelines: dict[Track, TrackTimeline] = {}
         self._missing: dict[Track, int] = {}
+        self._anew = False
         for track in names:
             stats[track] = TrackStats()
             self._timelines[track] = TrackTimeline(sample_rate_hz)
@@ -47,6 +50,23 @@ class Tracks:
 
     def __contains__(self, track: Track) -> bool:
         return track in self._timelines
+
+    def __iter__(self) -> Iterator[Track]:
+        return iter(self._timelines)
+
+    def is_new(self, track: Track, timestamp_ms: int) -> bool:
+        """Whether a timestamp lies after all that were placed on this track."""
+        return timestamp_ms > self._timelines[track].last_ms
+
+    def clock_ms(self, track: Track) -> int:
+        """The timestamp of audio right behind what was handed out."""
+        return self._timelines[track].clock_ms
+
+    def begin_anew(self) -> None:
+        """The peer counts anew: where the next timestamp lies before the last one, timestamps do, too. All tracks go on
+        from where the farthest one is."""
+        self._anew = True
+        self._missing = dict.fromkeys(self._timelines, _UNKNOWN)  # so that `place_next` leaves it to `place`
 
     def position_s(self, track: Track) -> float:
         """Media time of the track that has been handed out."""
@@ -61,6 +81,13 @@ class Tracks:
         track that has the gap. The second value is False when the timestamp was not believed.
         """
         stats, timeline = self._stats[track], self._timelines[track]
+        if self._anew:
+            self._anew = False
+            self._missing = dict.fromkeys(self._timelines, missing)
+            if not self.is_new(track, timestamp_ms):
+                position = max(one.position for one in self._timelines.values())
+                for one in self._timelines.values():
+                    one.begin_anew(timestamp_ms, position)
         given_up = missing - self._missing[track]
         self._missing[track] = missing
         end = timeline.position
@@ -91,12 +118,15 @@ class Tracks:
             return None
         pts = timeline.position
         timeline.position = pts + samples
+        timeline.last_ms = max(timeline.last_ms, timestamp_ms)
         self._stats[track].packets += 1
         return pts
 
     def pass_by(self, track: Track, packets: int, samples: int) -> None:
         """So many packets of `samples` samples were handed out without coming here, one right behind the other."""
-        self._timelines[track].position += packets * samples
+        timeline = self._timelines[track]
+        timeline.position += packets * samples
+        timeline.last_ms += packets * samples * 1000 // self._rate
         self._stats[track].packets += packets
 
     def _fill(self, track: Track, pts: int, samples: int, arrival: float) -> list[Audio]:

@@ -7,27 +7,32 @@ do wrong, and what it gets:
 |---|---|
 | text that is not JSON, not an object, or has no `event` | close 1007 |
 | a binary message | close 1003 |
-| an event Twilio does not have | counted, ignored |
-| `connected`, `start`, `stop`: fields missing or of another type | close 1002 |
-| `start`: two different stream SIDs, an unusable call SID | close 1002 |
+| an event Twilio does not have, `connected` again | counted, ignored |
+| `start`: no call SID or stream SID, an unusable one, two different stream SIDs | close 1002 |
 | `start`: a format other than mu-law, 8000 Hz, mono; a track Twilio does not have | close 1003 |
 | `start`: too many or too long custom parameters | close 1008 |
 | `media`, `dtmf`, `mark` or `stop` before `start` | close 1002 |
-| a second `connected` or `start` | close 1002 |
-| another stream's SID, or at the end another call's | close 1008 |
-| `media`, `dtmf`, `mark`: fields missing, wrong base64, an unannounced track | counted, ignored; too many: close 1008 |
+| another stream's SID, a second `start` or a `stop` of another call | close 1008 |
+| a second `start` of the same call | counted; numbers and timestamps begin anew |
+| `media`, `dtmf`, `mark`: no audio or key, wrong base64, an unannounced track | counted, ignored; too many: 1008 |
+| what is not needed missing or of another type; other forms of one meaning (`twilio_lenient`) | counted, taken |
+| no sequence number | counted; taken in the order of arrival |
+| no timestamp | counted; taken right behind the audio before |
 | `media` with more audio than allowed | close 1009 |
 | a message longer than allowed | close 1009 (by the socket) |
 | the same sequence number again | dropped; `media` counted |
+| the same sequence number again, but audio with a later timestamp | counted; taken |
+| sequence numbers that begin anew, or do not count on at all (`renumbered`) | counted; taken |
 | a message that comes after its gap was given up | dropped; `media` counted |
 | a sequence number or timestamp that cannot be | counted; audio is kept when only its time is wrong |
 | anything after `stop` | counted, ignored |
+
+The first of what is counted is told (`Anomaly`).
 
 Close codes: RFC 6455, section 7.4.1. A single bad packet costs that packet, and its place becomes silence; a peer that
 does not speak the protocol loses its stream. Audio that was waiting for a missing message comes out before the close.
 """
 
-import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -53,15 +58,18 @@ from connectors.media_ws.events import (
     StreamStats,
     Track,
 )
+from connectors.media_ws.renumbered import OldNumbers
 from connectors.media_ws.reorder import SequenceWindow, Verdict
 from connectors.media_ws.steady import PACKET_CODES, Foreseen
 from connectors.media_ws.tracks import Tracks
+from connectors.media_ws.twilio_lenient import NotAMessage, Reader, Unusable, read_fields
+from connectors.media_ws.twilio_start import check_parameters, stream_sid_of, tracks_of
 
 MULAW_ZERO = 0xFF
 
-_SID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_PATH = re.compile(r"`(\$[^`]{0,80})`$")
 _MAX_NAME_CHARS = 256
+_NO_TIME = -1
+_REMEMBERED_KEYS, _REMEMBERED_SIDS = 64, 8
 
 InOrder = wire.Media | wire.Dtmf | wire.Mark | wire.Stop
 
@@ -85,13 +93,21 @@ class TwilioStream:
         self._tracks = Tracks((), wire.SAMPLE_RATE_HZ, MULAW_ZERO, self.stats.tracks, 0.0)
         self._events: list[Event] = []
         self._recent: deque[tuple[Track, int, bytes]] = deque(maxlen=2 * len(Track))
-        self._noted = False
+        self._noted = self._counted = False
+        self._sid = ""  # of the stream now
+        self._former_sids: deque[str] = deque(maxlen=_REMEMBERED_SIDS)
+        self._numbered = True
+        self._old: OldNumbers[InOrder] = OldNumbers(0)
+        self._doubted = False  # `_old` has messages
+        self._keys: deque[int] = deque(maxlen=_REMEMBERED_KEYS)
+        self._reader = Reader()
 
     # -- from the driver
 
     def receive(self, data: str | bytes, now: float) -> list[Event]:
         self.stats.messages += 1
         self._recent.clear()
+        self._counted = False
         if self.state is State.ENDED:
             self.stats.after_end += 1
             return []
@@ -104,8 +120,8 @@ class TwilioStream:
         return self._take_events()
 
     def receive_next(self, data: bytes | bytearray, now: float) -> Packet | None:  # noqa: ARG002 - for other dialects
-        started, window = self.started, self._window
-        if started is None or self.state is not State.STREAMING:
+        window = self._window
+        if self.state is not State.STREAMING:
             return None
         try:
             message = wire.decode_media(data)
@@ -114,7 +130,7 @@ class TwilioStream:
         media = message.media
         timestamp, size = wire.number(media.timestamp), len(media.payload)
         if (
-            message.stream_sid != started.stream_sid
+            message.stream_sid != self._sid
             or message.sequence_number != str(window.due)
             or timestamp is None
             or not 0 < size <= self._limits.max_payload_bytes
@@ -124,6 +140,9 @@ class TwilioStream:
         if pts is None:
             return None
         window.pass_by()
+        if self._doubted:
+            self._doubted = False
+            self._old.over()
         self.stats.messages += 1
         self._recent.append((media.track, pts + size, bytes(data)))
         return Packet(media.track, pts, media.payload)
@@ -179,7 +198,7 @@ class TwilioStream:
     def _stream_sid(self) -> str:
         if self.started is None or self.state is not State.STREAMING:
             raise LocalProtocolError(f"nothing can be sent {self.state}")
-        return self.started.stream_sid
+        return self._sid
 
     # -- parser
 
@@ -188,28 +207,31 @@ class TwilioStream:
             raise RemoteProtocolError(1003, "binary message")
         try:
             return wire.decode(data)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
-            self._reject(data, exc)
-            return None
-
-    def _reject(self, data: str, exc: Exception) -> None:
-        """Raise or count what the typed decoder did not take, by what it would have been."""
-        try:
-            fields = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            raise RemoteProtocolError(1007, "not JSON") from None
-        event = fields.get("event") if isinstance(fields, dict) else None
-        if not isinstance(event, str):
-            raise RemoteProtocolError(1007, "not a message with an event")
+            return self._read(data)
+
+    def _read(self, data: str) -> wire.TwilioMessage | None:
+        """What the typed decoder did not take: taken, counted and left out, or a breach of the protocol."""
+        try:
+            fields = read_fields(data)
+        except NotAMessage as exc:
+            raise RemoteProtocolError(1007, str(exc)) from None
+        event = fields.event
         if event not in wire.KNOWN_EVENTS:
             self.stats.unknown_events += 1
             self._note("unknown event")
-        elif event in ("connected", "start", "stop"):
-            raise RemoteProtocolError(1002, f"malformed {event} at {_path(exc)}")
-        elif self.state is not State.STREAMING:
+            return None
+        if self.state is not State.STREAMING and event not in ("connected", "start"):
             raise RemoteProtocolError(1002, f"{event} {self.state}")
-        else:
-            self._malformed(f"{event} at {_path(exc)}")
+        try:
+            message, odd = self._reader.message(fields), self._reader.odd
+        except Unusable as exc:
+            if event == "start":
+                raise RemoteProtocolError(1002, f"malformed {event} at {exc}") from None
+            self._malformed(f"{event} at {exc}")
+            return None
+        self._irregular(odd or f"{event} in another form")
+        return message
 
     def _dispatch(self, message: wire.TwilioMessage, now: float) -> None:
         action = _TABLE.get((self.state, type(message)))
@@ -222,60 +244,145 @@ class TwilioStream:
     def _connected(self, _message: wire.Connected, _now: float) -> None:
         self.state = State.CONNECTED
 
+    def _connected_again(self, _message: wire.Connected, _now: float) -> None:
+        self._irregular("connected again")
+
     def _start(self, message: wire.Start, now: float) -> None:
-        body = message.start
-        seq = wire.number(message.sequence_number)
-        if seq is None or body.stream_sid != message.stream_sid:
-            raise RemoteProtocolError(1002, "malformed start: sequenceNumber or streamSid")
-        if not (_SID.fullmatch(body.call_sid) and _SID.fullmatch(body.stream_sid)):
-            raise RemoteProtocolError(1002, "malformed start: callSid or streamSid")
-        media = body.media_format
-        if (media.encoding, media.sample_rate, media.channels) != (wire.ENCODING, wire.SAMPLE_RATE_HZ, 1):
-            raise RemoteProtocolError(1003, "media format is not audio/x-mulaw, 8000 Hz, 1 channel")
-        tracks = tuple(Track(name) for name in body.tracks if name in tuple(Track))
-        if not tracks or len(set(tracks)) != len(body.tracks):
-            raise RemoteProtocolError(1003, "tracks are not inbound, outbound or both")
-        parameters = body.custom_parameters
-        if len(parameters) > self._limits.max_parameters:
-            raise RemoteProtocolError(1008, "too many custom parameters")
-        if any(len(name) + len(value) > self._limits.max_parameter_chars for name, value in parameters.items()):
-            raise RemoteProtocolError(1008, "custom parameter too long")
-        self._window = SequenceWindow(seq + 1, self._limits.reorder_window_ms / 1000)
+        body, stream_sid, tracks = message.start, stream_sid_of(message), tracks_of(message.start)
+        check_parameters(body, self._limits)
+        self._window = SequenceWindow(1, self._limits.reorder_window_ms / 1000)
+        self._begin(message)
         self._tracks = Tracks(tracks, wire.SAMPLE_RATE_HZ, MULAW_ZERO, self.stats.tracks, now)
+        self._reader = Reader(tracks)
+        self._sid = stream_sid
         self.state = State.STREAMING
         self.started = StreamStarted(
             body.call_sid,
-            body.stream_sid,
+            stream_sid,
             body.account_sid,
             tracks,
-            dict(parameters),
+            dict(body.custom_parameters),
             MediaFormat(MediaEncoding.PCMU, wire.SAMPLE_RATE_HZ),
         )
-        self._events.append(self.started)
+        self._events.insert(0, self.started)
+
+    def _start_again(self, message: wire.Start, now: float) -> None:
+        """The peer begins anew in the middle of its call, such as after it lost its own source."""
+        assert self.started is not None
+        body, stream_sid = message.start, stream_sid_of(message)
+        if body.call_sid != self.started.call_sid or body.account_sid not in ("", self.started.account_sid):
+            raise RemoteProtocolError(1008, "second start of another call")
+        if set(tracks_of(body)) - set(self.started.tracks):
+            raise RemoteProtocolError(1008, "second start with another track")
+        self._release(now, flush=True)
+        if self.state is State.STREAMING:  # else a stop was waiting
+            self._begin(message)
+            self._begin_anew()
+            if stream_sid != self._sid:
+                self._former_sids.append(self._sid)
+                self._sid = stream_sid
+
+    def _begin(self, message: wire.Start) -> None:
+        """Numbers go on from that of a start; without one, the first message says where they begin."""
+        seq = wire.number(message.sequence_number)
+        self._numbered = seq is not None
+        first = 0 if seq is None else seq
+        if seq is None:
+            self._irregular("no sequence number")
+        self._window.begin_anew(first + 1)
+        self._old = OldNumbers(first + 1)
+
+    def _begin_anew(self) -> None:
+        self._tracks.begin_anew()
+        self.stats.restarts += 1
+        self._note("the peer counts anew")
 
     def _enqueue(self, message: InOrder, now: float) -> None:
         """Check what can be checked out of order, and put the message in its place in the sequence."""
-        assert self.started is not None
-        if message.stream_sid != self.started.stream_sid:
+        if message.stream_sid not in ("", self._sid):
+            if message.stream_sid in self._former_sids:
+                return self._irregular("message of the stream before the second start")
             raise RemoteProtocolError(1008, "message of another stream")
-        if isinstance(message, wire.Stop) and message.stop.call_sid != self.started.call_sid:
-            raise RemoteProtocolError(1008, "stop of another call")
         seq = wire.number(message.sequence_number)
-        lane, media_ms = None, 0
+        if seq is None:
+            self._irregular("no sequence number")
+        if seq is not None and not self._numbered:
+            self._numbered = True
+            self._window.begin_anew(seq)
+            self._old = OldNumbers(seq)
         if isinstance(message, wire.Media):
-            lane, timestamp = message.media.track, wire.number(message.media.timestamp)
-            if len(message.media.payload) > self._limits.max_payload_bytes:
-                raise RemoteProtocolError(1009, "too much audio in one message")
-            if seq is None or timestamp is None or lane not in self._tracks:
-                return self._malformed("media: sequenceNumber, timestamp or track")
-            media_ms = timestamp
+            self._enqueue_media(message, seq, now)
+        else:
+            self._enqueue_other(message, seq, now)
+
+    def _enqueue_media(self, message: wire.Media, seq: int | None, now: float) -> None:
+        track, timestamp = message.media.track, wire.number(message.media.timestamp)
+        if len(message.media.payload) > self._limits.max_payload_bytes:
+            raise RemoteProtocolError(1009, "too much audio in one message")
+        if track not in self._tracks:
+            return self._malformed("media: a track that was not announced")
+        if timestamp is None:
+            self._irregular("no timestamp")
+        if seq is None or self._old.hopeless:
+            seq = self._window.next_number
+        elif not self._window.was_there(seq):
+            self._old.over()
+        elif timestamp is not None and self._tracks.is_new(track, timestamp):
+            # The audio was not heard yet, so the number is that of a peer which counts otherwise.
+            self._irregular("sequence number that was there before")
+            self._release(now, flush=True)
+            self._window.begin_anew(seq)
+            self._old.over()
+        else:
+            return self._enqueue_old(message, seq, now)
+        self._push(seq, message, now)
+
+    def _enqueue_old(self, message: wire.Media, seq: int, now: float) -> None:
+        """A message that was sent twice, or the sign of a peer that counts anew."""
+        self._doubted = True
+        anew = self._old.add(seq, message, self._window.next_number)
+        self.stats.tracks[message.media.track].duplicates += 1
+        if self._old.hopeless:
+            self._note("sequence numbers that do not count on are not looked at any more")
+        if not anew:
+            return
+        self._release(now, flush=True)
+        self._window.begin_anew(anew[0][0])
+        self._begin_anew()
+        for number, item in anew:
+            assert isinstance(item, wire.Media)
+            self.stats.tracks[item.media.track].duplicates -= 1
+            self._push(number, item, now)
+
+    def _enqueue_other(self, message: wire.Dtmf | wire.Mark | wire.Stop, seq: int | None, now: float) -> None:
+        assert self.started is not None
+        if isinstance(message, wire.Stop):
+            if message.stop.call_sid not in ("", self.started.call_sid):
+                raise RemoteProtocolError(1008, "stop of another call")
         elif isinstance(message, wire.Dtmf) and _dtmf_track(message) not in self._tracks:
             return self._malformed("dtmf: track")
         elif isinstance(message, wire.Mark) and len(message.mark.name) > _MAX_NAME_CHARS:
             return self._malformed("mark: name")
-        if seq is None:
-            return self._malformed("sequenceNumber")
-        self._judge(self._window.push(seq, message, now, lane, media_ms), lane)
+        if seq is not None and not self._old.hopeless and not self._window.was_there(seq):
+            self._keys.append(seq)
+            return self._push(seq, message, now)
+        if seq in self._keys and not isinstance(message, wire.Stop):
+            return  # sent twice
+        if seq is not None:
+            self._keys.append(seq)
+            self._irregular("sequence number that was there before")
+        self._release(now, flush=True)
+        if self.state is State.STREAMING:
+            self._hand_out(message)
+
+    def _push(self, seq: int, message: InOrder, now: float) -> None:
+        lane, media_ms = None, 0
+        if isinstance(message, wire.Media):
+            timestamp = wire.number(message.media.timestamp)
+            lane = None if timestamp is None else message.media.track
+            media_ms = _NO_TIME if timestamp is None else timestamp
+        track = message.media.track if isinstance(message, wire.Media) else None
+        self._judge(self._window.push(seq, message, now, lane, media_ms), track)
         self._release(now)
 
     def _judge(self, verdict: Verdict, lane: Track | None) -> None:
@@ -296,20 +403,29 @@ class TwilioStream:
         while self.state is State.STREAMING and (held := window.pop(now, flush=flush)) is not None:
             message = held.item
             if isinstance(message, wire.Media):
-                media = message.media
-                codes = np.frombuffer(media.payload, np.uint8)
-                audio, plausible = self._tracks.place(media.track, held.media_ms, codes, held.arrival, window.missing)
-                if not plausible:
-                    self._implausible("timestamp")
-                self._events += audio
-            elif isinstance(message, wire.Dtmf):
-                track = _dtmf_track(message)
-                self._events.append(Dtmf(track, message.dtmf.digit, self._tracks.position_s(track)))
-            elif isinstance(message, wire.Mark):
-                self._events.append(Mark(message.mark.name))
+                self._place(message, held.media_ms, held.arrival)
             else:
-                self._events.append(Stopped())
-                self.state = State.ENDED
+                self._hand_out(message)
+
+    def _place(self, message: wire.Media, media_ms: int, arrival: float) -> None:
+        media = message.media
+        codes = np.frombuffer(media.payload, np.uint8)
+        if media_ms == _NO_TIME:
+            media_ms = max(self._tracks.clock_ms(media.track), 0)
+        audio, plausible = self._tracks.place(media.track, media_ms, codes, arrival, self._window.missing)
+        if not plausible:
+            self._implausible("timestamp")
+        self._events += audio
+
+    def _hand_out(self, message: wire.Dtmf | wire.Mark | wire.Stop) -> None:
+        if isinstance(message, wire.Dtmf):
+            track = _dtmf_track(message)
+            self._events.append(Dtmf(track, message.dtmf.digit, self._tracks.position_s(track)))
+        elif isinstance(message, wire.Mark):
+            self._events.append(Mark(message.mark.name))
+        else:
+            self._events.append(Stopped())
+            self.state = State.ENDED
 
     # -- faults
 
@@ -318,6 +434,12 @@ class TwilioStream:
         self._note(f"malformed {detail}")
         if self.stats.malformed > self._limits.max_malformed:
             raise RemoteProtocolError(1008, "too many malformed messages")
+
+    def _irregular(self, detail: str) -> None:
+        """Once a message."""
+        self.stats.irregular += not self._counted
+        self._counted = True
+        self._note(detail)
 
     def _implausible(self, what: str) -> None:
         self.stats.implausible += 1
@@ -341,12 +463,6 @@ class TwilioStream:
         return events
 
 
-def _path(exc: Exception) -> str:
-    """Where the typed decoder stopped, such as `$.media.payload`; its message may quote what the peer sent."""
-    found = _PATH.search(str(exc))
-    return found.group(1) if found else "$"
-
-
 def _dtmf_track(message: wire.Dtmf) -> Track:
     return Track(message.dtmf.track.removesuffix("_track"))
 
@@ -355,6 +471,9 @@ _TABLE: dict[tuple[State, type], Callable[[TwilioStream, Any, float], None]] = {
     (State.OPENING, wire.Connected): TwilioStream._connected,
     (State.OPENING, wire.Start): TwilioStream._start,  # servers that copy Twilio's protocol leave `connected` out
     (State.CONNECTED, wire.Start): TwilioStream._start,
+    (State.CONNECTED, wire.Connected): TwilioStream._connected_again,
+    (State.STREAMING, wire.Connected): TwilioStream._connected_again,
+    (State.STREAMING, wire.Start): TwilioStream._start_again,
     (State.STREAMING, wire.Media): TwilioStream._enqueue,
     (State.STREAMING, wire.Dtmf): TwilioStream._enqueue,
     (State.STREAMING, wire.Mark): TwilioStream._enqueue,

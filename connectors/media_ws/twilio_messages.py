@@ -1,8 +1,8 @@
 """The JSON messages of Twilio Media Streams, both ways, as typed structs.
 
 Source: Twilio's "Media Streams - WebSocket Messages". Numbers travel as strings. Unknown fields are ignored, so that
-new ones do no harm; base64 is strict. Twilio's side is decoded by the server and encoded by the player, ours the
-reverse.
+new ones do no harm; base64 is strict. What else copies of the protocol send is for `twilio_lenient`. Twilio's side is
+decoded by the server and encoded by the player, ours the reverse.
 """
 
 from typing import Literal
@@ -13,6 +13,11 @@ from connectors.media_ws.events import Track
 
 ENCODING = "audio/x-mulaw"
 SAMPLE_RATE_HZ = 8000
+
+ENCODINGS = frozenset(
+    f"{prefix}{name}" for prefix in ("", "audio/", "audio/x-") for name in ("mulaw", "mu-law", "ulaw", "pcmu", "g711u")
+)
+"""Names under which copies of the protocol send `ENCODING`, in lower case."""
 
 
 class _Body(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -54,9 +59,9 @@ class MediaBody(_Body, frozen=True):
     per track, Twilio's example of a two-track stream numbers it across both."""
 
     track: Track
-    chunk: str
     timestamp: str
     payload: bytes
+    chunk: str = ""
 
 
 class Media(_Message, tag="media", frozen=True, gc=False):
@@ -65,9 +70,12 @@ class Media(_Message, tag="media", frozen=True, gc=False):
     media: MediaBody
 
 
+Digit = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#", "A", "B", "C", "D"]
+
+
 class DtmfBody(_Body, frozen=True):
     track: Literal["inbound_track", "outbound_track", "inbound", "outbound"]
-    digit: Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#", "A", "B", "C", "D"]
+    digit: Digit
 
 
 class Dtmf(_Message, tag="dtmf", frozen=True):

@@ -62,6 +62,7 @@ class RecordedDialog(Session):
         self._recording: RecordingSession | None = None
         self._ports: dict[str, int] = {}
         self._asked = False
+        self._doubts: tuple[str, ...] = ()
         self.media.on_gone = self._look_at_others
 
     def start(self, body: RecordingBody) -> PipelineCall:
@@ -91,6 +92,7 @@ class RecordedDialog(Session):
         agreed = self._agreed()
         unheard = self._follow(self._recording.apply(body.sdp, body.metadata, accepted=agreed))
         self._check_metadata(body, self._recording)
+        self._tell_doubts(self._recording)
         for index, one in agreed.items():
             if index not in unheard:
                 self.media.stream_of(one).endpoint.update(one)
@@ -101,6 +103,12 @@ class RecordedDialog(Session):
         self._held = recording.paused
         if self.call is not None:
             self.call.hold(self, self._held if recording.has_legs else None)
+
+    def _tell_doubts(self, recording: RecordingSession) -> None:
+        if recording.doubts and recording.doubts != self._doubts:
+            reasons = ", ".join(recording.doubts)
+            logger.warning("call %s: who speaks on a leg is guessed or not known: %s", self.call_id, reasons)
+        self._doubts = recording.doubts
 
     def _check_metadata(self, body: RecordingBody, recording: RecordingSession) -> None:
         """Whether the client is to tell everything anew, after what a request brought; once, until it did."""

@@ -361,7 +361,7 @@ async def test_pending_sockets_are_limited_and_a_started_one_makes_room(serve: S
     [
         ("this is not JSON", 1007),
         (b"\x00\x01", 1003),
-        (twilio.start(), 1002),
+        (twilio.start(call="CAother"), 1008),
         (twilio.media(2, 0, b"\xff" * 9_000), 1009),
         (twilio.media(2, 0, stream="MZother"), 1008),
     ],

@@ -181,9 +181,9 @@ def test_what_waits_comes_out_when_the_socket_is_lost_and_no_stop_is_made_up() -
 def test_what_waits_comes_out_before_a_protocol_error() -> None:
     stream = streaming(("inbound",))
     stream.receive(twilio.media(3, 20), 1.0)
-    events = stream.receive(twilio.start(), 1.0)
+    events = stream.receive(twilio.start(call="CAother"), 1.0)
     assert [event.pts for event in audio(events)] == [0, 160]
-    assert refusal(events) == 1002
+    assert refusal(events) == 1008
 
 
 def test_loss_is_counted_on_the_track_that_lost() -> None:
@@ -325,23 +325,17 @@ def test_malformed_media_before_start_is_closed_with_1002() -> None:
     assert refusal(TwilioStream().receive('{"event": "media"}', 0.0)) == 1002
 
 
-@pytest.mark.parametrize("again", [twilio.connected(), twilio.start()])
-def test_second_beginning_is_closed_with_1002(again: str) -> None:
-    assert refusal(streaming().receive(again, 0.0)) == 1002
+def test_second_start_of_another_call_or_track_is_closed_with_1008() -> None:
+    assert refusal(streaming().receive(twilio.start(call="CAother"), 0.0)) == 1008
+    assert refusal(streaming().receive(twilio.start(account="ACother"), 0.0)) == 1008
+    assert refusal(streaming(("inbound",)).receive(twilio.start(), 0.0)) == 1008
 
 
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
-        (without(twilio.start_fields(), "sequenceNumber"), 1002),
-        (without(twilio.start_fields(), "streamSid"), 1002),
         (without(twilio.start_fields(), "start"), 1002),
         (without(twilio.start_fields(), "start", "callSid"), 1002),
-        (without(twilio.start_fields(), "start", "accountSid"), 1002),
-        (without(twilio.start_fields(), "start", "tracks"), 1002),
-        (without(twilio.start_fields(), "start", "mediaFormat"), 1002),
-        (with_value(twilio.start_fields(), "one", "sequenceNumber"), 1002),
-        (with_value(twilio.start_fields(), 1, "sequenceNumber"), 1002),
         (with_value(twilio.start_fields(), "MZ1", "streamSid"), 1002),
         (with_value(twilio.start_fields(), "", "start", "callSid"), 1002),
         (with_value(twilio.start_fields(), "CA 1\n", "start", "callSid"), 1002),
@@ -352,7 +346,6 @@ def test_second_beginning_is_closed_with_1002(again: str) -> None:
         (with_value(twilio.start_fields(), [], "start", "tracks"), 1003),
         (with_value(twilio.start_fields(), ["inbound", "inbound"], "start", "tracks"), 1003),
         (with_value(twilio.start_fields(), ["inbound", "sideways"], "start", "tracks"), 1003),
-        (with_value(twilio.start_fields(), {"a": 1}, "start", "customParameters"), 1002),
         (with_value(twilio.start_fields(), {"a": "x" * 500}, "start", "customParameters"), 1008),
         (with_value(twilio.start_fields(), {str(i): "" for i in range(33)}, "start", "customParameters"), 1008),
     ],
@@ -372,18 +365,12 @@ def bad_media(value: Any, *path: str) -> str:
     "message",
     [
         bad_media("@@@=", "media", "payload"),
-        bad_media("AAA", "media", "payload"),
-        bad_media("A-_=", "media", "payload"),
+        bad_media("AAAAA", "media", "payload"),
+        bad_media("AA==AAA=", "media", "payload"),
         bad_media(7, "media", "payload"),
-        bad_media("soon", "media", "timestamp"),
-        bad_media("-20", "media", "timestamp"),
-        bad_media("9" * 400, "media", "timestamp"),
         bad_media("sideways", "media", "track"),
         bad_media("outbound", "media", "track"),
-        bad_media("two", "sequenceNumber"),
         bad_media(None, "media"),
-        json.dumps(without(json.loads(twilio.media(2, 0)), "media", "timestamp")),
-        json.dumps(without(json.loads(twilio.media(2, 0)), "sequenceNumber")),
         twilio.dtmf(2, "55"),
         twilio.dtmf(2, track="outbound_track"),
         twilio.mark(2, "n" * 300),

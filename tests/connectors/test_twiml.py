@@ -54,3 +54,99 @@ def test_url_that_twilio_would_not_stream_to_is_refused(url: str) -> None:
 def test_parameter_that_twilio_would_not_take_is_refused(parameters: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="parameter"):
         twiml(URL, parameters=parameters)
+
+
+@pytest.mark.parametrize(
+    ("target", "noun", "text"),
+    [
+        ("client:alice", "Client", "alice"),
+        ("Client:alice_7", "Client", "alice_7"),
+        ("sip:agent@example.com", "Sip", "sip:agent@example.com"),
+        ("SIPS:agent@example.com;transport=tls", "Sip", "sips:agent@example.com;transport=tls"),
+        ("queue:billing & sales", "Queue", "billing & sales"),
+        ("conference:Room 7", "Conference", "Room 7"),
+        ("sim:DE0123456789abcdef0123456789abcdef", "Sim", "DE0123456789abcdef0123456789abcdef"),
+        ("whatsapp:+15550001", "WhatsApp", "whatsapp:+15550001"),
+        ("app:AP0123", "Application", "AP0123"),
+        ("tel:+1-555-0001", "Number", "+1-555-0001"),
+        ("+1 (555) 000.1", "Number", "+1 (555) 000.1"),
+        ("911", "Number", "911"),
+        ("{{agent}}", "Number", "{{agent}}"),
+    ],
+)
+def test_what_is_dialled_has_the_noun_of_its_scheme(target: str, noun: str, text: str) -> None:
+    (dial,) = ET.fromstring(twiml(URL, dial=target)).findall("Dial")
+    assert [(child.tag, child.text) for child in dial] == [(noun, text)]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "alice",
+        "",
+        " ",
+        "client:",
+        "client: ",
+        "client:alice smith",
+        "sip:",
+        "sip:agent",
+        "sip:a b@example.com",
+        "mailto:a@example.com",
+        "http://example.com",
+        "agent@example.com",
+        "client:" + "a" * 300,
+        "+1555\x00",
+        "client:al\x1bice",
+        "client:\ud800",
+        "queue:\ufffe",
+    ],
+)
+def test_what_twilio_cannot_dial_is_refused_in_one_line(target: str) -> None:
+    with pytest.raises(ValueError, match="dial") as refused:
+        twiml(URL, dial=target)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("sign", ["\x00", "\x08", "\x0b", "\x1f", "\ud800", "\ufffe", "\uffff"])
+def test_characters_that_no_xml_may_hold_are_refused(sign: str) -> None:
+    for parameters in ({"note": f"a{sign}"}, {f"n{sign}": "a"}):
+        with pytest.raises(ValueError, match="no XML may hold") as refused:
+            twiml(URL, parameters=parameters)
+        assert str(refused.value).isprintable()
+    with pytest.raises(InvalidStreamUrl):
+        twiml(f"{URL}{sign}")
+
+
+@pytest.mark.parametrize("sign", ["\t", "\n", "\r", "\x7f", "\x85", "\U0001f600"])
+def test_characters_that_xml_may_hold_survive(sign: str) -> None:
+    response = ET.fromstring(twiml(URL, parameters={"note": f"a{sign}b"}))
+    assert response.find("Start/Stream/Parameter").attrib["value"] == f"a{sign}b"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "wss://calls.example.com/a b",
+        "wss://[::1/x",
+        "wss://h:99999/x",
+        "wss://h:0/x",
+        "wss://a\nb/x",
+        "wss://x:y/",
+        "//h",
+    ],
+)
+def test_url_that_is_none_is_refused_in_one_line(url: str) -> None:
+    with pytest.raises(InvalidStreamUrl) as refused:
+        twiml(url)
+    assert str(refused.value).isprintable()
+
+
+def test_more_parameters_than_the_server_takes_are_refused() -> None:
+    assert twiml(URL, parameters={str(number): "" for number in range(32)})
+    with pytest.raises(ValueError, match="more than 32 parameters"):
+        twiml(URL, parameters={str(number): "" for number in range(33)})
+
+
+def test_a_call_for_a_bot_is_not_dialled_on() -> None:
+    with pytest.raises(ValueError, match="bot"):
+        twiml(URL, mode="converse", dial="+15550001")

@@ -77,6 +77,14 @@ class Browser:
                 assert capabilities is not None
                 transceiver.setCodecPreferences([one for one in capabilities.codecs if one.mimeType == codec])
 
+    def written(self, offer: str) -> str:
+        """The offer as it is sent."""
+        return offer
+
+    def read(self, answer: str) -> str:
+        """The answer as it is taken."""
+        return answer
+
     async def start(self, query: str = "?call_id=C1", *, trickle: bool = False) -> None:
         await self.connection.setLocalDescription(await self.connection.createOffer())
         text = self.connection.localDescription.sdp
@@ -84,10 +92,10 @@ class Browser:
         candidates = [line for line in lines if line.startswith(("a=candidate", "a=end-of"))]
         if trickle:
             text = "\r\n".join(line for line in lines if line not in candidates) + "\r\n"
-        answer = await self._client.post(f"/whip{query}", data=text, headers=SDP)
+        answer = await self._client.post(f"/whip{query}", data=self.written(text), headers=SDP)
         assert answer.status == 201, await answer.text()
         self.location, self.etag = answer.headers["Location"], answer.headers["ETag"]
-        await self.connection.setRemoteDescription(RTCSessionDescription(await answer.text(), "answer"))
+        await self.connection.setRemoteDescription(RTCSessionDescription(self.read(await answer.text()), "answer"))
         if trickle:
             named = {
                 name: next(line for line in lines if line.startswith(f"a={name}:"))

@@ -341,6 +341,42 @@ async def test_other_methods_are_not_allowed(serve: Serve, method: str, path: st
     assert (await whip.client.request(method, path)).status == 405
 
 
+async def test_a_slash_at_the_end_is_the_same_address(serve: Serve) -> None:
+    whip = await serve()
+    answer = await whip.client.post("/whip/?call_id=C1", data=offer(audio_line()), headers=SDP)
+    location = answer.headers["Location"]
+    assert (answer.status, location.count("/")) == (201, 2)
+    headers = {"If-Match": answer.headers["ETag"]}
+    assert (await whip.patch(f"{location}/", fragment(HOST), **headers)).status == 204
+    assert (await whip.client.options("/whip/")).headers["Accept-Post"] == "application/sdp"
+    assert (await whip.client.delete(f"{location}/")).status == 200
+
+
+@pytest.mark.parametrize("kind", ["application/sdp; charset=utf-8", "Application/SDP", "application/sdp;"])
+async def test_parameters_of_the_media_type_do_not_matter(serve: Serve, kind: str) -> None:
+    whip = await serve()
+    body = ("\ufeff" + offer(audio_line())).encode()
+    assert (await whip.client.post("/whip", data=body, headers={"Content-Type": kind})).status == 201
+
+
+async def test_lines_that_a_peer_does_not_use_stand_in_the_answer_unused(serve: Serve) -> None:
+    whip = await serve()
+    unused = ["m=video 0 UDP/TLS/RTP/SAVPF 96", "a=mid:9", "a=inactive"]
+    text = await (await whip.post("", unused, audio_line(1))).text()
+    media = [line for line in text.splitlines() if line.startswith("m=")]
+    assert media == ["m=video 0 UDP/TLS/RTP/SAVPF 96", "m=audio 9 UDP/TLS/RTP/SAVPF 111"]
+    assert "a=group:BUNDLE 1\r\n" in text
+
+
+@pytest.mark.parametrize(("text", "status"), [("", 400), ("\r\n", 400), ("a=end-of-candidates\r\n", 400)])
+async def test_a_patch_that_says_nothing_is_refused_with_a_reason(serve: Serve, text: str, status: int) -> None:
+    whip = await serve()
+    answer = await whip.post()
+    patched = await whip.patch(answer.headers["Location"], text, **{"If-Match": answer.headers["ETag"]})
+    assert patched.status == status
+    assert "ice-ufrag" in await patched.text()
+
+
 async def test_get_has_nothing_to_show(serve: Serve) -> None:
     whip = await serve()
     location = (await whip.post()).headers["Location"]

@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import soundfile
 
 from engine.checkpoint import DEMO_MODEL
+from trunkline.cli import main
 from trunkline.demo.script import load_script
 from trunkline.version import __version__
 from trunkline.wer import word_errors
@@ -160,6 +162,43 @@ def test_twiml_is_printed(tmp_path: Path) -> None:
     assert 'value="sales &amp; support"' in done.stdout
     numbered = trunkline("twiml", "wss://calls.example.com/twilio", "--numbers", cwd=tmp_path).stdout
     assert '<Parameter name="from" value="{{From}}"/>' in numbered
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--dial", "alice"],
+        ["--dial", ""],
+        ["--dial", "mailto:a@example.com"],
+        ["--dial", "client:al\x08ice"],
+        ["--parameter", "note=a\x0bb"],
+        ["--parameter", "no\x1fte=a"],
+        ["--parameter", "note=\udcff"],
+        ["--parameter", "=a"],
+        ["--parameter", f"note={'x' * 500}"],
+        ["--parameter", "note=a", "--parameter", "note=b"],
+        ["--bot", "--dial", "+15550001"],
+        ["--bot", "--track", "both_tracks"],
+    ],
+)
+def test_twiml_that_twilio_would_not_take_is_one_line_and_exit_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["twiml", "wss://calls.example.com/twilio", *arguments]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    (line,) = told.err.splitlines()
+    assert line.startswith("trunkline: ")
+    assert line.isprintable()
+
+
+def test_twiml_names_what_is_dialled_and_prints_in_any_encoding(tmp_path: Path) -> None:
+    arguments = ("wss://calls.example.com/twilio", "--dial", "client:alice", "--parameter", "name=Zo\u00eb")
+    done = trunkline("twiml", *arguments, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    response = ElementTree.fromstring(done.stdout)
+    assert response.findtext("Dial/Client") == "alice"
+    assert response.find("Start/Stream/Parameter").attrib == {"name": "name", "value": "Zo\u00eb"}  # type: ignore[union-attr]
 
 
 def test_demo_once_shows_the_call_and_exits_0(tmp_path: Path) -> None:

@@ -11,4 +11,11 @@ def sample(name: str, line_end: bytes = b"\r\n") -> bytes:
 
 
 SDP = sorted(path.name for path in FOLDER.glob("*.sdp"))
-METADATA = ("standard.xml", "oracle.xml", "audiocodes_avaya.xml", "cube_no_group.xml")
+METADATA = (
+    "standard.xml",
+    "oracle.xml",
+    "audiocodes_avaya.xml",
+    "cube_no_group.xml",
+    "broadworks.xml",
+    "ribbon.xml",
+)
