@@ -152,12 +152,6 @@ def bad_frame(samples: NDArray[np.generic]) -> Callable[[Run], None]:
 
 
 def push(run: Run) -> None:
-        run.victim.push(AudioFrame(DISTURBED_AT * 160, samples, encoding, rate, run.clock.now))  # type: ignore[arg-type]
-
-    return push
-
-
-def push(run: Run) -> None:
     real, victim = run.recognizer.push, run.victim.session
 
     def fail(session: Session, pcm: NDArray[np.float32]) -> None:
