@@ -109,7 +109,7 @@ class Leg:
 
     def session_ended(self) -> None:
         """The recogniser has flushed the session; where nobody asked for it, that is a fault."""
-        if not self._closing:
+        if not self._closing and self.fault is None:
             self._ingest.drop(self.intake)
             error = EngineError("the engine ended its session")
             logger.warning("call %s: leg %s: %s", self.call_id, self.options.leg, error)
