@@ -155,6 +155,11 @@ class StreamParser:
             raise draft.error("Message too large", status=513, close=True)
         self._draft, self._length = draft, length
 
+    @property
+    def is_amid(self) -> bool:
+        """A message has begun and is not complete."""
+        return bool(self._buffer) or self._draft is not None
+
     def _skip_blank(self) -> None:
         blank = len(self._buffer) - len(self._buffer.lstrip(b"\r\n")) if self._buffer[:1].isspace() else 0
         if blank:

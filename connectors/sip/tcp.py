@@ -128,7 +128,7 @@ class TcpTransport:
         try:
             async with asyncio.timeout(CONNECT_S):
                 _, connection = await asyncio.get_running_loop().create_connection(self._connection, *remote)
-        except (OSError, TimeoutError) as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it is, what waits for the connection is not sent
             logger.debug("SIP over TCP: cannot connect: %s", exc)
             self.stats.unsent += len(self._calling.pop(remote))
             return
