@@ -341,6 +341,7 @@ class Calls:
         self._awake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._hurry = asyncio.Event()
 
     @property
     def active(self) -> int:
@@ -409,11 +410,17 @@ class Calls:
     async def drain(self, timeout_s: float) -> None:
         """Refuse new calls, wait for the running ones, end those left after `timeout_s`. `run` must go on meanwhile."""
         self._draining = True
-        try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
-        except TimeoutError:
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._idle, self._hurry)]
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        if self._calls:
             ends = (call.end("server shutting down") for call in list(self._calls.values()))
             await asyncio.gather(*ends, return_exceptions=True)  # what failed was told by its task
+
+    def hurry(self) -> None:
+        """A `drain`, running or to come, ends the calls at once."""
+        self._hurry.set()
 
     def wake(self) -> None:
         """There is a leg: tick."""

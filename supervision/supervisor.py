@@ -13,6 +13,7 @@ This room knows no other.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import Counter
@@ -123,6 +124,35 @@ class Supervisor:
             logger.error("%s: %s%s", where, one_line(error), f": {what}" if what else "", exc_info=error)
         else:
             logger.debug("%s: %s", where, one_line(error))
+
+    @contextlib.contextmanager
+    def catching_strays(self) -> Iterator[None]:
+        """While entered, what nobody else catches counts here: exceptions of callbacks and of forgotten tasks on the
+        running loop, and of threads that are nobody's."""
+        loop, hook = asyncio.get_running_loop(), threading.excepthook
+
+        def callback(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            error = context.get("exception")
+            if isinstance(error, Exception):
+                self.fault("event loop", error, str(context.get("message", "")))
+            else:
+                _loop.default_exception_handler(context)
+
+        def thread(stray: threading.ExceptHookArgs) -> None:
+            name = "a thread" if stray.thread is None else stray.thread.name
+            if stray.exc_value is None:
+                hook(stray)
+            else:
+                self.fault("thread", stray.exc_value, f"{name} has ended", always=True)
+
+        before = loop.get_exception_handler()
+        loop.set_exception_handler(callback)
+        threading.excepthook = thread
+        try:
+            yield
+        finally:
+            loop.set_exception_handler(before)
+            threading.excepthook = hook
 
     def _all(self) -> Iterator["Supervisor"]:
         yield self

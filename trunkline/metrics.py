@@ -11,6 +11,7 @@ from prometheus_client.registry import CollectorRegistry
 from connectors.stats import ConnectorStats
 from pipeline.call import Calls
 from sinks.fanout import FanOut
+from supervision import Supervisor
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -40,9 +41,13 @@ class Metrics:
         fanout: FanOut,
         connectors: Mapping[str, ConnectorStats],
         sip: object | None = None,
+        supervisor: Supervisor | None = None,
+        http: object | None = None,
     ) -> None:
         self._parts = (engine, calls, fanout, connectors)
         self._sip = sip
+        self._supervisor = supervisor or Supervisor()
+        self._http = http
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -58,6 +63,25 @@ class Metrics:
         yield from self._connectors(connectors)
         if self._sip is not None:
             yield from sip_metrics(self._sip)
+        yield from self._supervision(self._supervisor)
+        for name, value in _numbers(self._http):
+            family = GaugeMetricFamily if name == "connections" else CounterMetricFamily
+            yield family(f"trunkline_http_{name}", f"HTTP connections: {name}", value)
+
+    @staticmethod
+    def _supervision(supervisor: Supervisor) -> Iterator[Metric]:
+        faults = CounterMetricFamily(
+            "trunkline_faults", "Faults of ours that were contained, by place", labels=["place"]
+        )
+        for place, count in supervisor.faults.items():
+            faults.add_metric([place], count)
+        yield faults
+        failures = GaugeMetricFamily(
+            "trunkline_failed", "Background services that have ended by themselves", labels=["service"]
+        )
+        for service in supervisor.failures:
+            failures.add_metric([service], 1)
+        yield failures
 
     @staticmethod
     def _engine(engine: "Engine | RemoteEngine") -> Iterator[Metric]:

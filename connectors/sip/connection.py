@@ -112,6 +112,7 @@ class Connection(asyncio.Protocol):
         """Wait for what is to come next, though not for ever."""
         if self._idle is not None:
             self._idle.cancel()
+        seconds = min(seconds, self._owner.limits.idle_connection_s)
         self._idle = asyncio.get_running_loop().call_later(seconds, self._tire)
 
     def _tire(self) -> None:

@@ -111,6 +111,17 @@ class SipConnector:
         """Where it listens, by `UDP`, `TCP` and `TLS`."""
         return {name: transport.address for name, transport in self._transports.items()}
 
+    def reload(self) -> list[str]:
+        """Read the certificate anew: connections from now on get it. Returns what was done, or could not be."""
+        transport, config = self._transports.get("TLS"), self._config
+        if not isinstance(transport, TcpTransport):
+            return []
+        try:
+            transport.reload(config)
+        except (OSError, ssl.SSLError) as error:
+            return [f"as before: {config.tls_cert} cannot be used: {error}"]
+        return [f"{config.tls_cert} is read anew"]
+
     def drain(self) -> None:
         """Take no new calls, and say so to who asks by OPTIONS; those that run go on."""
         self.uas.available = False
