@@ -236,7 +236,7 @@ class WhipSessions:
             self._count(session)
         except Exception as error:  # noqa: BLE001 - the session ends all the same
             self.supervisor.fault("whip session", error, f"call {call_id}: its last audio may be missing", always=True)
-        closing = self.supervisor.spawn(session.peer.close(), "close of a peer connection")
+        closing = self.supervisor.spawn(self._close(session.peer), "close of a peer connection")
         stats.active -= 1
         stats.ended[reason] += 1
         shared.sessions.discard(session.session_id)
@@ -252,6 +252,10 @@ class WhipSessions:
                         del self._shared[call_id]
         finally:
             await asyncio.gather(closing, return_exceptions=True)  # what failed was counted
+
+    @staticmethod
+    async def _close(peer: MediaPeer) -> None:
+        await peer.close()
 
     def _count(self, session: Session) -> None:
         """What waits goes to the legs; then the counters stand."""
