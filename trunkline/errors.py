@@ -2,7 +2,8 @@
 
 TrunklineError
 ├── ConfigError     the configuration file or environment says something that cannot be
-└── AddressInUse    another program has the port
+├── AddressInUse    another program has the port
+└── LoadTestBroken  the load test itself has failed: its figures would say nothing
 """
 
 
@@ -17,4 +18,8 @@ class ConfigError(TrunklineError):
 
 
 class AddressInUse(TrunklineError):
+    pass
+
+
+class LoadTestBroken(TrunklineError):
     pass
