@@ -15,6 +15,7 @@ from engine.errors import SessionClosed
 from engine.session import Session, StepEvents
 from pipeline import AudioFrame, CallInfo, Calls, Encoding, Leg, LegOptions, PipelineConfig
 from pipeline.clock import Clock
+from pipeline.g711 import FLOAT_TABLE
 from pipeline.resample import half_band
 from sinks.record import AnyRecord, CallAction, CallRecord, SpeakerRole, TranscriptRecord
 from tests.pipeline.scripted import ScriptedRecognizer, script, words
@@ -130,7 +131,7 @@ def resampler(run: Run) -> None:
 
 def half_band_of_one(run: Run) -> None:
     """The product over all legs cannot be computed because of one of them."""
-    marked = pipeline.ingest.FLOAT_TABLE[MARK]
+    marked = FLOAT_TABLE[MARK]
 
     def product(x: NDArray[np.float32]) -> NDArray[np.float32]:
         if (x[:, -1] == marked).any():
