@@ -80,7 +80,10 @@ class FanOut:
 
         Records published from now on are dropped and counted. `Sink.close` gets the time that is left, at least 1 s.
         """
-        await asyncio.gather(*(lane.close(timeout_s) for lane in self._lanes))
+        outcomes = await asyncio.gather(*(lane.close(timeout_s) for lane in self._lanes), return_exceptions=True)
+        for lane, outcome in zip(self._lanes, outcomes, strict=True):
+            if isinstance(outcome, Exception):  # the others are closed all the same
+                self.supervisor.fault(f"sink {lane.sink.name}", outcome, "it is not closed in order")
 
 
 class _Lane:
@@ -188,11 +191,13 @@ class _Lane:
             if not self.task.done():
                 self.task.cancel()
                 await asyncio.wait({self.task}, timeout=CLOSE_GRACE_S)
-        left = self._batch + self._queue.take(len(self._queue))
-        if left:
-            self._count_dropped(left)
-            log.error("sink %s: %d records were not written before the end", self.sink.name, len(left))
-        await self.close_sink(max(deadline - loop.time(), CLOSE_GRACE_S))
+        try:
+            left = self._batch + self._queue.take(len(self._queue))
+            if left:
+                self._count_dropped(left)
+                log.error("sink %s: %d records were not written before the end", self.sink.name, len(left))
+        finally:
+            await self.close_sink(max(deadline - loop.time(), CLOSE_GRACE_S))
 
     async def close_sink(self, timeout_s: float) -> None:
         try:

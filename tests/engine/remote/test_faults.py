@@ -197,7 +197,7 @@ def test_a_fault_of_the_reader_or_the_writer_ends_the_connection_and_no_word_is_
 ) -> None:
     pcm = audio(6.0)
     local = Engine(checkpoint, max_sessions=4)
-    remote = RemoteEngine.spawn(SETTINGS)
+    remote = RemoteEngine.spawn(SETTINGS, hang_s=60.0)
     heard = []
     for one in (local, remote):
         reader = Watched(one)
