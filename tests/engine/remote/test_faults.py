@@ -19,9 +19,9 @@ import pytest
 
 import engine.remote.engine
 from engine.engine import Engine
-from engine.errors import EngineError
-from engine.remote import RemoteEngine
-from engine.remote.server import EngineServer
+from engine.errors import EngineError, EngineUnavailable
+from engine.remote import RemoteEngine, Spawned
+from engine.remote.server import EngineServer, serve_connection
 from engine.remote.wire import VERSION, Greeting, Open, Push, Refused, frame
 from engine.session import Session, SessionOptions
 from engine.stream import Stream
@@ -191,13 +191,38 @@ def fails_once(real: Callable[..., object]) -> Callable[..., object]:
     return call
 
 
+class Beside:
+    """An engine of its own for each connection, on a thread: a process takes seconds to start."""
+
+    patience_s = 60.0
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        self._threads: list[threading.Thread] = []
+
+    def connect(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        engine = Engine(self._checkpoint, max_sessions=4)
+        self._threads.append(threading.Thread(target=serve_connection, args=(engine, theirs)))
+        self._threads[-1].start()
+        return ours
+
+    def end(self, *, kill: bool = False) -> None:
+        for thread in self._threads:
+            thread.join()
+
+
+def beside(checkpoint: Checkpoint) -> RemoteEngine:
+    return RemoteEngine(Beside(checkpoint), hang_s=60.0)
+
+
 @pytest.mark.parametrize("seam", ["frame", "collect", "receive", "look"])
 def test_a_fault_of_the_reader_or_the_writer_ends_the_connection_and_no_word_is_lost(
     seam: str, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pcm = audio(6.0)
+    pcm = audio(3.6)
     local = Engine(checkpoint, max_sessions=4)
-    remote = RemoteEngine.spawn(SETTINGS, hang_s=60.0)
+    remote = beside(checkpoint)
     heard = []
     for one in (local, remote):
         reader = Watched(one)
@@ -223,7 +248,7 @@ def test_a_fault_of_the_reader_or_the_writer_ends_the_connection_and_no_word_is_
 def test_a_thread_that_ends_all_the_same_ends_the_sessions_and_is_told(
     thread: str, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remote = RemoteEngine.spawn(SETTINGS)
+    remote = beside(checkpoint)
     reader = Watched(remote)
     session = remote.open(OPTIONS)
     go = threading.Event()
@@ -243,8 +268,10 @@ def test_a_thread_that_ends_all_the_same_ends_the_sessions_and_is_told(
             remote.open(OPTIONS)
 
 
-def test_an_engine_that_is_gone_is_told_until_the_next_one_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    remote = RemoteEngine.spawn(SETTINGS)
+def test_an_engine_that_is_gone_is_told_until_the_next_one_is_there(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = beside(checkpoint)
     away = threading.Event()
     real = remote._connect
 
@@ -254,8 +281,7 @@ def test_an_engine_that_is_gone_is_told_until_the_next_one_is_there(monkeypatch:
 
     monkeypatch.setattr(remote, "_connect", connect)
     with remote:
-        process = remote._link.process  # type: ignore[attr-defined]
-        process.kill()
+        remote._connection.shutdown(socket.SHUT_RDWR)
         until(lambda: remote.failure is not None)
         assert getattr(remote.failure, "retryable", False)
         assert "the engine is gone" in str(remote.failure)
@@ -270,22 +296,14 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_no_descriptors_for_a_connection_is_no_end_of_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    remote = RemoteEngine.spawn(SETTINGS)
-    failed = threading.Event()
-    real = socket.socketpair
-
-    def socketpair() -> tuple[socket.socket, socket.socket]:
-        if not failed.is_set():
-            failed.set()
-            raise OSError(24, "Too many open files")
-        return real()
+def test_no_descriptors_for_a_connection_is_said_and_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    def socketpair() -> None:
+        raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(socket, "socketpair", socketpair)
-    with remote:
-        remote._link.process.kill()  # type: ignore[attr-defined]
-        until(lambda: failed.is_set() and remote.failure is None)
-    assert remote.supervisor.failures == {}
+    with pytest.raises(EngineUnavailable, match="Too many open files") as raised:
+        Spawned({}).connect()
+    assert raised.value.retryable
 
 
 def test_a_subscriber_that_fails_is_no_end_of_an_engine_in_this_process(
