@@ -206,7 +206,7 @@ class FakePeer:
 async def test_a_webrtc_session_that_meets_a_fault_ends_its_call(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connectors.whip_sessions.WATCH_S", WATCH_S / 50)
     calls = FakeCalls()
-    sessions = WhipSessions(calls, WebRtcConfig(), lambda: FakePeer(fails))  # type: ignore[arg-type]
+    sessions = WhipSessions(calls, WebRtcConfig(), lambda: FakePeer(fails))
     request = SimpleNamespace(
         call_id="WR1", from_=None, to=None, metadata={}, language=None, track=lambda _index, role: (None, role)
     )

@@ -19,7 +19,9 @@ from trunkline.loadtest.tally import Tally
 class Caller:
     """Places calls that are never over."""
 
-    kind, setup, tracks = "none", "none", ("inbound",)
+    kind = "none"
+    setup = "none"
+    tracks: tuple[str, ...] = ("inbound",)
 
     def __init__(self) -> None:
         self.supervisor = Supervisor()
