@@ -28,7 +28,7 @@ test-second-python: $(VENV)/.test
 check: $(VENV)/.test $(VENV)/.check
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy trunkline connectors pipeline engine sinks liveview training benchmarks tests
+	$(VENV)/bin/mypy trunkline connectors pipeline engine sinks liveview supervision training benchmarks tests
 
 evaluate: $(VENV)/.test
 	$(VENV)/bin/python -m training.evaluate

@@ -18,10 +18,12 @@ from connectors.rtp.feed import LegFeed
 from connectors.rtp.packet import HEADER, PLAIN
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
+from connectors.rtp.running import MOST_FAULTS
 from connectors.webrtc_config import WebRtcConfig
 from connectors.whip import IceFragment, Offer, WebRtcUnavailable, WhipRefused, answered_codecs
 from connectors.whip_server import WhipServer
 from connectors.whip_sessions import WhipSessions
+from supervision import Supervisor
 
 try:
     from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
@@ -41,7 +43,9 @@ class WebRtcConnector:
     """The WHIP endpoint of a server: add its `routes()`, and `close()` it before the calls."""
 
     def __init__(self, calls: CallRegistry, config: WebRtcConfig) -> None:
-        sessions = WhipSessions(calls, config, lambda: WebRtcPeer(config))
+        self.supervisor = Supervisor()
+        sessions = WhipSessions(calls, config, lambda: WebRtcPeer(config, self.supervisor))
+        self.supervisor.include(sessions.supervisor)
         self._server = WhipServer(sessions, config)
         self.stats = sessions.stats
 
@@ -56,7 +60,8 @@ class WebRtcConnector:
 class WebRtcPeer:
     """One peer connection that only listens."""
 
-    def __init__(self, config: WebRtcConfig) -> None:
+    def __init__(self, config: WebRtcConfig, supervisor: Supervisor | None = None) -> None:
+        self._supervisor = supervisor or Supervisor()
         servers = [RTCIceServer(one.url, one.username, one.credential) for one in config.ice_servers]
         self.lost: str | None = None
         self._connection = RTCPeerConnection(RTCConfiguration(servers, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
@@ -89,7 +94,7 @@ class WebRtcPeer:
         await connection.setLocalDescription(await connection.createAnswer())
         answer: str = connection.localDescription.sdp
         for transceiver, codecs, leg in zip(connection.getTransceivers(), answered_codecs(answer), legs, strict=True):
-            self._tracks.append(WebRtcTrack(transceiver.receiver, codecs, leg))
+            self._tracks.append(WebRtcTrack(transceiver.receiver, codecs, leg, self._supervisor))
         return answer
 
     async def add_candidates(self, fragment: IceFragment) -> None:
@@ -119,9 +124,21 @@ class WebRtcPeer:
 
 
 class WebRtcTrack:
-    """One audio track: its RTP out of aiortc's receiver and into a leg."""
+    """One audio track: its RTP out of aiortc's receiver and into a leg.
 
-    def __init__(self, receiver: RTCRtpReceiver, codecs: Sequence[Codec], leg: LegHandle) -> None:
+    A packet that cannot be taken for a fault of ours is let go and counted: what aiortc or a timer meets would end the
+    whole connection. `MOST_FAULTS` in a row end the leg.
+    """
+
+    def __init__(
+        self,
+        receiver: RTCRtpReceiver,
+        codecs: Sequence[Codec],
+        leg: LegHandle,
+        supervisor: Supervisor | None = None,
+    ) -> None:
+        self._supervisor = supervisor or Supervisor()
+        self._faults = 0
         self._transport = receiver.transport
         self._rtp = RtpReceiver(codecs)
         self._feed = LegFeed(leg)
@@ -141,7 +158,7 @@ class WebRtcTrack:
         """A receiver report: a browser chooses its redundancy by the loss that it is told."""
         self._feed.report(self._rtp.stats)
         if self.arrived and not self._finished:
-            task = self._loop.create_task(self._send(self._rtp.report(time.monotonic())))
+            task = self._supervisor.spawn(self._send(self._rtp.report(time.monotonic())), "webrtc report")
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
 
@@ -160,6 +177,14 @@ class WebRtcTrack:
         extensions, so that it goes the short way."""
         if self._finished:
             return
+        try:
+            self._take(packet)
+        except Exception as error:  # noqa: BLE001 - of this packet alone
+            self._fault(error)
+        else:
+            self._faults = 0
+
+    def _take(self, packet: RtpPacket) -> None:
         now = time.monotonic()
         kind = packet.payload_type | (packet.marker << 7)
         header = HEADER.pack(PLAIN, kind, packet.sequence_number, packet.timestamp, packet.ssrc)
@@ -172,8 +197,17 @@ class WebRtcTrack:
         """In the place of `RTCRtpReceiver._handle_rtcp_packet`."""
         if not self._finished:
             now = time.monotonic()
-            self._rtp.receive_rtcp(bytes(packet), _ANYWHERE, now)
-            self._feed.deliver(self._rtp.taken())
+            try:
+                self._rtp.receive_rtcp(bytes(packet), _ANYWHERE, now)
+                self._feed.deliver(self._rtp.taken())
+            except Exception as error:  # noqa: BLE001 - of this packet alone
+                self._fault(error)
+
+    def _fault(self, error: Exception) -> None:
+        self._faults += 1
+        self._supervisor.fault("webrtc", error, "a packet is let go")
+        if self._faults == MOST_FAULTS:
+            self._feed.fail(error)
 
     def _arm(self, now: float) -> None:
         """A timer that is there is left to fire early: packets in order move the due time away only."""
@@ -185,8 +219,11 @@ class WebRtcTrack:
     def _fire(self) -> None:
         self._timer = None
         now = time.monotonic()
-        self._feed.deliver(self._rtp.take(now))
-        self._arm(now)
+        try:
+            self._feed.deliver(self._rtp.take(now))
+            self._arm(now)
+        except Exception as error:  # noqa: BLE001 - the next packet sets another timer
+            self._fault(error)
 
     async def _send(self, data: bytes) -> None:
         try:

@@ -21,6 +21,7 @@ from engine.errors import EngineError, UnknownLocale
 from pipeline.call import CallInfo, LegOptions
 from pipeline.errors import CallEnded, CallError, DuplicateCall, DuplicateLeg
 from sinks.record import SpeakerRole
+from supervision import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class WhipSessions:
 
     def __init__(self, calls: CallRegistry, config: WebRtcConfig, make_peer: Callable[[], MediaPeer]) -> None:
         self.stats = ConnectorStats()
+        self.supervisor = Supervisor()
         self._calls, self._config, self._make_peer = calls, config, make_peer
         self._shared: dict[str, SharedCall] = {}
         self._sessions: dict[str, Session] = {}
@@ -127,7 +129,7 @@ class WhipSessions:
                     await asyncio.shield(self.end(session, "failed"))
         if session.ending is not None:  # the server was told to stop meanwhile
             raise self._full("shutting down")
-        session.watcher = asyncio.create_task(self._watch(session), name=f"whip {session.call_id}")
+        session.watcher = self.supervisor.spawn(self._watch(session), "whip session")
         return session, answer
 
     def end(self, session: Session, reason: str) -> asyncio.Task[None]:
@@ -135,7 +137,7 @@ class WhipSessions:
         itself, whatever becomes of the caller."""
         if session.ending is None:
             self._sessions.pop(session.session_id, None)
-            session.ending = asyncio.create_task(self._finish(session, reason))
+            session.ending = self.supervisor.spawn(self._finish(session, reason), "end of a whip session")
             self._endings.add(session.ending)
             session.ending.add_done_callback(self._endings.discard)
         return session.ending
@@ -204,6 +206,13 @@ class WhipSessions:
         session.legs[name] = leg
 
     async def _watch(self, session: Session) -> None:
+        try:
+            await self._look_after(session)
+        except Exception:
+            self.end(session, "internal error")  # nobody else sees when the peer is gone
+            raise
+
+    async def _look_after(self, session: Session) -> None:
         """Once a second: reports to the peer, and whether it is still there."""
         limits, peer = self._config.limits, session.peer
         while session.ending is None:
@@ -223,14 +232,11 @@ class WhipSessions:
         stats, shared, call_id = self.stats, session.shared, session.call_id
         if session.watcher is not None:
             session.watcher.cancel()
-        for name, counted in zip(session.legs, session.peer.finish(), strict=False):
-            logger.debug("call %s: leg %s: %s", call_id, name, counted)
-            stats.packets += counted.received
-            stats.lost += counted.lost
-            stats.late += counted.late
-            stats.duplicates += counted.duplicate
-            stats.malformed += counted.malformed
-        closing = asyncio.create_task(session.peer.close())
+        try:
+            self._count(session)
+        except Exception as error:  # noqa: BLE001 - the session ends all the same
+            self.supervisor.fault("whip session", error, f"call {call_id}: its last audio may be missing", always=True)
+        closing = self.supervisor.spawn(self._close(session.peer), "close of a peer connection")
         stats.active -= 1
         stats.ended[reason] += 1
         shared.sessions.discard(session.session_id)
@@ -239,11 +245,28 @@ class WhipSessions:
                 await asyncio.gather(*(leg.close() for leg in session.legs.values()))
                 shared.names -= set(session.legs)
             else:
-                await shared.call.end(reason)
-                if self._shared.get(call_id) is shared:
-                    del self._shared[call_id]
+                try:
+                    await shared.call.end(reason)
+                finally:
+                    if self._shared.get(call_id) is shared:
+                        del self._shared[call_id]
         finally:
-            await closing
+            await asyncio.gather(closing, return_exceptions=True)  # what failed was counted
+
+    @staticmethod
+    async def _close(peer: MediaPeer) -> None:
+        await peer.close()
+
+    def _count(self, session: Session) -> None:
+        """What waits goes to the legs; then the counters stand."""
+        stats = self.stats
+        for name, counted in zip(session.legs, session.peer.finish(), strict=False):
+            logger.debug("call %s: leg %s: %s", session.call_id, name, counted)
+            stats.packets += counted.received
+            stats.lost += counted.lost
+            stats.late += counted.late
+            stats.duplicates += counted.duplicate
+            stats.malformed += counted.malformed
 
     def _refusal(self, error: CallError | EngineError) -> WhipRefused:
         if isinstance(error, DuplicateCall | DuplicateLeg):

@@ -2,6 +2,9 @@
 
 `push` and the other methods only touch host state under a lock; the device is the engine thread's alone. A slot has a
 generation, so nothing of a former session can reach a later one in the same slot.
+
+What goes wrong with one session's words ends that session; what a subscriber raises is counted. A step that fails as a
+whole ends the engine (`failure`).
 """
 
 import functools
@@ -43,6 +46,7 @@ from engine.stats import EngineStats
 from engine.stream import Stream
 from engine.transcript import Transcript
 from engine.weights import Checkpoint
+from supervision import Supervisor, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +132,7 @@ class Engine:
         self._measured = threading.Event()
         self.step_times: Mapping[int, Mapping[int, float]] = {}
         self.stats = EngineStats()
+        self.supervisor = Supervisor()
         logger.info(
             "%s runs on %s in %s, %s threads",
             *(checkpoint.source, device, self.precision, "all" if self._threads is None else self._threads),
@@ -164,8 +169,7 @@ class Engine:
 
     def start(self) -> None:
         """Start the thread that steps. With admission, returns when the steps are measured."""
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._thread.start()
+        self._thread = self.supervisor.thread(self._run, "engine")
         self._measured.wait()
 
     def stop(self) -> None:
@@ -314,13 +318,32 @@ class Engine:
             if work is not None:
                 for emission in overheard:
                     row, lock = work.watched[emission.row]
-                    rows[row].overhear(lock, emission.token, emission.frame, emission.probability)
+                    try:
+                        rows[row].overhear(lock, emission.token, emission.frame, emission.probability)
+                    except Exception as error:  # noqa: BLE001 - of this stream alone
+                        self._fault(rows[row], error)
             events = self._publish(rows, emissions)
-        for callback in self._callbacks:
-            callback(events)
+        self._tell(events)
         if rows:
             self._observe(chunk_ms, rows, time.perf_counter() - began)
         return True
+
+    def _tell(self, events: StepEvents) -> None:
+        for callback in list(self._callbacks):
+            try:
+                callback(events)
+            except Exception as error:  # noqa: BLE001 - the others have their calls to serve
+                self.supervisor.fault("engine subscriber", error)
+
+    def _fault(self, stream: Stream, error: Exception) -> None:
+        """What goes wrong with the words of one stream ends its session. Holding the lock."""
+        session = stream.session
+        owner = stream.parent or stream
+        if not owner.dropped:
+            self.supervisor.fault("engine session", error, f"session {session.id} ends", always=True)
+        owner.dropped = owner.closing = True
+        self._scheduler.discard(owner, session.chunk_ms)
+        self._consider(owner)
 
     def _observe(self, chunk_ms: int, rows: list[Stream], took_s: float) -> None:
         told_at = time.monotonic()
@@ -334,7 +357,11 @@ class Engine:
         audio = self._core.audio(chunk_ms)[: len(rows)]
         chunks = [stream.chunks for stream in rows]
         for row, stream in enumerate(rows):
-            stream.read(audio[row])
+            try:
+                stream.read(audio[row])
+            except Exception as error:  # noqa: BLE001 - of this stream alone
+                audio[row] = 0
+                self._fault(stream, error)
         locks = [(row, stream.lock) for row, stream in enumerate(rows) if stream.lock is not None]
         watched = [(row, lock) for row, lock in locks if lock.is_locked]
         return _Work(audio, chunks, [stream.prompt for stream in rows], watched)
@@ -361,7 +388,11 @@ class Engine:
     def _publish(self, rows: list[Stream], emissions: list[Emission]) -> StepEvents:
         """Words, finals and ends that the step brought; puts the rows back in line."""
         for emission in emissions:
-            rows[emission.row].emit(emission.token, emission.frame, emission.probability)
+            stream = rows[emission.row]
+            try:
+                stream.emit(emission.token, emission.frame, emission.probability)
+            except Exception as error:  # noqa: BLE001 - of this stream alone
+                self._fault(stream, error)
         hypotheses: list[Hypothesis] = []
         speaking = dict.fromkeys(rows[emission.row] for emission in emissions)
         for stream in rows:
@@ -381,22 +412,30 @@ class Engine:
             if stream.parent is not None:
                 self._join_fork(stream, stream.parent)
             else:
+                self._done.pop(stream, None)  # where its last report failed
                 self._free(stream)
                 closed.append(stream.session)
         progress = {stream.session: stream.heard_s for stream in rows if stream.parent is None}
         return StepEvents(tuple(hypotheses), tuple(closed), progress)
 
     def _follow_lock(self, stream: Stream) -> None:
-        match stream.follow_lock():
+        try:
+            move = stream.follow_lock()
+        except Exception as error:  # noqa: BLE001 - of this stream alone
+            return self._fault(stream, error)
+        match move:
             case Move.WATCH:
                 self._core.watch(stream.session.chunk_ms, stream.slot)
             case Move.FOLLOW:
                 self._core.follow(stream.session.chunk_ms, stream.slot)
 
     def _report(self, stream: Stream, hypotheses: list[Hypothesis], *, is_final: bool) -> None:
-        news = stream.transcript.take(last=is_final)
-        if news is None and is_final:
-            news = stream.transcript.words, ()
+        try:
+            news = stream.transcript.take(last=is_final)
+            if news is None and is_final:
+                news = stream.transcript.words, ()
+        except Exception as error:  # noqa: BLE001 - of this stream alone
+            return self._fault(stream, error)
         if news is not None:
             hypotheses.append(Hypothesis(stream.session, *news, is_final=is_final))
 
@@ -405,7 +444,10 @@ class Engine:
         self._slots.pools[fork.session.chunk_ms].forks.append(fork.slot)
         parent.marks.popleft()
         parent.forked = False
-        parent.transcript.foresee(fork.foretold)
+        try:
+            parent.transcript.foresee(fork.foretold)
+        except Exception as error:  # noqa: BLE001 - of this stream alone
+            self._fault(parent, error)
         self._consider(parent)
 
     def _free(self, stream: Stream) -> None:
@@ -437,7 +479,12 @@ class Engine:
                 del waiting[stream]
                 if not stream.at_mark:
                     continue
-                twin = stream.fork(pool.forks.pop())
+                try:
+                    twin = stream.fork(pool.forks[-1])
+                except Exception as error:  # noqa: BLE001 - of this stream alone
+                    self._fault(stream, error)
+                    continue
+                pool.forks.pop()
                 if stream.chunks:
                     self._core.copy(chunk_ms, stream.slot, twin.slot)
                 self._consider(twin)
@@ -476,9 +523,9 @@ class Engine:
                     if self._stopping:
                         return
                 self.step(time.monotonic())
-        except Exception as error:
+        except BaseException as error:
             logger.exception("the engine failed and stops; its %d sessions end", len(self._streams))
-            self._fail(error)
+            self._fail(error if isinstance(error, Exception) else EngineError(one_line(error)))
             self._measured.set()
 
     def _due(self) -> bool:
@@ -515,5 +562,4 @@ class Engine:
             self._failure = error
             sessions = tuple(self._streams)
             self._streams.clear()
-        for callback in self._callbacks:
-            callback(StepEvents((), sessions, {}))
+        self._tell(StepEvents((), sessions, {}))

@@ -35,6 +35,7 @@ from liveview.feed import CallFeed, Mailbox, is_passing, until_first
 from liveview.microphone import Microphone
 from liveview.sse import event, parse_position, position
 from sinks.live import CallSnapshot, View
+from supervision import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class LivePage:
     def __init__(
         self, view: View, config: LiveViewConfig, microphone: Microphone | None = None, access: Access | None = None
     ) -> None:
+        self.supervisor = Supervisor()
         self._view = view
         self._config = config
         self._microphone = microphone
@@ -119,7 +121,7 @@ class LivePage:
 
     async def lifetime(self, _app: web.Application) -> AsyncIterator[None]:
         """A `cleanup_ctx` of the application: the feed runs as long as it does."""
-        running = asyncio.create_task(self._feed.run(), name="liveview feed")
+        running = self.supervisor.keep(self._feed.run(), "liveview feed", returns=True)
         yield
         running.cancel()
         await asyncio.wait([running])

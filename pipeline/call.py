@@ -2,19 +2,20 @@
 
 Order of a call's records: START first; every transcript of a leg before END; END last, with statistics. A call that
 was refused before it was announced has none. A call's trouble stays its own: refusals are errors raised to its
-connector, a leg that cannot be flushed is counted.
+connector, a leg that cannot be flushed is counted. A leg that a fault of ours ends is told as `leg.NAME.fault` in the
+call's metadata; where nobody is heard any more, the call ends, and the reason of its END says why.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import msgspec
 
-from engine.session import Recognizer, SessionOptions
+from engine.session import Recognizer, Session, SessionOptions
 from pipeline.clock import Clock
 from pipeline.dispatch import Dispatch, Publish
 from pipeline.errors import CallEnded, CallError, CallsFull, Draining, DuplicateCall, DuplicateLeg
@@ -23,13 +24,17 @@ from pipeline.latency import LatencyHistogram
 from pipeline.leg import Leg, LegStats
 from pipeline.records import CallInfo, LegOptions, Numbering, RecordMaker
 from pipeline.segments import Segmenter
-from sinks.record import CallAction, CallStatistics, LegInfo, SpeakerRole
+from sinks.record import AnyRecord, CallAction, CallStatistics, LegInfo, SpeakerRole
+from supervision import Supervisor
 
 __all__ = ["Call", "CallInfo", "Calls", "Leg", "LegOptions", "LegStats", "PipelineConfig", "PipelineStats"]
 
 logger = logging.getLogger(__name__)
 
 REMEMBERED_CALLS = 4_096
+
+FAULT = "internal error"
+"""With this the reason of an END begins that a fault of ours brought about."""
 
 _NO_ROLES: Mapping[str, SpeakerRole] = {}
 
@@ -56,12 +61,14 @@ class PipelineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 @dataclass(slots=True)
 class PipelineStats:
     """Counters since the start. `skipped_ticks`: left out because the loop was busy. `unflushed_legs`: the recogniser
-    did not flush them in time. `audio`: summed over the legs of ended calls."""
+    did not flush them in time. `failed_legs`: ended by a fault of ours, or lacking something for one. `audio`: summed
+    over the legs of ended calls."""
 
     calls_started: int = 0
     calls_refused: int = 0
     calls_ended: int = 0
     unflushed_legs: int = 0
+    failed_legs: int = 0
     skipped_ticks: int = 0
     audio: IntakeStats = field(default_factory=IntakeStats)
 
@@ -138,7 +145,23 @@ class Call:
         session = calls.recognizer.open(
             SessionOptions(config.chunk_ms, options.language or config.language, config.language_lock)
         )
-        leg = Leg(
+        try:
+            leg = self._leg(options, session)
+        except BaseException:
+            calls.recognizer.close(session)
+            raise
+        calls.dispatch.add(leg)
+        calls.wake()
+        self.legs[name] = leg
+        self.all_legs.append(leg)
+        self._records.legs = [known for known in self._records.legs if known.leg != name]
+        self._records.legs.append(LegInfo(leg=name, speaker_role=options.role, channel_index=options.channel_index))
+        self._tell(CallAction.UPDATE)
+        return leg
+
+    def _leg(self, options: LegOptions, session: Session) -> Leg:
+        calls, config, name = self._calls, self._calls.config, options.leg
+        return Leg(
             options,
             session,
             call_id=self.info.call_id,
@@ -155,15 +178,8 @@ class Call:
             clock=calls.clock,
             flush_timeout_s=config.flush_timeout_s,
             abandon=calls.dispatch.abandon,
+            on_fault=self._leg_failed,
         )
-        calls.dispatch.add(leg)
-        calls.wake()
-        self.legs[name] = leg
-        self.all_legs.append(leg)
-        self._records.legs = [known for known in self._records.legs if known.leg != name]
-        self._records.legs.append(LegInfo(leg=name, speaker_role=options.role, channel_index=options.channel_index))
-        self._tell(CallAction.UPDATE)
-        return leg
 
     def update(self, metadata: Mapping[str, str], roles: Mapping[str, SpeakerRole] = _NO_ROLES) -> None:
         """Add to the call's metadata. `roles`: by leg, where it turned out who speaks on it; records from here on have
@@ -205,20 +221,52 @@ class Call:
 
     def _begin_end(self, reason: str) -> None:
         if self._ending is None:
-            self._ending = asyncio.get_running_loop().create_task(self._finish(reason))
+            self._ending = self._calls.supervisor.spawn(self._finish(reason), "end of a call")
 
     async def _finish(self, reason: str) -> None:
+        """Whatever fails on the way, the call is over in the end."""
         self._limit.cancel()
-        outcomes = await asyncio.gather(*(leg.close() for leg in self.all_legs), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):  # a fault of ours: END is published all the same
-                logger.error("call %s: a leg failed to close", self.info.call_id, exc_info=outcome)
-        statistics = self._statistics()
-        self._tell(CallAction.END, reason=reason, statistics=statistics)
-        self._calls.forget(self, self._records.numbering)
-        self._over.set()
-        if not self._announced:
+        statistics = None
+        try:
+            outcomes = await asyncio.gather(*(leg.close() for leg in self.all_legs), return_exceptions=True)
+            for leg, outcome in zip(self.all_legs, outcomes, strict=True):
+                if isinstance(outcome, Exception):
+                    self._calls.supervisor.fault("leg", outcome, f"call {self.info.call_id}: closed", always=True)
+                    leg.fail(outcome)
+            statistics = self._statistics()
+            reason = self._full_reason(reason, statistics)
+        except Exception as error:  # noqa: BLE001 - END is published all the same
+            self._calls.supervisor.fault("end of a call", error, f"call {self.info.call_id}", always=True)
+        try:
+            self._tell(CallAction.END, reason=reason, statistics=statistics)
+        finally:
+            self._calls.forget(self, self._records.numbering)
+            self._over.set()
+        if self._announced and statistics is not None:
+            self._log_end(reason, statistics)
+
+    def _leg_failed(self, leg: Leg) -> None:
+        """A fault of ours ended a leg, or keeps its last words. The others go on."""
+        self._calls.stats.failed_legs += 1
+        self._records.metadata[f"leg.{leg.options.leg}.fault"] = str(leg.fault)
+        if self._ending is not None:
             return
+        if leg.closing:
+            self._tell(CallAction.UPDATE)
+        elif all(one.fault is not None or one.ended for one in self.legs.values()):
+            self._begin_end(f"{FAULT}: leg {leg.options.leg}: {leg.fault}")
+        else:
+            self._calls.supervisor.spawn(leg.close(), "end of a leg")
+            self._tell(CallAction.UPDATE)
+
+    def _full_reason(self, reason: str, statistics: CallStatistics) -> str:
+        """For END: with what is our fault, where that left nothing of the call."""
+        faults = [f"leg {leg.options.leg}: {leg.fault}" for leg in self.all_legs if leg.fault is not None]
+        if statistics.words or not faults or len(faults) < len(self.all_legs) or reason.startswith(FAULT):
+            return reason
+        return f"{reason} ({FAULT}: {faults[0]})"
+
+    def _log_end(self, reason: str, statistics: CallStatistics) -> None:
         logger.info(
             "call %s ended after %.1f s (%s): %d packets, %d lost, %d late, %d words, latency p50 %s p95 %s ms",
             self.info.call_id,
@@ -276,10 +324,16 @@ class Calls:
     ) -> None:
         self.config = config or PipelineConfig()
         self.recognizer = recognizer
-        self.publish = publish
         self.clock = clock or Clock()
-        self.ingest = Ingest(recognizer, queue_s=self.config.queue_ms / 1000, max_gap_s=self.config.max_gap_ms / 1000)
-        self.dispatch = Dispatch(recognizer, publish, self.clock)
+        self.supervisor = Supervisor()
+        self.ingest = Ingest(
+            recognizer,
+            queue_s=self.config.queue_ms / 1000,
+            max_gap_s=self.config.max_gap_ms / 1000,
+            supervisor=self.supervisor,
+        )
+        self.dispatch = Dispatch(recognizer, self.publish, self.clock, self.supervisor)
+        self._publish = publish
         self._stats = PipelineStats()
         self._calls: dict[str, Call] = {}
         self._remembered: OrderedDict[str, Numbering] = OrderedDict()
@@ -287,6 +341,7 @@ class Calls:
         self._awake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._hurry = asyncio.Event()
 
     @property
     def active(self) -> int:
@@ -298,6 +353,13 @@ class Calls:
         """Counters for the metrics."""
         self._stats.unflushed_legs = self.dispatch.abandoned
         return self._stats
+
+    def publish(self, records: Sequence[AnyRecord]) -> None:
+        """To the sinks. Raises nothing: where they are broken, calls go on."""
+        try:
+            self._publish(records)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is no call's
+            self.supervisor.fault("publish", error, f"{len(records)} records are lost")
 
     def get(self, call_id: str) -> Call | None:
         """The running call of this id."""
@@ -340,15 +402,25 @@ class Calls:
             due, skipped = next_tick(due, loop.time(), tick_s)
             self._stats.skipped_ticks += skipped
             await asyncio.sleep(max(due - loop.time(), 0.0))
-            self.ingest.tick()
+            try:
+                self.ingest.tick()
+            except Exception as error:  # noqa: BLE001 - the next tick is another one
+                self.supervisor.fault("tick", error)
 
     async def drain(self, timeout_s: float) -> None:
         """Refuse new calls, wait for the running ones, end those left after `timeout_s`. `run` must go on meanwhile."""
         self._draining = True
-        try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
-        except TimeoutError:
-            await asyncio.gather(*(call.end("server shutting down") for call in list(self._calls.values())))
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._idle, self._hurry)]
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        if self._calls:
+            ends = (call.end("server shutting down") for call in list(self._calls.values()))
+            await asyncio.gather(*ends, return_exceptions=True)  # what failed was told by its task
+
+    def hurry(self) -> None:
+        """A `drain`, running or to come, ends the calls at once."""
+        self._hurry.set()
 
     def wake(self) -> None:
         """There is a leg: tick."""

@@ -6,12 +6,18 @@ product, one `push` a leg. 16 kHz audio passes through; rates other than 8 and 1
 G.711 in packets of 20 ms takes the short way while nothing is missing: `hear` takes the packets of many legs at once,
 with nothing done for a single one but its `push`; a source may keep them until the tick asks for them. `Intake.push`
 takes any audio and brings a leg back to the short way.
+
+Legs are computed together and fail apart. What concerns one leg is guarded by itself; a product over all of them that
+cannot be computed is computed leg by leg, so that the one at fault is found. A leg at fault is released and told
+(`Intake.on_fault`); the others lose nothing, and `tick` raises nothing.
 """
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -33,6 +39,7 @@ from pipeline.resample import (
 )
 from pipeline.steady import NEVER, SteadyRows
 from pipeline.timeline import Timeline
+from supervision import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -70,12 +77,15 @@ class Intake:
 
     The queue holds frames in their codec, `queue_s` seconds at most: the oldest are dropped and counted, and the gap
     they leave is filled with silence so that media time stays true. Create it with `Ingest.open`.
+
+    `on_fault`: called once, with what ended the intake before it was closed.
     """
 
     def __init__(self, ingest: "Ingest", session: Session, call_id: str, row: int, queue_s: float) -> None:
         self.session = session
         self.call_id = call_id
         self.closed = False
+        self.on_fault: Callable[[Exception], None] | None = None
         self._stats = IntakeStats()
         self._timeline = Timeline()
         self._ingest = ingest
@@ -147,6 +157,15 @@ class Intake:
                 self._timeline.add(self._at(first + BLOCK * index), arrival)
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Rows of `Ingest._codes`: whose they are, how many samples they have; those that are no codes, as float32."""
+
+    owners: list[Intake]
+    lengths: list[int]
+    linear: list[tuple[int, NDArray[np.float32]]]
+
+
 class Ingest:
     """Owns the rows of the half-band filter and the batch of a tick. All methods belong to the event loop's thread.
 
@@ -155,8 +174,15 @@ class Ingest:
     """
 
     def __init__(
-        self, recognizer: Recognizer, *, queue_s: float = 10.0, max_gap_s: float = 2.0, batch_rows: int = 256
+        self,
+        recognizer: Recognizer,
+        *,
+        queue_s: float = 10.0,
+        max_gap_s: float = 2.0,
+        batch_rows: int = 256,
+        supervisor: Supervisor | None = None,
     ) -> None:
+        self.supervisor = supervisor or Supervisor()
         self._recognizer = recognizer
         self._queue_s = queue_s
         self._max_gap_s = max_gap_s
@@ -197,22 +223,23 @@ class Ingest:
 
     def add_source(self, flush: Callable[[], None]) -> None:
         """`flush` is called when audio is wanted: at the tick, and before a leg is flushed or closed. It may `hear` and
-        `Intake.push`, and raises nothing."""
+        `Intake.push`. What it raises is counted and keeps nothing else from being heard."""
         self._sources.append(flush)
 
     def tick(self) -> None:
         """Decode, resample and push everything that waits."""
         self._gather()
-        if not self._ready:
+        if self._ready:
+            ready, self._ready = self._ready, []
+            for intake in ready:
+                self._take(intake)
+            self._step()
+            for intake in ready:
+                self._rest(intake)
+        try:
             self._recognizer.flush()
-            return
-        ready, self._ready = self._ready, []
-        for intake in ready:
-            self._take(intake)
-        self._step()
-        for intake in ready:
-            self._rest(intake)
-        self._recognizer.flush()
+        except Exception as error:  # noqa: BLE001 - what was pushed goes out with the next tick
+            self.supervisor.fault("recognizer", error, "a tick's audio was not flushed")
 
     def flush(self, intake: Intake) -> None:
         """Hand on what waits for this leg now, without the tick."""
@@ -245,18 +272,30 @@ class Ingest:
     def _hear(self, rows: NDArray[np.int64], codes: NDArray[np.int16]) -> None:
         x = np.empty((len(rows), HISTORY + BLOCK), np.float32)
         x[:, :HISTORY] = self._history[rows]
-        x[:, HISTORY:] = FLOAT_TABLE[codes]
+        try:
+            x[:, HISTORY:] = FLOAT_TABLE[codes]
+            y = half_band(x)
+        except Exception as error:  # noqa: BLE001 - some leg's: found by itself
+            if len(rows) == 1:
+                self._fail_row(int(rows[0]), error)
+            else:
+                for at in range(len(rows)):
+                    self._hear(rows[at : at + 1], codes[at : at + 1])
+            return
         self._history[rows] = x[:, BLOCK:]
         push, sessions = self._recognizer.push, self._sessions
-        for row, pcm in zip(rows.tolist(), half_band(x), strict=True):
+        for row, pcm in zip(rows.tolist(), y, strict=True):
             try:
                 push(sessions[row], pcm)
-            except EngineError as error:
-                self._refused(row, error)
+            except Exception as error:  # noqa: BLE001 - of this leg alone
+                self._fail_row(row, error)
 
     def _gather(self) -> None:
         for flush in self._sources:
-            flush()
+            try:
+                flush()
+            except Exception as error:  # noqa: BLE001 - the other sources have audio, too
+                self.supervisor.fault("source", error, "its audio of this tick may be missing")
 
     def _rest(self, intake: Intake) -> None:
         """Nothing waits for this leg any more: it may be steady from here on."""
@@ -270,12 +309,26 @@ class Ingest:
             return
         self._gather()
         self._take(intake)
-        self._end_rate(intake)
+        try:
+            self._end_rate(intake)
+        except Exception as error:  # noqa: BLE001 - the end of this leg's audio
+            self._fail(intake, error)
         self._step()
         self._release(intake)
 
+    def drop(self, intake: Intake) -> None:
+        """Nobody hears this leg any more: recycle its row without another word of it. Idempotent."""
+        self._release(intake)
+        intake._queue.clear()
+
     def _take(self, intake: Intake) -> None:
         """Move a leg's frames from its queue into the batch, on its time line."""
+        try:
+            self._take_frames(intake)
+        except Exception as error:  # noqa: BLE001 - of this leg alone
+            self._fail(intake, error)
+
+    def _take_frames(self, intake: Intake) -> None:
         intake._settle()
         self._steady.due[intake._row] = NEVER
         queue, stats = intake._queue, intake._stats
@@ -366,26 +419,41 @@ class Ingest:
 
     def _step(self) -> None:
         """Decode and resample the batch, remember each leg's last 47 samples, push."""
-        rows, owners, lengths = self._rows, self._owners, self._lengths
+        rows, owners = self._rows, self._owners
         if not rows:
             return
-        x = np.empty((rows, HISTORY + BLOCK), np.float32)
-        x[:, HISTORY:] = FLOAT_TABLE[self._codes[:rows]]
-        for row, pcm in self._linear:
-            x[row, HISTORY : HISTORY + pcm.size] = pcm
+        batch = _Batch(owners, self._lengths, self._linear)
+        self._rows, self._owners, self._lengths, self._linear = 0, [], [], []
+        cuts = [0, *(row for row in range(1, rows) if owners[row] is not owners[row - 1]), rows]
+        runs = list(pairwise(cuts))
+        try:
+            self._step_runs(batch, runs)
+        except Exception:  # noqa: BLE001 - some leg's: found by itself
+            for run in runs:
+                try:
+                    self._step_runs(batch, [run])
+                except Exception as error:  # noqa: BLE001 - of this leg alone
+                    self._fail(owners[run[0]], error)
+
+    def _step_runs(self, batch: "_Batch", runs: list[tuple[int, int]]) -> None:
+        """`runs`: adjacent; rows [first, end) of the batch are consecutive blocks of one leg. Nothing has changed where
+        it raises."""
+        begin, end = runs[0][0], runs[-1][1]
+        owners, lengths = batch.owners[begin:end], batch.lengths[begin:end]
+        x = np.empty((end - begin, HISTORY + BLOCK), np.float32)
+        x[:, HISTORY:] = FLOAT_TABLE[self._codes[begin:end]]
+        for row, pcm in batch.linear:
+            if begin <= row < end:
+                x[row - begin, HISTORY : HISTORY + pcm.size] = pcm
         slots = [owner._row for owner in owners]
         x[:, :HISTORY] = self._history[slots]
-        runs: list[tuple[int, int]] = []  # rows [first, end) are consecutive blocks of one leg
-        first = 0
-        for row in range(1, rows + 1):
-            if row < rows and owners[row] is owners[first]:
+        runs = [(first - begin, end - begin) for first, end in runs]
+        for first, end in runs:
+            for row in range(first + 1, end):
                 x[row, :HISTORY] = x[row - 1, lengths[row - 1] : lengths[row - 1] + HISTORY]
-                continue
-            runs.append((first, row))
-            first = row
+        y = half_band(x)
         last = [end - 1 for _, end in runs]
         self._history[[slots[row] for row in last]] = x[last, BLOCK:]
-        y = half_band(x)
         for first, end in runs:
             owner, size = owners[first], lengths[end - 1]
             if size != BLOCK:
@@ -398,9 +466,7 @@ class Ingest:
                 skipped = min(owner._skip, pcm.size)
                 owner._skip -= skipped
                 pcm = pcm[skipped:]
-            self._push(owner, pcm)
-        self._rows = 0
-        self._owners, self._lengths, self._linear = [], [], []
+            self._push(owner, pcm)  # raises nothing
 
     def _push(self, intake: Intake, pcm: NDArray[np.float32]) -> None:
         """A session that takes no more audio ends that leg's intake, and nobody else's."""
@@ -408,18 +474,30 @@ class Ingest:
             return
         try:
             self._recognizer.push(intake.session, pcm)
-        except EngineError as error:
-            self._refused(intake._row, error)
+        except Exception as error:  # noqa: BLE001 - of this leg alone
+            self._fail(intake, error)
 
-    def _refused(self, row: int, error: EngineError) -> None:
+    def _fail_row(self, row: int, error: Exception) -> None:
         intake = self._intakes[row]
         if intake is not None:
+            self._fail(intake, error)
+
+    def _fail(self, intake: Intake, error: Exception) -> None:
+        """Nothing more of this leg can be heard."""
+        if intake.closed:
+            return
+        self.drop(intake)
+        if isinstance(error, EngineError):
             logger.warning("call %s: session takes no audio: %s", intake.call_id, error)
-            self._release(intake)
+        else:
+            self.supervisor.fault("ingest", error, f"call {intake.call_id}: a leg is heard no more", always=True)
+        if intake.on_fault is not None:
+            intake.on_fault(error)
 
     def _release(self, intake: Intake) -> None:
         if not intake.closed:
-            intake._settle()
+            with contextlib.suppress(Exception):  # of a leg at fault: its row is needed all the same
+                intake._settle()
             intake.closed = True
             self._intakes[intake._row] = None
             self._steady.due[intake._row] = NEVER

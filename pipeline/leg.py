@@ -18,6 +18,7 @@ from pipeline.latency import LatencyHistogram
 from pipeline.records import LegOptions, RecordMaker
 from pipeline.segments import Segment, Segmenter
 from sinks.record import AnyRecord
+from supervision import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,11 @@ class LegStats:
 
 
 class Leg:
-    """Created by `Call.add_leg`. `stats` belongs to the connector, which fills it in."""
+    """Created by `Call.add_leg`. `stats` belongs to the connector, which fills it in.
+
+    `fault`: why the leg ended, or what it lacks, for a reason of ours; None otherwise. `follows`: what the recogniser
+    writes can still be understood: False once a hypothesis, which is a difference, was lost.
+    """
 
     def __init__(
         self,
@@ -48,12 +53,16 @@ class Leg:
         clock: Clock,
         flush_timeout_s: float,
         abandon: "Callable[[Leg], None]",
+        on_fault: "Callable[[Leg], None]",
     ) -> None:
         self.options = options
         self.session = session
         self.stats = LegStats()
         self.call_id = call_id
+        self.fault: str | None = None
+        self.follows = True
         self.intake = ingest.open(session, call_id)
+        self.intake.on_fault = self.fail
         self.flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._recognizer = recognizer
         self._ingest = ingest
@@ -63,6 +72,7 @@ class Leg:
         self._clock = clock
         self._flush_timeout_s = flush_timeout_s
         self._abandon = abandon
+        self._on_fault = on_fault
         self._progress_s = 0.0
         self._asked_at = 0.0
         self._closing = False
@@ -77,6 +87,11 @@ class Leg:
         """True once the last final was published."""
         return self.flushed.done()
 
+    @property
+    def closing(self) -> bool:
+        """`close` was called."""
+        return self._closing
+
     def push(self, frame: AudioFrame) -> None:
         """Queue audio for the next tick; never blocks. A full queue drops its oldest frames and counts them."""
         self.intake.push(frame)
@@ -84,6 +99,21 @@ class Leg:
     def set_language(self, language: str) -> None:
         """Change the prompt from here on. Raises `UnknownLocale`, `SessionClosed`."""
         self._recognizer.set_language(self.session, language)
+
+    def fail(self, error: Exception) -> None:
+        """A fault of ours in what feeds this leg or in what comes of it: it ends with the words known so far, and its
+        call says why. Idempotent: the first fault counts."""
+        if self.fault is None:
+            self.fault = str(error) if isinstance(error, EngineError) else one_line(error)
+            self._on_fault(self)
+
+    def session_ended(self) -> None:
+        """The recogniser has flushed the session; where nobody asked for it, that is a fault."""
+        if not self._closing and self.fault is None:
+            self._ingest.drop(self.intake)
+            error = EngineError("the engine ended its session")
+            logger.warning("call %s: leg %s: %s", self.call_id, self.options.leg, error)
+            self.fail(error)
 
     def finalize(self) -> None:
         """Ask for finals of everything pushed so far; the leg goes on."""
@@ -93,7 +123,7 @@ class Leg:
         self._asked_at = self._clock.monotonic()
         try:
             self._recognizer.finalize(self.session)
-        except EngineError as error:
+        except Exception as error:  # noqa: BLE001 - the leg goes on, or its end says why
             logger.warning("call %s: leg %s cannot be finalised: %s", self.call_id, self.options.leg, error)
 
     async def close(self) -> None:
@@ -105,13 +135,16 @@ class Leg:
             self._asked_at = self._clock.monotonic()
             try:
                 self._recognizer.close(self.session)
-            except EngineError as error:
-                logger.warning("call %s: leg %s cannot be flushed: %s", self.call_id, self.options.leg, error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the leg ends
+                if self.fault is None:
+                    logger.warning("call %s: leg %s cannot be flushed: %s", self.call_id, self.options.leg, error)
                 self._abandon(self)
+                self.fail(error)
         try:
             await asyncio.wait_for(asyncio.shield(self.flushed), self._flush_timeout_s)
         except TimeoutError:
             self._abandon(self)
+            self.fail(EngineError("the engine did not flush its last words in time"))
 
     def news(self, hypotheses: Sequence[Hypothesis], progress_s: float | None, now: float, at: str) -> list[AnyRecord]:
         """What one engine step brought: `progress_s` is session time, None where the session took no part in it."""

@@ -9,6 +9,7 @@ from sinks.errors import SinkError
 from sinks.record import AnyRecord, is_partial
 from sinks.shedding import SheddingQueue
 from sinks.sink import Sink
+from supervision import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +33,20 @@ class FanOut:
     """One bounded queue and one task per sink: a slow or failing sink delays neither another nor the caller.
 
     Overflow of a queue drops its oldest partials first; when it holds none, the new record is dropped. Both are
-    counted, everything that is not a partial as `dropped_finals`. Besides its queue, a sink holds at most one batch.
-    A write that fails with a retryable error is repeated until it succeeds or the fan-out closes; any other failure
-    drops the batch and counts it.
+    counted, everything that is not a partial as `dropped_finals`. Besides its queue, a sink holds at most one batch. A
+    write that fails with a retryable error is repeated until it succeeds or the fan-out closes; after any other failure
+    the batch is written call by call, and the records of the call at fault are dropped and counted. `supervisor`
+    watches the tasks, and what the sinks run themselves.
     """
 
     def __init__(self, sinks: Sequence[Sink], *, queue_records: int = 10_000) -> None:
         names = [sink.name for sink in sinks]
         if len(set(names)) != len(names):
             raise ValueError(f"two sinks share a name: {', '.join(sorted(names))}")
-        self._lanes = [_Lane(sink, queue_records) for sink in sinks]
+        self.supervisor = Supervisor()
+        self._lanes = [_Lane(sink, queue_records, self.supervisor) for sink in sinks]
+        own = [getattr(sink, "supervisor", None) for sink in sinks]
+        self.supervisor.include(*(one for one in own if isinstance(one, Supervisor)))
 
     @property
     def stats(self) -> Mapping[str, SinkStats]:
@@ -60,28 +65,35 @@ class FanOut:
                 await lane.close_sink(CLOSE_GRACE_S)
             raise
         for lane in self._lanes:
-            lane.task = asyncio.create_task(lane.run(), name=f"sink {lane.sink.name}")
+            lane.task = self.supervisor.keep(lane.run(), f"sink {lane.sink.name}", returns=True)
 
     def publish(self, records: Sequence[AnyRecord]) -> None:
         """Queue the records for every sink, in order. Never blocks; to be called on the event loop's thread."""
         for lane in self._lanes:
-            lane.offer(records)
+            try:
+                lane.offer(records)
+            except Exception as error:  # noqa: BLE001 - the other sinks get theirs
+                self.supervisor.fault(f"sink {lane.sink.name}", error, f"{len(records)} records are lost")
 
     async def close(self, timeout_s: float) -> None:
         """Write what is queued and close the sinks, all at once. What is not written in time is dropped and counted.
 
         Records published from now on are dropped and counted. `Sink.close` gets the time that is left, at least 1 s.
         """
-        await asyncio.gather(*(lane.close(timeout_s) for lane in self._lanes))
+        outcomes = await asyncio.gather(*(lane.close(timeout_s) for lane in self._lanes), return_exceptions=True)
+        for lane, outcome in zip(self._lanes, outcomes, strict=True):
+            if isinstance(outcome, Exception):  # the others are closed all the same
+                self.supervisor.fault(f"sink {lane.sink.name}", outcome, "it is not closed in order")
 
 
 class _Lane:
     """One sink with its queue and its task."""
 
-    def __init__(self, sink: Sink, queue_records: int) -> None:
+    def __init__(self, sink: Sink, queue_records: int, supervisor: Supervisor) -> None:
         self.sink = sink
         self.stats = SinkStats()
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[object] | None = None
+        self._supervisor = supervisor
         self._queue: SheddingQueue[AnyRecord] = SheddingQueue(queue_records)
         self._batch: list[AnyRecord] = []
         self._wake = asyncio.Event()
@@ -111,33 +123,52 @@ class _Lane:
                 await self._wake.wait()
 
     async def _deliver(self) -> None:
+        """The batch; where it is refused, call by call, so that no call loses records by another's."""
+        if await self._write(self._batch):
+            self._batch = []
+            return
+        by_call: dict[str, list[AnyRecord]] = {}
+        for record in self._batch:
+            by_call.setdefault(record.call_id, []).append(record)
+        several = len(by_call) > 1
+        for call_id, records in by_call.items():
+            if not several or not await self._write(records):
+                self._count_dropped(records)
+            self._batch = [record for record in self._batch if record.call_id != call_id]
+
+    async def _write(self, records: list[AnyRecord]) -> bool:
+        """Until they are written; False: they never will be."""
         delay_s = RETRY_FIRST_S
         while True:
             try:
-                await self.sink.write(self._batch)
+                await self.sink.write(records)
             except SinkError as error:
                 self.stats.errors += 1
                 if not error.retryable:
-                    log.warning("sink %s refused %d records: %s", self.sink.name, len(self._batch), error)
-                    break
+                    log.warning("sink %s refused %d records: %s", self.sink.name, len(records), error)
+                    return False
                 if not self._failing:
                     log.warning("sink %s cannot write, trying again: %s", self.sink.name, error)
                 self._failing = True
                 await self._pause(delay_s)
                 delay_s = min(2 * delay_s, RETRY_MAX_S)
-            except Exception:
-                self.stats.errors += 1
-                log.exception("sink %s failed on %d records", self.sink.name, len(self._batch))
-                break
+            except asyncio.CancelledError as error:
+                if self.task is None or self.task.cancelling():
+                    raise
+                return self._failed(error, records)  # by something that the sink waited for
+            except Exception as error:  # noqa: BLE001 - the next records are others
+                return self._failed(error, records)
             else:
-                self.stats.written += len(self._batch)
-                self._batch = []
+                self.stats.written += len(records)
                 if self._failing:
                     log.info("sink %s writes again", self.sink.name)
                 self._failing = False
-                return
-        self._count_dropped(self._batch)
-        self._batch = []
+                return True
+
+    def _failed(self, error: BaseException, records: Sequence[AnyRecord]) -> bool:
+        self.stats.errors += 1
+        self._supervisor.fault(f"sink {self.sink.name}", error, f"{len(records)} records at once are refused")
+        return False
 
     async def _pause(self, delay_s: float) -> None:
         """Wait before a repetition; the start of closing cuts the first such wait short."""
@@ -160,11 +191,13 @@ class _Lane:
             if not self.task.done():
                 self.task.cancel()
                 await asyncio.wait({self.task}, timeout=CLOSE_GRACE_S)
-        left = self._batch + self._queue.take(len(self._queue))
-        if left:
-            self._count_dropped(left)
-            log.error("sink %s: %d records were not written before the end", self.sink.name, len(left))
-        await self.close_sink(max(deadline - loop.time(), CLOSE_GRACE_S))
+        try:
+            left = self._batch + self._queue.take(len(self._queue))
+            if left:
+                self._count_dropped(left)
+                log.error("sink %s: %d records were not written before the end", self.sink.name, len(left))
+        finally:
+            await self.close_sink(max(deadline - loop.time(), CLOSE_GRACE_S))
 
     async def close_sink(self, timeout_s: float) -> None:
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from sinks.config import JsonlConfig
 from sinks.errors import SinkMisconfigured, SinkUnavailable
 from sinks.record import AnyRecord, encode
+from supervision import Supervisor
 
 CLOSE_TIMEOUT_S = 5.0
 
@@ -30,14 +31,14 @@ class JsonlSink:
         self._path = config.path
         self._fd = -1
         self._is_file = False
+        self.supervisor = Supervisor()
         # At most one job waits: FanOut gives one batch at a time.
         self._jobs: queue.SimpleQueue[tuple[Callable[[], None], asyncio.Future[None]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
         """Raises `SinkMisconfigured` if the file cannot be opened for appending."""
-        self._thread = threading.Thread(target=self._work, name="sink jsonl", daemon=True)
-        self._thread.start()
+        self._thread = self.supervisor.thread(self._work, "sink jsonl")
         try:
             await self._in_thread(self._open)
         except OSError as error:
@@ -53,6 +54,14 @@ class JsonlSink:
             await self._in_thread(lambda: self._append(lines))
         except OSError as error:
             raise SinkUnavailable(f"cannot write to {self._path}: {error.strerror}") from error
+
+    async def reopen(self) -> None:
+        """Go on in a file of the configured name, which may be a new one: the former was renamed (logrotate). Raises
+        `SinkUnavailable`; the former is written to then."""
+        try:
+            await self._in_thread(self._reopen)
+        except OSError as error:
+            raise SinkUnavailable(f"cannot append to {self._path}: {error.strerror}") from error
 
     async def close(self) -> None:
         """Waits at most 5 s for a disk that hangs."""
@@ -90,6 +99,16 @@ class JsonlSink:
         self._is_file = stat.S_ISREG(status.st_mode)
         if self._is_file and status.st_size and not _ends_with_newline(self._path):
             os.write(self._fd, b"\n")
+
+    def _reopen(self) -> None:
+        former = self._fd
+        try:
+            self._open()
+        except OSError:
+            self._fd = former
+            raise
+        if former >= 0:
+            os.close(former)
 
     def _append(self, lines: bytes) -> None:
         before = os.fstat(self._fd).st_size

@@ -18,6 +18,7 @@ from sinks.config import KafkaConfig
 from sinks.errors import SinkMisconfigured
 from sinks.outbox import Entry, MemoryOutbox, Outbox
 from sinks.record import SCHEMA, AnyRecord, TranscriptRecord, encode, is_partial
+from supervision import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class KafkaSink:
         self._lock = threading.Lock()
         self._reported = False
         self._connected = threading.Event()
+        self.supervisor = Supervisor()
         self.stats = KafkaStats()
 
     @property
@@ -77,8 +79,7 @@ class KafkaSink:
     async def start(self) -> None:
         """Returns at once; the connection is made in the background."""
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._drain, name="sink kafka", daemon=True)
-        self._thread.start()
+        self._thread = self.supervisor.thread(self._drain, "sink kafka")
 
     async def write(self, records: Sequence[AnyRecord]) -> None:
         """Returns when the outbox has taken all; waits while it is full."""
@@ -124,7 +125,11 @@ class KafkaSink:
         producer = self._connect()
         while producer is not None and (entries := self._outbox.take(ENTRIES_PER_TURN)):
             for entry in entries:
-                self._send(producer, entry)
+                try:
+                    self._send(producer, entry)
+                except Exception as error:  # noqa: BLE001 - the next record is another one
+                    self.supervisor.fault("sink kafka", error, "a record is not delivered")
+                    self._settle(entry, error)
         self._finish(producer)
 
     def _connect(self) -> "KafkaProducer | None":

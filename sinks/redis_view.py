@@ -16,7 +16,7 @@ Keys of a running call expire when the server that writes them is gone for `leas
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from typing import Any
 
@@ -33,6 +33,7 @@ from sinks.errors import SinkMisconfigured, ViewUnavailable
 from sinks.live import CallSnapshot
 from sinks.record import AnyRecord, TranscriptRecord, encode
 from sinks.subscription import Fields, Subscription
+from supervision import Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,8 @@ class RedisSink:
         self._current = False
         self._reported = False
         self._wake = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self.supervisor = Supervisor()
+        self._keeper: asyncio.Task[object] | None = None
 
     @property
     def current(self) -> bool:
@@ -111,7 +113,7 @@ class RedisSink:
     async def start(self) -> None:
         """Tries to connect once; a server that is away is tried again in the background."""
         await self._attempt()
-        self._keeper = asyncio.create_task(self._keep(), name="redis view keeper")
+        self._keeper = self.supervisor.keep(self._keep(), "redis view keeper")
 
     async def write(self, records: Sequence[AnyRecord]) -> None:
         accepted: dict[tuple[str, str], tuple[CallState, int, AnyRecord]] = {}
@@ -207,8 +209,8 @@ class RedisSink:
             self._wake.clear()
             try:
                 await self._attempt()
-            except Exception:
-                log.exception("redis live view: the keeper failed")
+            except Exception as error:  # noqa: BLE001 - the next attempt is another one
+                self.supervisor.fault("redis view keeper", error, "trying again")
 
     async def _attempt(self) -> None:
         """Prolong what Redis holds, or write what it lacks."""
@@ -290,6 +292,7 @@ class RedisView:
         self._config = config
         self._keys = _Keys(config.key_prefix)
         self._client = _connect(config)
+        self.supervisor = Supervisor()
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -338,7 +341,7 @@ class RedisView:
                 await pubsub.get_message(timeout=self._config.timeout_s)
             except (RedisError, OSError) as error:
                 raise ViewUnavailable(f"redis: {error}") from error
-            pump = asyncio.create_task(_pump(pubsub, subscription), name="redis view subscription")
+            pump = self.supervisor.spawn(_pump(pubsub, subscription), "redis view subscription")
             try:
                 yield subscription
             finally:
@@ -354,7 +357,8 @@ async def _pump(pubsub: "PubSub", subscription: Subscription) -> None:
         while True:
             message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=PUBSUB_POLL_S)
             if message is not None:
-                subscription.offer(msgspec.json.decode(message["data"]))
+                with suppress(msgspec.DecodeError):  # by somebody else, on a channel of ours
+                    subscription.offer(msgspec.json.decode(message["data"]))
     except (RedisError, OSError) as error:
         log.warning("redis live view: a subscription was lost: %s", error)
     finally:

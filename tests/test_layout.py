@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("trunkline", "connectors", "pipeline", "engine", "sinks", "liveview", "training", "benchmarks")
+ROOMS = ("trunkline", "connectors", "pipeline", "engine", "sinks", "liveview", "supervision", "training", "benchmarks")
 ALLOWED = {
-    "trunkline": {"connectors", "pipeline", "engine", "sinks", "liveview"},
-    "connectors": {"pipeline", "engine", "sinks"},
-    "pipeline": {"engine", "sinks"},
-    "engine": set[str](),
-    "sinks": set[str](),
-    "liveview": {"sinks"},
+    "trunkline": {"connectors", "pipeline", "engine", "sinks", "liveview", "supervision"},
+    "connectors": {"pipeline", "engine", "sinks", "supervision"},
+    "pipeline": {"engine", "sinks", "supervision"},
+    "engine": {"supervision"},
+    "sinks": {"supervision"},
+    "liveview": {"sinks", "supervision"},
+    "supervision": set[str](),
 }
 HOMES = {
     "nemo": set[str](),

@@ -5,10 +5,8 @@ configuration, 130 interrupted.
 """
 
 import argparse
-import asyncio
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -151,36 +149,37 @@ def _serve(options: argparse.Namespace) -> int:
     # Before numpy: a tick's matrix product is small, and spread over threads it costs more and comes late.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from trunkline.config import load_config, with_options
+    from trunkline.descriptors import raise_descriptor_limit
     from trunkline.doors import tell_open_doors
     from trunkline.logs import set_up_logging
     from trunkline.loop import run
+    from trunkline.running import Running
     from trunkline.server import Server, find_engine
 
     config = with_options(load_config(options.config, os.environ), port=options.port, chunk_ms=options.chunk_ms)
     set_up_logging(config.server.log_level, show_pii=config.server.log_pii)
+    raise_descriptor_limit()
     logger = logging.getLogger("trunkline")
     engine = find_engine(config.engine)
 
-    async def serve() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with Server(config, engine).running() as url:
+    async def serve() -> int:
+        server = Server(config, engine)
+        running = Running(server, lambda: load_config(options.config, os.environ))
+        async with server.running() as url:
             logger.info("ready: page at %s, Twilio streams at %s", url, config.twilio.path)
             tell_open_doors(config)
             if config.engine.checkpoint is None and ":" not in config.engine.process:
                 logger.warning("this is the demo model, it knows only a small synthetic world: set [engine] checkpoint")
-            await stop.wait()
-            logger.info("stopping")
+            return await running.until_stopped()
 
-    run(serve())
-    return 0
+    return run(serve())
 
 
 def _engine(options: argparse.Namespace) -> int:
     from engine.remote import parse_address
     from engine.remote.server import serve_address
     from trunkline.config import load_config
+    from trunkline.descriptors import raise_descriptor_limit
     from trunkline.doors import engine_door
     from trunkline.errors import ConfigError
     from trunkline.logs import set_up_logging
@@ -188,6 +187,7 @@ def _engine(options: argparse.Namespace) -> int:
 
     config = load_config(options.config, os.environ)
     set_up_logging(config.server.log_level)
+    raise_descriptor_limit()
     try:
         parse_address(options.listen)
     except ValueError as error:

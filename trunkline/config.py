@@ -32,11 +32,18 @@ _HOLDS_SECRET = re.compile("TOKEN|PASSWORD|CREDENTIAL|ICE_SERVERS|URL")
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`drain_s`: how long running calls may go on after the server was told to stop. `strict`: a door that stands open
-    to everybody is a mistake in the configuration, not a warning."""
+    to everybody is a mistake in the configuration, not a warning.
+
+    `request_head_s`: how long the headers of a request may take to come. `max_connections`: of HTTP and WebSockets at
+    the same time; by default three quarters of the file descriptors. `max_connections_per_address`: by default half of
+    those; a reverse proxy is one address."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
     drain_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    request_head_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    max_connections: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_connections_per_address: Annotated[int, msgspec.Meta(ge=1)] | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_pii: bool = False
     strict: bool = False

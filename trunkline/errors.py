@@ -3,6 +3,7 @@
 TrunklineError
 ├── ConfigError     the configuration file or environment says something that cannot be
 ├── AddressInUse    another program has the port
+├── LoadTestBroken  the load test itself has failed: its figures would say nothing
 └── OutputFailed    standard output takes nothing more
 """
 
@@ -18,6 +19,10 @@ class ConfigError(TrunklineError):
 
 
 class AddressInUse(TrunklineError):
+    pass
+
+
+class LoadTestBroken(TrunklineError):
     pass
 
 

@@ -1,7 +1,7 @@
 """What the parts count, as Prometheus metrics. The only module that knows Prometheus."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,6 +11,7 @@ from prometheus_client.registry import CollectorRegistry
 from connectors.stats import ConnectorStats
 from pipeline.call import Calls
 from sinks.fanout import FanOut
+from supervision import Supervisor
 
 if TYPE_CHECKING:
     from engine.engine import Engine
@@ -40,10 +41,12 @@ class Metrics:
         fanout: FanOut,
         connectors: Mapping[str, ConnectorStats],
         sip: object | None = None,
-        http: object | None = None,
+        supervisor: Supervisor | None = None,
+        http: Sequence[object] = (),
     ) -> None:
         self._parts = (engine, calls, fanout, connectors)
         self._sip = sip
+        self._supervisor = supervisor or Supervisor()
         self._http = http
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -60,8 +63,25 @@ class Metrics:
         yield from self._connectors(connectors)
         if self._sip is not None:
             yield from sip_metrics(self._sip)
-        for name, value in _numbers(self._http):
-            yield CounterMetricFamily(f"trunkline_http_{name}", f"HTTP requests: {name.replace('_', ' ')}", value)
+        yield from self._supervision(self._supervisor)
+        for name, value in (number for stats in self._http for number in _numbers(stats)):
+            family = GaugeMetricFamily if name == "connections" else CounterMetricFamily
+            yield family(f"trunkline_http_{name}", f"HTTP: {name.replace('_', ' ')}", value)
+
+    @staticmethod
+    def _supervision(supervisor: Supervisor) -> Iterator[Metric]:
+        faults = CounterMetricFamily(
+            "trunkline_faults", "Faults of ours that were contained, by place", labels=["place"]
+        )
+        for place, count in supervisor.faults.items():
+            faults.add_metric([place], count)
+        yield faults
+        failures = GaugeMetricFamily(
+            "trunkline_failed", "Background services that have ended by themselves", labels=["service"]
+        )
+        for service in supervisor.failures:
+            failures.add_metric([service], 1)
+        yield failures
 
     @staticmethod
     def _engine(engine: "Engine | RemoteEngine") -> Iterator[Metric]:

@@ -26,11 +26,15 @@ from liveview.attempts import HttpStats, WrongTokens
 from liveview.errors import LiveViewError
 from liveview.microphone import Microphone
 from pipeline.call import Calls
+from sinks.errors import SinkError
 from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
 from sinks.live import LiveView, View
 from sinks.sink import Sink
-from trunkline.config import Config, EngineConfig
+from supervision import Supervisor
+from trunkline.config import Config, EngineConfig, ServerConfig
+from trunkline.connections import Connections, HttpSite, mark_requests
+from trunkline.descriptors import descriptor_limit
 from trunkline.doors import ServerLog, refuse_expectations, through_proxies
 from trunkline.errors import AddressInUse, ConfigError
 from trunkline.metrics import Metrics
@@ -81,12 +85,22 @@ def _settings(config: EngineConfig) -> dict[str, Any]:
     }
 
 
+TICKS = "ticks"
+"""The task that feeds every leg's audio to the recogniser."""
+
 _SESSIONS = 64
 """Room of an engine that hears no calls, where its user does not say."""
 
 
+_LOOK_S = 1.0
+"""How often the server looks at what its parts say of themselves."""
+
+
 class Server:
-    """All running parts. `extra_sinks` get the records beside the configured ones."""
+    """All running parts. `extra_sinks` get the records beside the configured ones.
+
+    `broken`: set once something has ended without which no call is heard; the process is of no use any more.
+    """
 
     def __init__(self, config: Config, engine: "Engine | RemoteEngine", extra_sinks: Sequence[Sink] = ()) -> None:
         if config.pipeline.language not in engine.languages:
@@ -97,8 +111,10 @@ class Server:
         self.view: View
         self._config = config
         destinations: list[Sink] = []
+        self._jsonl: JsonlSink | None = None
         if config.jsonl.path:
-            destinations.append(JsonlSink(config.jsonl))
+            self._jsonl = JsonlSink(config.jsonl)
+            destinations.append(self._jsonl)
         if config.kafka is not None:
             destinations.append(sinks.KafkaSink(config.kafka))
         self._redis_view: sinks.RedisView | None = None
@@ -119,8 +135,30 @@ class Server:
         served: dict[str, ConnectorStats] = {name: connector.stats for name, connector in self._served.items()}
         self._http = HttpStats()
         self._access = Access(config.liveview.token, loopback=config.server.is_loopback, stats=self._http)
-        sip = self._sip.stats if self._sip else None
-        self._metrics = Metrics(engine, self.calls, self.fanout, served, sip, self._http)
+        self._page = LivePage(self.view, config.liveview, _microphone(config), self._access)
+        self._connections = _connections(config.server)
+        self.supervisor = Supervisor()
+        watched = (
+            self.engine,
+            self.calls,
+            self.fanout,
+            self._page,
+            self._sip,
+            self._redis_view,
+            *self._served.values(),
+        )
+        parts = [getattr(part, "supervisor", None) for part in watched]
+        self.supervisor.include(*(part for part in parts if part is not None))
+        self._metrics = Metrics(
+            engine,
+            self.calls,
+            self.fanout,
+            served,
+            self._sip.stats if self._sip else None,
+            self.supervisor,
+            (self._http, self._connections.stats),
+        )
+        self.broken = asyncio.Event()
         self._ready = False
 
     @contextlib.asynccontextmanager
@@ -129,25 +167,70 @@ class Server:
         go out, then everything stops. Raises `AddressInUse`, `SipUnavailable`, `SinkMisconfigured`."""
         config = self._config.server
         listener = _listen(config.host, config.port)
-        runner = web.AppRunner(self._application(), access_log=None, logger=ServerLog(self._http), shutdown_timeout=2.0)
+        options: dict[str, Any] = {"access_log": None, "logger": ServerLog(self._http)}
+        runner = web.AppRunner(self._application(), shutdown_timeout=2.0, **options)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(listener.close)
             await self.fanout.start()
             stack.push_async_callback(self._close_sinks)
             stack.enter_context(self.engine)
-            ticking = asyncio.create_task(self.calls.run(), name="ticks")
+            stack.enter_context(self.supervisor.catching_strays())
+            ticking = self.calls.supervisor.keep(self.calls.run(), TICKS)
             stack.callback(ticking.cancel)
+            looking = self.supervisor.keep(self._look(), "watch")
+            stack.callback(looking.cancel)
             await runner.setup()
             assert runner.server is not None
             refuse_expectations(runner.server)
             stack.push_async_callback(runner.cleanup)
-            await web.SockSite(runner, listener).start()
+            await HttpSite(runner, listener, self._connections, **options).start()
             if self._sip is not None:
                 await self._sip.start()
                 stack.push_async_callback(self._sip.close)
             stack.push_async_callback(self._drain)
             self._ready = True
             yield f"http://{config.host}:{listener.getsockname()[1]}"
+
+    def problems(self) -> dict[str, str]:
+        """What of the server does not work, and why, in one line each. It takes no calls while there is anything."""
+        found = self.supervisor.failures
+        failure = getattr(self.engine, "failure", None)
+        if failure is not None:
+            found["engine"] = " ".join(str(failure).split()) or type(failure).__name__
+        return found
+
+    def hurry(self) -> None:
+        """Calls that still run when the server stops are ended at once."""
+        self.calls.hurry()
+
+    async def reload(self) -> list[str]:
+        """Take up again what may have been changed from outside while the calls go on: the file of records is opened
+        anew (logrotate), certificates are read again. Returns what was done, or could not be, in a line each."""
+        done = []
+        if self._jsonl is not None:
+            try:
+                await self._jsonl.reopen()
+                done.append(f"{self._config.jsonl.path} is opened anew")
+            except SinkError as error:
+                done.append(f"as before: {error}")
+        if self._sip is not None:
+            done += self._sip.reload()
+        return done
+
+    async def _look(self) -> None:
+        """Say what has come to be wrong, or right again, and notice where there is nothing left to do."""
+        known: dict[str, str] = {}
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            found = self.problems()
+            for name in found.keys() - known.keys():
+                logger.error("not ready: %s: %s", name, found[name])
+            for name in known.keys() - found.keys():
+                logger.info("ready again: %s", name)
+            known = found
+            failure = getattr(self.engine, "failure", None)
+            if TICKS in found or (failure is not None and not getattr(failure, "retryable", False)):
+                self.broken.set()
 
     async def _drain(self) -> None:
         self._ready = False
@@ -166,7 +249,7 @@ class Server:
 
     def _application(self) -> web.Application:
         wrong_tokens = WrongTokens(self._http).middleware(COOKIE)
-        application = web.Application(middlewares=[wrong_tokens, through_proxies(self._config)])
+        application = web.Application(middlewares=[mark_requests, wrong_tokens, through_proxies(self._config)])
         for connector in self._served.values():
             application.add_routes(connector.routes())
         application.add_routes(
@@ -176,15 +259,17 @@ class Server:
                 web.get("/metrics", self._metrics_page),
             ]
         )
-        page = LivePage(self.view, self._config.liveview, _microphone(self._config), self._access)
-        page.install(application)
+        self._page.install(application)
         return application
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def _readiness(self, _request: web.Request) -> web.Response:
-        return web.Response(text="ready\n") if self._ready else web.Response(status=503, text="draining\n")
+        if not self._ready:
+            return web.Response(status=503, text="draining\n")
+        problems = "".join(f"not ready: {name}: {why}\n" for name, why in self.problems().items())
+        return web.Response(status=503, text=problems) if problems else web.Response(text="ready\n")
 
     async def _metrics_page(self, request: web.Request) -> web.Response:
         """Open to whoever reaches this server itself; from outside, through a proxy, as transcripts are."""
@@ -194,6 +279,15 @@ class Server:
             headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
             return web.Response(status=error.status, text=f"{error}\n", headers=headers)
         return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+def _connections(config: ServerConfig) -> Connections:
+    most = config.max_connections or descriptor_limit() * 3 // 4
+    return Connections(
+        head_s=config.request_head_s,
+        most=most,
+        most_per_address=config.max_connections_per_address or max(most // 2, 1),
+    )
 
 
 def _microphone(config: Config) -> Microphone | None:

@@ -24,6 +24,7 @@ from pipeline.errors import CallError
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.ingest import Ingest, Intake
 from sinks.record import SpeakerRole
+from supervision import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +126,7 @@ class CallBindings:
         account_sid: str | None = None,
     ) -> None:
         self.stats = stats
+        self.supervisor = Supervisor()
         self._calls = calls
         self._connector = connector
         self._roles = {Track.INBOUND: SpeakerRole(roles.inbound), Track.OUTBOUND: SpeakerRole(roles.outbound)}
@@ -135,7 +137,7 @@ class CallBindings:
     def lanes(self, ingest: Ingest) -> Lanes:
         """The lanes of this connector, which feed the pipeline's `ingest`."""
         if self._lanes is None or self._lanes.ingest is not ingest:
-            self._lanes = Lanes(ingest)
+            self._lanes = Lanes(ingest, supervisor=self.supervisor)
         return self._lanes
 
     def bind(self, started: StreamStarted) -> BoundStream:
@@ -211,8 +213,10 @@ class CallBindings:
             if bound.streams:
                 await asyncio.gather(*(leg.close() for leg in stream.legs.values()))
             else:
-                await bound.call.end(reason)
-                self._bound.pop(call_sid)
+                try:
+                    await bound.call.end(reason)
+                finally:
+                    self._bound.pop(call_sid)
         finally:
             bound.closing.remove(closed)
             closed.set_result(None)

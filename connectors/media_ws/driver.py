@@ -38,6 +38,7 @@ class MediaWebSocket:
         public_url: str | None = None,
     ) -> None:
         self.stats = bindings.stats
+        self.supervisor = bindings.supervisor
         self._path, self._dialect, self._bindings = path, dialect, bindings
         self._limits, self._authorize = limits, authorize
         self._origins, self._public_url = tuple(origins), public_url
@@ -71,7 +72,7 @@ class MediaWebSocket:
             await peer.run()
         finally:
             del self._sockets[ws]
-            ending = asyncio.create_task(peer.end())
+            ending = self.supervisor.spawn(peer.end(), "end of a stream")
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
         await peer.close()
@@ -109,7 +110,8 @@ class MediaWebSocket:
         """Take no more sockets, close every one (1001, going away) and wait until their calls have ended."""
         self._closed = True
         handlers = [task for task in self._sockets.values() if task is not None]
-        await asyncio.gather(*(ws.close(code=WSCloseCode.GOING_AWAY) for ws in list(self._sockets)))
+        closing = (ws.close(code=WSCloseCode.GOING_AWAY) for ws in list(self._sockets))
+        await asyncio.gather(*closing, return_exceptions=True)
         await asyncio.gather(*handlers, return_exceptions=True)
         await asyncio.gather(*self._ending, return_exceptions=True)
 

@@ -21,6 +21,7 @@ from connectors.media_ws.framing import HEAD_16, MASKED_16, TEXT, frame_length
 from connectors.media_ws.steady import AUDIO_CHARS, MAX_CHARS, MAX_DIGITS, PACKET_CODES, Foreseen
 from pipeline.ingest import Ingest
 from pipeline.steady import turns
+from supervision import Supervisor
 
 STILL_THERE_S = 1.0
 """So often a socket is told that its peer is alive."""
@@ -96,8 +97,9 @@ class Entry:
 class Lanes:
     """All of them feed one `Ingest`, at its tick. A lane has a row for each track."""
 
-    def __init__(self, ingest: Ingest, lanes: int = 64) -> None:
+    def __init__(self, ingest: Ingest, lanes: int = 64, supervisor: Supervisor | None = None) -> None:
         self.ingest = ingest
+        self._supervisor = supervisor or Supervisor()
         ingest.add_source(self.flush)
         self._free = deque(range(lanes))
         self._entries: list[Entry | None] = [None] * lanes
@@ -159,7 +161,13 @@ class Lanes:
         while self._lanes:
             lanes, data, arrivals = np.array(self._lanes), self._data, np.array(self._arrivals)
             self._clear()
-            back = self._take_all(*_frame_by_frame(lanes, data, arrivals))
+            try:
+                back = self._take_all(*_frame_by_frame(lanes, data, arrivals))
+            except Exception as error:  # noqa: BLE001 - some stream's: found socket by socket
+                self._supervisor.fault("media lanes", error, "messages are taken one by one")
+                back = {}
+                for lane, frame in zip(lanes.tolist(), data, strict=True):
+                    back.setdefault(lane, []).append(frame)
             for lane, frames in back.items():
                 self._give_back(lane, frames)
 
@@ -193,14 +201,18 @@ class Lanes:
         for lane in stale.tolist():
             entry = self._entries[lane]
             if entry is not None:
-                entry.socket.still_there()
+                try:
+                    entry.socket.still_there()
+                except Exception as exc:  # noqa: BLE001 - of this stream alone
+                    entry.stream.failed(exc)
         return back
 
     def _give_back(self, lane: int, frames: Sequence[bytes]) -> None:
         entry = self._entries[lane]
-        assert entry is not None
-        entry.stream.leave()
+        if entry is None:
+            return
         try:
+            entry.stream.leave()
             for frame in frames:
                 entry.socket.data_received(frame)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it ends this stream and no other
@@ -251,7 +263,10 @@ class Lanes:
         lane, turn = divmod(row, _TRACKS)
         entry = self._entries[lane]
         assert entry is not None
-        entry.stream.hear(entry.foreseen[turn].track, pts, codes, arrival)
+        try:
+            entry.stream.hear(entry.foreseen[turn].track, pts, codes, arrival)
+        except Exception as exc:  # noqa: BLE001 - of this stream alone
+            entry.stream.failed(exc)
         if entry.stream.over:
             self._sizes[_TRACKS * lane : _TRACKS * (lane + 1)] = NEVER
 

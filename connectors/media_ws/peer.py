@@ -67,7 +67,7 @@ class Peer:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            self._settle()
+            self._settle_in_the_end()
             if self._ws.frames is not None:
                 self._ws.frames.at_once = None
 
@@ -155,13 +155,19 @@ class Peer:
     def failed(self, exc: Exception) -> None:
         """Close, for a fault that came to light in reading."""
         self._broken(exc)
-        self._closing = asyncio.get_running_loop().create_task(self.close())
+        self._closing = self._bindings.supervisor.spawn(self.close(), "close of a socket")
 
     def _settle(self) -> None:
         """The same with what still waits for the lane."""
         if self._lanes is not None:
             self._lanes.flush()
             self.leave()
+
+    def _settle_in_the_end(self) -> None:
+        try:
+            self._settle()
+        except Exception as exc:  # noqa: BLE001 - the stream ends all the same
+            self._bindings.supervisor.fault("media stream", exc, f"call {self._call}: its last audio may be missing")
 
     async def _start(self, started: StreamStarted) -> None:
         self._call = started.call_sid
@@ -202,8 +208,8 @@ class Peer:
             self._heard_in(self._lanes)
             if now < self._deadline:
                 return self._arm()
-        self._settle()
         try:
+            self._settle()
             for event in self._core.handle_timer(now):
                 self._apply(event)
             if now >= self._deadline and not self.reason:
@@ -213,7 +219,7 @@ class Peer:
         except Exception as exc:  # noqa: BLE001 - whatever it is, it ends this stream and no other
             self._broken(exc)
         if self.reason:  # `run` waits for a message: closing the socket gives it one
-            self._closing = asyncio.get_running_loop().create_task(self.close())
+            self._closing = self._bindings.supervisor.spawn(self.close(), "close of a socket")
         self._arm()
 
     async def close(self) -> None:
@@ -225,7 +231,8 @@ class Peer:
         if isinstance(exc, StreamRefused):
             self._fault(exc.close_code, exc.reason, exc.reason)
         else:
-            logger.error("call %s: media stream failed", self._call, exc_info=exc)
+            what = f"call {self._call}: media stream failed"
+            self._bindings.supervisor.fault("media stream", exc, what, always=True)
             self._fault(WSCloseCode.INTERNAL_ERROR, "internal error", "internal error")
 
     def _fault(self, code: int, close_reason: str, reason: str) -> None:
@@ -241,7 +248,7 @@ class Peer:
 
     async def end(self) -> None:
         """Count the stream, end it and, with its last stream, its call."""
-        self._settle()
+        self._settle_in_the_end()
         counted, total = self._core.stats, self._stats
         for track in counted.tracks.values():
             total.packets += track.packets

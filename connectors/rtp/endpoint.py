@@ -16,6 +16,7 @@ from connectors.rtp.running import RunningLeg
 from connectors.rtp.sender import RtpSender
 from connectors.rtp.speaker import Speaker
 from connectors.rtp.transport import RtpTransport
+from supervision import Supervisor
 
 
 class RtpEndpoint:
@@ -23,8 +24,15 @@ class RtpEndpoint:
     has both leg and agreement; until then packets wait in the socket. `port`: the local one for RTP; RTCP has the next.
     """
 
-    def __init__(self, transport: RtpTransport, config: RtpConfig, on_inactive: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        transport: RtpTransport,
+        config: RtpConfig,
+        on_inactive: Callable[[], None] | None,
+        supervisor: Supervisor | None = None,
+    ) -> None:
         self.port = transport.port
+        self._supervisor = supervisor or Supervisor()
         self._transport, self._config, self._on_inactive = transport, config, on_inactive
         self._keys = Keys()
         self._agreement: Agreement | None = None
@@ -103,7 +111,7 @@ class RtpEndpoint:
         if self._running.speaker is None:
             agreed = self._agreement.negotiated
             sender = RtpSender(agreed.codec, agreed.ptime_ms, self._running.receiver.ssrc)
-            self._running.speaker = Speaker(sender, self._running.send)
+            self._running.speaker = Speaker(sender, self._running.send, self._running.fault)
         return self._running.speaker
 
     def send_audio(self, pcm: NDArray[np.int16]) -> None:
@@ -119,7 +127,13 @@ class RtpEndpoint:
     def _run(self) -> None:
         if self._running is None and self._feed is not None and self._agreement is not None:
             self._running = RunningLeg(
-                self._transport, self._agreement, self._feed, self._config, self._started_at, self._on_inactive
+                self._transport,
+                self._agreement,
+                self._feed,
+                self._config,
+                self._started_at,
+                self._on_inactive,
+                self._supervisor,
             )
             self._running.mute(self._muted)
 

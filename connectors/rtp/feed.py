@@ -73,6 +73,12 @@ class LegFeed:
             for payload in packets:
                 self._decoder.decode(payload)
 
+    def fail(self, error: Exception) -> None:
+        """Nothing can be handed to the leg any more: it ends, and its records say why."""
+        fail = getattr(self._leg, "fail", None)
+        if fail is not None:
+            fail(error)
+
     def report(self, stats: RtpStats) -> None:
         """Copy the counters that the call's statistics show."""
         counted = self._leg.stats

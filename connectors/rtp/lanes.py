@@ -151,6 +151,13 @@ class Lanes:
             if entry is not None:
                 entry.leg.leave()
 
+    def dissolve(self, rows: Sequence[int]) -> None:
+        """Give back these lanes: what they are to take cannot be taken together."""
+        for row in rows:
+            entry = self._entries[row]
+            if entry is not None:
+                entry.leg.leave()
+
     def recycle(self) -> None:
         """Nothing that was read before is to be taken any more."""
         self._free += self._left

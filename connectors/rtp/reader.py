@@ -18,6 +18,7 @@ from connectors.rtp.lanes import QUIET_S, Entry, Lanes
 from connectors.rtp.source import Address
 from connectors.rtp.steady import SteadyState
 from pipeline.ingest import Ingest
+from supervision import Supervisor
 
 PACE_S = 0.004
 _BULK = 512
@@ -30,6 +31,9 @@ OnDatagram = Callable[[bytes, Address], None]
 
 class MediaReader:
     """One for each event loop; get it with `MediaReader.of`."""
+
+    supervisor: ClassVar[Supervisor] = Supervisor()
+    """Of all readers: what is nobody's alone."""
 
     _readers: ClassVar[dict[asyncio.AbstractEventLoop, "MediaReader"]] = {}
 
@@ -163,7 +167,12 @@ class MediaReader:
             addresses.append(address)
             sockets.append(number)
         if rows and lanes is not None:
-            others = lanes.take(rows, self._bulk[: len(rows)], addresses, sizes, time.monotonic())
+            try:
+                others = lanes.take(rows, self._bulk[: len(rows)], addresses, sizes, time.monotonic())
+            except Exception as error:  # noqa: BLE001 - some stream's: found one by one
+                self.supervisor.fault("rtp lanes", error, "packets are taken one by one")
+                lanes.dissolve(rows)
+                others = list(range(len(rows)))
             for index in others:
                 known = self._sockets.get(sockets[index])
                 if known is not None:

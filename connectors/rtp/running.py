@@ -18,6 +18,12 @@ from connectors.rtp.source import Address
 from connectors.rtp.speaker import Speaker
 from connectors.rtp.steady import STEADY_AFTER
 from connectors.rtp.transport import RtpTransport
+from supervision import Supervisor
+
+MOST_FAULTS = 8
+"""In a row, after which a leg ends: what comes of it is lost packet by packet."""
+
+_AFTER_FAULT_S = 0.1
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +33,9 @@ class RunningLeg:
 
     While its stream is steady it is in a lane (`lanes`), and `receiver` is behind: `_settle` brings it up to date. What
     changes anything has the leg `leave` the lane; the stream soon enters one again.
+
+    Its callbacks raise nothing. A packet that cannot be taken for a fault of ours is let go and counted; `MOST_FAULTS`
+    in a row end the leg.
     """
 
     def __init__(
@@ -37,7 +46,10 @@ class RunningLeg:
         config: RtpConfig,
         started_at: float | None,
         on_inactive: Callable[[], None] | None,
+        supervisor: Supervisor | None = None,
     ) -> None:
+        self._supervisor = supervisor or Supervisor()
+        self._faults = 0
         self.receiver = RtpReceiver(
             agreement.negotiated.receive,
             signalled=agreement.rtp_address,
@@ -91,13 +103,26 @@ class RunningLeg:
         if self._in_lane:
             self._in_lane = False
             state, packets = self._transport.leave_lane()
-            self.receiver.resume(state)
-            self._feed.heard(packets)
-            self._arm(time.monotonic())
+            try:
+                self.receiver.resume(state)
+                self._feed.heard(packets)
+                self._arm(time.monotonic())
+            except Exception as error:  # noqa: BLE001 - of this leg alone
+                self.fault(error)
 
     def hear(self, audio: Audio) -> None:
         """A packet that was counted and is still to be heard."""
-        self._feed.deliver([audio])
+        try:
+            self._feed.deliver([audio])
+        except Exception as error:  # noqa: BLE001 - of this leg alone
+            self.fault(error)
+
+    def fault(self, error: Exception) -> None:
+        """Something of this leg is lost for a fault of ours."""
+        self._faults += 1
+        self._supervisor.fault("rtp", error, "a packet is let go")
+        if self._faults == MOST_FAULTS:
+            self._feed.fail(error)
 
     def _enter(self) -> None:
         """Into a lane, if the stream is steady and the leg can be fed from one."""
@@ -123,14 +148,25 @@ class RunningLeg:
         self._reporting.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        if self.speaker is not None:
-            self.speaker.stop()
-        self._feed.deliver(self.receiver.finish(time.monotonic()))
-        self._feed.report(self.receiver.stats)
-        self._tell_clock()
-        self._send_rtcp(self.receiver.goodbye())
+        try:
+            if self.speaker is not None:
+                self.speaker.stop()
+            self._feed.deliver(self.receiver.finish(time.monotonic()))
+            self._feed.report(self.receiver.stats)
+            self._tell_clock()
+            self._send_rtcp(self.receiver.goodbye())
+        except Exception as error:  # noqa: BLE001 - the leg ends all the same
+            self.fault(error)
 
     def _on_rtp(self, data: bytes, address: Address) -> None:
+        try:
+            self._take(data, address)
+        except Exception as error:  # noqa: BLE001 - of this packet alone
+            self.fault(error)
+        else:
+            self._faults = 0
+
+    def _take(self, data: bytes, address: Address) -> None:
         self.leave()
         now = time.monotonic()
         receiver = self.receiver
@@ -142,11 +178,14 @@ class RunningLeg:
             self._arm(now)
 
     def _on_rtcp(self, data: bytes, address: Address) -> None:
-        self._settle()
-        self.receiver.receive_rtcp(data, address, time.monotonic())
-        if events := self.receiver.taken():
-            self.leave()
-            self._feed.deliver(events)
+        try:
+            self._settle()
+            self.receiver.receive_rtcp(data, address, time.monotonic())
+            if events := self.receiver.taken():
+                self.leave()
+                self._feed.deliver(events)
+        except Exception as error:  # noqa: BLE001 - of this packet alone
+            self.fault(error)
 
     def _arm(self, now: float) -> None:
         """See that `_tick` comes in time. It comes too early where packets have moved the time on: that is cheaper than
@@ -161,15 +200,26 @@ class RunningLeg:
     def _tick(self) -> None:
         now = time.monotonic()
         self._timer = None
-        due = self.receiver.next_timer(now)
-        if due is not None and due <= now:
-            self._feed.deliver(self.receiver.take(now))
-        self._arm(now)
+        try:
+            due = self.receiver.next_timer(now)
+            if due is not None and due <= now:
+                self._feed.deliver(self.receiver.take(now))
+            self._arm(now)
+        except Exception as error:  # noqa: BLE001 - of this leg alone
+            self._timer = self._loop.call_later(_AFTER_FAULT_S, self._tick)
+            self._due = math.inf
+            self.fault(error)
 
     def _report(self) -> None:
+        self._reporting = self._loop.call_later(self._until_report(), self._report)
+        try:
+            self._send_report()
+        except Exception as error:  # noqa: BLE001 - the next one is another one
+            self.fault(error)
+
+    def _send_report(self) -> None:
         self._settle()
         now = time.monotonic()
-        self._reporting = self._loop.call_later(self._until_report(), self._report)
         sent = None if self.speaker is None else self.speaker.sent(now)
         self._send_rtcp(self.receiver.report(now, sent))
         self._feed.report(self.receiver.stats)

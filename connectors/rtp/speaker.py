@@ -12,10 +12,13 @@ from connectors.rtp.sender import RtpSender
 
 
 class Speaker:
-    """`sender`: what is to be sent, and when. `send`: puts a packet on the network."""
+    """`sender`: what is to be sent, and when. `send`: puts a packet on the network. `on_fault`: told what ended what is
+    being said."""
 
-    def __init__(self, sender: RtpSender, send: Callable[[bytes], None]) -> None:
-        self._sender, self._send = sender, send
+    def __init__(
+        self, sender: RtpSender, send: Callable[[bytes], None], on_fault: Callable[[Exception], None] | None = None
+    ) -> None:
+        self._sender, self._send, self._on_fault = sender, send, on_fault
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -47,6 +50,16 @@ class Speaker:
         return (sender.timestamp(now), sender.packets, sender.octets) if sender.packets else None
 
     def _go_on(self) -> None:
+        try:
+            self._send_due()
+        except Exception as error:
+            self._timer = None
+            self._sender.clear()
+            if self._on_fault is None:
+                raise
+            self._on_fault(error)
+
+    def _send_due(self) -> None:
         now = time.monotonic()
         for packet in self._sender.due(now):
             self._send(packet)

@@ -37,7 +37,8 @@ class PeerLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     `max_calls`, `max_calls_per_peer`: dialogs. `max_transactions`, `max_transactions_per_peer`: each is kept for 32 s
     after its answer. `max_connections`, `max_connections_per_peer`: of TCP and TLS together. `idle_connection_s`:
-    without a message and without a call.
+    without a message and without a call. `first_message_s`: from the beginning of a connection. `message_s`: from its
+    first octet to its last.
     """
 
     max_calls: Count = 5_000
@@ -47,6 +48,8 @@ class PeerLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_connections: Count = 1_000
     max_connections_per_peer: Count = 100
     idle_connection_s: Seconds = 900.0
+    first_message_s: Seconds = 60.0
+    message_s: Seconds = 10.0
 
 
 class SipConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

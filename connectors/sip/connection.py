@@ -1,4 +1,8 @@
-"""One connection of SIP over TCP or TLS: octets to messages and back, keep-alives, and an end when nothing comes."""
+"""One connection of SIP over TCP or TLS: octets to messages and back, keep-alives, and an end when nothing comes.
+
+A connection has a deadline at every time: for its first message, for the rest of a message that has begun, however
+slowly it trickles in, and, between messages, for the next one. One that a call uses stays open.
+"""
 
 import asyncio
 from typing import Protocol, cast
@@ -36,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._parser = StreamParser()
         self._transport: asyncio.Transport | None = None
         self._idle: asyncio.TimerHandle | None = None
+        self._amid = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = connected = cast(asyncio.Transport, transport)
@@ -49,12 +54,21 @@ class Connection(asyncio.Protocol):
         if not self._owner.admit(self):
             connected.abort()
             return
-        self._rest()
+        self._rest(self._owner.limits.first_message_s)
 
     def data_received(self, data: bytes) -> None:
+        """Raises nothing: what cannot be read for a fault of ours leaves no way to find the next message."""
+        try:
+            self._take(data)
+        except Exception as error:  # noqa: BLE001 - of this connection alone
+            self._owner.receiver.fault(error, "a connection is closed")
+            self.close()
+
+    def _take(self, data: bytes) -> None:
         owner, flow = self._owner, self.flow
         if flow is None:
             return
+        before = owner.stats.received
         for message in self._parser.feed(data):
             owner.stats.received += 1
             if isinstance(message, SipParseError):
@@ -70,7 +84,12 @@ class Connection(asyncio.Protocol):
         if pongs:
             owner.stats.keepalives += 1
             self.send(pongs)
-        self._rest()
+        complete = pongs or owner.stats.received > before
+        was_amid, self._amid = self._amid, self._parser.is_amid
+        if self._amid and (complete or not was_amid):
+            self._rest(owner.limits.message_s)
+        elif not self._amid:
+            self._rest(owner.limits.idle_connection_s)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - of asyncio.Protocol
         if self._idle is not None:
@@ -89,14 +108,16 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def _rest(self) -> None:
-        """Wait for the next message, though not for ever."""
+    def _rest(self, seconds: float) -> None:
+        """Wait for what is to come next, though not for ever."""
         if self._idle is not None:
             self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(self._owner.limits.idle_connection_s, self._tire)
+        seconds = min(seconds, self._owner.limits.idle_connection_s)
+        self._idle = asyncio.get_running_loop().call_later(seconds, self._tire)
 
     def _tire(self) -> None:
         if self.flow is not None and self._owner.receiver.is_busy(self.flow):
-            self._rest()
+            self._rest(self._owner.limits.idle_connection_s)
         else:
+            self._owner.stats.idle += 1
             self.close()

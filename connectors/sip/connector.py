@@ -9,17 +9,18 @@ import contextlib
 import logging
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from connectors.errors import ConnectorError
 from connectors.rtp.endpoint import RtpEndpoint
 from connectors.rtp.ports import PortPool
+from connectors.rtp.reader import MediaReader
 from connectors.sip.config import SipConfig, parse_listen
 from connectors.sip.digest import DigestAuthenticator
 from connectors.sip.errors import SipParseError
 from connectors.sip.invitation import Acknowledged, Ended, IncomingCall, Info, Reoffer, SipCall, UasEvent
-from connectors.sip.media import MediaPlace, run_in_background
+from connectors.sip.media import MediaPlace
 from connectors.sip.message import SipRequest, SipResponse
 from connectors.sip.oddity_log import OddityLog
 from connectors.sip.recorded import RecordedDialog, Recordings
@@ -33,6 +34,7 @@ from connectors.sip.uas import SipUas, UasOptions
 from connectors.sip.udp import UdpTransport
 from connectors.siprec import RecordedCalls
 from pipeline.errors import Draining
+from supervision import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,10 @@ WATCH_S = 1.0
 
 GOODBYE_S = 1.0
 """How long the answers to our BYEs are waited for when the server closes."""
+
+
+AFTER_FAULT_S = 0.1
+"""How long timers rest after one of them has failed, so that one which fails for ever does not take all the time."""
 
 
 class SipUnavailable(ConnectorError):
@@ -70,8 +76,9 @@ class SipConnector:
             self.stats.digest = authenticator.stats
         self._sessions: dict[SipCall, Session] = {}
         self._transports: dict[str, UdpTransport | TcpTransport] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._background = run_in_background(self._tasks)
+        self.supervisor = Supervisor()
+        self.supervisor.include(MediaReader.supervisor)
+        self._rest_until = 0.0
         self._shared = Shared(calls, config, self.stats, self._background)
         self._recordings = Recordings(recorded)
         self._timer: asyncio.TimerHandle | None = None
@@ -109,6 +116,17 @@ class SipConnector:
         """Where it listens, by `UDP`, `TCP` and `TLS`."""
         return {name: transport.address for name, transport in self._transports.items()}
 
+    def reload(self) -> list[str]:
+        """Read the certificate anew: connections from now on get it. Returns what was done, or could not be."""
+        transport, config = self._transports.get("TLS"), self._config
+        if not isinstance(transport, TcpTransport):
+            return []
+        try:
+            transport.reload(config)
+        except (OSError, ssl.SSLError) as error:
+            return [f"as before: {config.tls_cert} cannot be used: {error}"]
+        return [f"{config.tls_cert} is read anew"]
+
     def drain(self) -> None:
         """Take no new calls, and say so to who asks by OPTIONS; those that run go on."""
         self.uas.available = False
@@ -123,8 +141,8 @@ class SipConnector:
         self.drain()
         for sip in list(self._sessions):
             self._hang_up(sip, "server shutting down")
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        while jobs := self.supervisor.jobs:
+            await asyncio.gather(*jobs, return_exceptions=True)
         self._answered = asyncio.Event()
         self._pump()
         with contextlib.suppress(TimeoutError):
@@ -144,10 +162,21 @@ class SipConnector:
     # -- messages and time
 
     def received(self, message: SipRequest | SipResponse | SipParseError, flow: Flow) -> None:
-        """A message from a driver."""
-        self._odd.log(message, flow)
-        self.uas.receive(message, flow, time.monotonic())
+        """A message from a driver. Raises nothing: a driver would take that for the end of its socket."""
+        try:
+            self._odd.log(message, flow)
+            self.uas.receive(message, flow, time.monotonic())
+        except Exception as error:  # noqa: BLE001 - of this message alone
+            self.fault(error, "a message is let go")
         self._pump()
+
+    def fault(self, error: Exception, what: str = "") -> None:
+        """Of ours, in what a driver or a timer brought."""
+        self.stats.failed += 1
+        self.supervisor.fault("sip", error, what)
+
+    def _background(self, job: Coroutine[Any, Any, object]) -> object:
+        return self.supervisor.spawn(job, "sip call")
 
     def is_busy(self, flow: Flow) -> bool:
         """A call came over this connection."""
@@ -157,11 +186,18 @@ class SipConnector:
         """Do what the core says until it says nothing more: events first, as their answers are to be sent, too."""
         while events := self.uas.events():
             for event in events:
-                self._handle(event)
+                try:
+                    self._handle(event)
+                except Exception as error:  # noqa: BLE001 - of this call alone
+                    self.fault(error, f"call {event.call.dialog.call_id} ends")
+                    self._end(event.call, "internal error")
         for message, flow in self.uas.to_send():
             transport = self._transports.get(flow.transport)
             if transport is not None:
-                transport.send(message, flow)
+                try:
+                    transport.send(message, flow)
+                except Exception as error:  # noqa: BLE001 - of this message alone
+                    self.fault(error, "a message is not sent")
         if self._answered is not None and not self.uas.is_waiting:
             self._answered.set()
         due = self.uas.next_timer()
@@ -169,21 +205,29 @@ class SipConnector:
             if self._timer is not None:
                 self._timer.cancel()
             self._armed_for = due
-            delay = max(due - time.monotonic(), 0.0)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+            delay = max(due, self._rest_until) - time.monotonic()
+            self._timer = asyncio.get_running_loop().call_later(max(delay, 0.0), self._tick)
 
     def _tick(self) -> None:
         self._armed_for = None
-        self.uas.handle_timer(time.monotonic())
+        try:
+            self.uas.handle_timer(time.monotonic())
+        except Exception as error:  # noqa: BLE001 - the other timers are to come in time
+            self._rest_until = time.monotonic() + AFTER_FAULT_S
+            self.fault(error, "a timer is left out")
         self._pump()
 
     def _look_for_silence(self) -> None:
+        self._watch = asyncio.get_running_loop().call_later(WATCH_S, self._look_for_silence)
         now = time.monotonic()
         for sip, session in list(self._sessions.items()):
-            if session.is_silent(now):
-                self._hang_up(sip, "no media")
+            try:
+                if session.is_silent(now):
+                    self._hang_up(sip, "no media")
+            except Exception as error:  # noqa: BLE001 - of this call alone
+                self.fault(error, f"call {session.call_id} ends")
+                self._hang_up(sip, "internal error")
         self._pump()
-        self._watch = asyncio.get_running_loop().call_later(WATCH_S, self._look_for_silence)
 
     # -- events
 
@@ -216,7 +260,7 @@ class SipConnector:
 
     def _session(self, sip: SipCall) -> Session:
         transport = self._transports[sip.flow.transport]
-        place = MediaPlace(transport.address[0], sip.flow.local[0], self._ports, self._config.rtp)
+        place = MediaPlace(transport.address[0], sip.flow.local[0], self._ports, self._config.rtp, self.supervisor)
         if sip.is_recording:
             return RecordedDialog(sip, self._shared, place, self._recordings)
         return Session(sip, self._shared, place)

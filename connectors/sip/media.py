@@ -21,6 +21,7 @@ from connectors.sip.config import SipConfig
 from pipeline.call import LegOptions, LegStats
 from pipeline.frames import AudioFrame
 from pipeline.ingest import Intake
+from supervision import Supervisor
 
 
 class LegHandle(Protocol):
@@ -54,6 +55,7 @@ class MediaPlace:
     address: str
     ports: PortPool
     config: RtpConfig
+    supervisor: Supervisor = field(default_factory=Supervisor)
 
 
 class Stream:
@@ -84,6 +86,12 @@ class Stream:
         """Audio that no leg hears is let go."""
         if self.leg is not None:
             self.leg.push(frame)
+
+    def fail(self, error: Exception) -> None:
+        """Nothing of this line can be heard: its leg ends."""
+        fail = getattr(self.leg, "fail", None)
+        if fail is not None:
+            fail(error)
 
 
 @dataclass(slots=True)
@@ -139,7 +147,8 @@ class DialogMedia:
 
     def _allocate(self) -> int:
         place = self.place
-        endpoint = RtpEndpoint(RtpTransport(place.bind_host, place.ports), place.config, None)
+        transport = RtpTransport(place.bind_host, place.ports)
+        endpoint = RtpEndpoint(transport, place.config, None, place.supervisor)
         self.streams[endpoint.port] = Stream(endpoint)
         return endpoint.port
 
@@ -154,15 +163,3 @@ class DialogMedia:
         if stream.leg is not None:
             await stream.leg.close()
         self.on_gone()
-
-
-def run_in_background(tasks: set[asyncio.Task[Any]]) -> Background:
-    """A `Background` whose tasks are in the set until they are done."""
-
-    def run(coroutine: Coroutine[Any, Any, object]) -> object:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        return task
-
-    return run

@@ -206,6 +206,11 @@ class StreamParser:
             raise draft.error("Message too large", status=513, close=True)
         self._draft, self._length = draft, length
 
+    @property
+    def is_amid(self) -> bool:
+        """A message has begun and is not complete."""
+        return bool(self._buffer) or self._draft is not None
+
     def _skip_filler(self) -> None:
         """Keep-alives, and other octets that begin no message."""
         if not self._buffer or self._buffer[0] not in _FILLER:

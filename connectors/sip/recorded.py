@@ -204,9 +204,15 @@ class RecordedDialog(Session):
         """The legs of this dialog end; the call ends with its last dialog."""
         legs = [stream.leg for stream in self.media.streams.values() if stream.leg is not None]
         recording, self._recording = self._recording, None
-        await self.media.close()
-        if recording is None:
-            return
+        try:
+            await self.media.close()
+        finally:
+            if recording is not None:
+                await self._end_recording(recording, call, legs, reason)
+
+    async def _end_recording(
+        self, recording: RecordingSession, call: PipelineCall | None, legs: Sequence[LegHandle], reason: str
+    ) -> None:
         recording.close()
         del self._recordings.dialogs[recording]
         if recording.call.sessions:

@@ -341,9 +341,11 @@ class Session:
         await self._end(call, reason)
 
     async def _end(self, call: PipelineCall | None, reason: str) -> None:
-        await self.media.close()
-        if call is not None:
-            await call.handle.end(reason)
+        try:
+            await self.media.close()
+        finally:
+            if call is not None:
+                await call.handle.end(reason)
 
     def hold(self, held: bool) -> None:
         """What comes on hold is music, and nobody's words."""

@@ -75,6 +75,13 @@ class TcpTransport:
             ssl_handshake_timeout=None if self._context is None else HANDSHAKE_S,
         )
 
+    def reload(self, config: SipConfig) -> None:
+        """Take the certificate as it is now, for handshakes to come. Raises `OSError` and `ssl.SSLError`; the former
+        one stays then."""
+        tls_context(config)  # a pair that does not fit would leave the context with half of it
+        if self._context is not None and config.tls_cert is not None:
+            self._context.load_cert_chain(config.tls_cert, config.tls_key)
+
     def _connection(self) -> Connection:
         self._count += 1
         return Connection(self, self._count)
@@ -128,7 +135,7 @@ class TcpTransport:
         try:
             async with asyncio.timeout(CONNECT_S):
                 _, connection = await asyncio.get_running_loop().create_connection(self._connection, *remote)
-        except (OSError, TimeoutError) as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it is, what waits for the connection is not sent
             logger.debug("SIP over TCP: cannot connect: %s", exc)
             self.stats.unsent += len(self._calling.pop(remote))
             return

@@ -17,7 +17,8 @@ REMEMBERED = 4_096
 @dataclass(slots=True)
 class TransportStats:
     """`strangers`: from outside the allowed networks, not answered. `dropped`: no SIP, or nothing to answer.
-    `crowded`: connections refused for the limits. `unsent`: answers whose peer is gone or does not read."""
+    `crowded`: connections refused for the limits. `idle`: connections ended because no message, or only a part of one,
+    came in time. `unsent`: answers whose peer is gone or does not read."""
 
     received: int = 0
     sent: int = 0
@@ -27,6 +28,7 @@ class TransportStats:
     keepalives: int = 0
     connections: int = 0
     crowded: int = 0
+    idle: int = 0
     unsent: int = 0
 
 
@@ -34,6 +36,9 @@ class Receiver(Protocol):
     """The server behind the drivers."""
 
     def received(self, message: SipRequest | SipResponse | SipParseError, flow: Flow, /) -> None: ...
+
+    def fault(self, error: Exception, what: str, /) -> None:
+        """Of ours, in reading what came."""
 
     def is_busy(self, flow: Flow, /) -> bool:
         """A call uses this connection: it stays open, however quiet."""

@@ -60,6 +60,13 @@ class UdpTransport(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)  # which asyncio's own is not by its class
 
     def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
+        """Raises nothing: an event loop may take that for the end of the socket."""
+        try:
+            self._take(data, addr)
+        except Exception as error:  # noqa: BLE001 - of this datagram alone
+            self._receiver.fault(error, "a datagram is let go")
+
+    def _take(self, data: bytes, addr: tuple[str | int, ...]) -> None:
         host, port = str(addr[0]), int(addr[1])
         stats = self._stats
         if not self._allow.admits(host):

@@ -3,7 +3,6 @@
 import argparse
 import json
 import logging
-import signal
 import socket
 import sys
 from typing import Any
@@ -15,6 +14,7 @@ from engine.errors import EngineError, EngineUnavailable
 from engine.remote.server import serve_connection
 from engine.remote.wire import Failed, frame
 from engine.session import Precision
+from supervision.signals import leave_to_parent
 
 
 def main() -> int:
@@ -24,9 +24,7 @@ def main() -> int:
     parser.add_argument("--settings", default="{}", metavar="JSON", help="arguments of Engine.load")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # A gateway that is told to stop by these signals needs its engine until its last call has ended.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    leave_to_parent()
     with socket.socket(fileno=options.fd) as connection:
         try:
             engine = load(json.loads(options.settings))

@@ -33,6 +33,7 @@ from engine.remote.wire import (
 )
 from engine.session import SAMPLE_RATE_HZ, EngineLoad, Hypothesis, Session, SessionOptions, StepEvents
 from engine.stats import EngineStats
+from supervision import Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +48,16 @@ may be what they die of. The audio of a running session passes by itself."""
 class Client:
     """Not thread-safe: its owner holds a lock. `replay_s`: audio that each session keeps, oldest thrown out first.
 
-    `lost_samples`: audio that no engine heard because it was thrown out before one was there.
+    `lost_samples`: audio that no engine heard because it was thrown out before one was there. What goes wrong with one
+    session ends that session, which `take_failed` tells.
     """
 
     def __init__(self, hello: Hello, replay_s: float) -> None:
         self.hello = hello
         self.stats = EngineStats()
         self.lost_samples = 0
+        self.supervisor = Supervisor()
+        self._failed: list[Session] = []
         self.sessions: dict[Session, RemoteSession] = {}
         self._replay_s = replay_s
         self._by_wire_id: dict[int, RemoteSession] = {}
@@ -152,8 +156,24 @@ class Client:
             if batch.samples >= MAX_SAMPLES:
                 self._dirty[remote] = None
             elif not remote.waiting:
-                self._collect(remote, batch)
+                try:
+                    self._collect(remote, batch)
+                except Exception as error:  # noqa: BLE001 - of this session alone
+                    self._fault(remote, error)
         return batch.finish()
+
+    def take_failed(self) -> StepEvents | None:
+        """The sessions that a fault of ours has ended since the last time."""
+        failed, self._failed = self._failed, []
+        return StepEvents((), tuple(failed), {}) if failed else None
+
+    def _fault(self, remote: RemoteSession, error: Exception) -> None:
+        """What goes wrong with one session here ends it, and the engine gives its slot to another."""
+        self.supervisor.fault("remote engine", error, f"session {remote.session.id} ends", always=True)
+        if remote.opened and remote.wire_id in self._by_wire_id:
+            self._messages.append(Drop(remote.wire_id))
+        self._end(remote)
+        self._failed.append(remote.session)
 
     def _collect(self, remote: RemoteSession, batch: "_Batch") -> None:
         if not remote.opened:
@@ -197,6 +217,12 @@ class Client:
                 self._begin_again(remote)
         return None
 
+    def end_all(self) -> StepEvents:
+        """No engine will be asked any more: every session ends."""
+        ended = tuple(self.sessions)
+        self._messages, self._dirty, self._waiting, self._by_wire_id, self.sessions = [], {}, [], {}, {}
+        return StepEvents((), ended, {})
+
     def disconnected(self) -> StepEvents:
         """The engine is gone, and all it had not told. Ends the sessions that it cannot be asked to take up again."""
         self._up = False
@@ -219,10 +245,16 @@ class Client:
         self._restarts += 1
         self.stats.restarts = self._restarts
         self._messages = [Reserve(chunk_ms) for chunk_ms in self._reserved]
-        for remote in self.sessions.values():
+        for remote in list(self.sessions.values()):
             self._begin_again(remote)
 
     def _begin_again(self, remote: RemoteSession) -> None:
+        try:
+            self._rewind(remote)
+        except Exception as error:  # noqa: BLE001 - of this session alone
+            self._fault(remote, error)
+
+    def _rewind(self, remote: RemoteSession) -> None:
         if self._by_wire_id.pop(remote.wire_id, None) is not None and remote.opened:
             self._messages.append(Drop(remote.wire_id))
         remote.rewind(next(self._wire_ids))
@@ -240,12 +272,19 @@ class Client:
         for told in events.told:
             remote = by_wire_id.get(told.id)
             if remote is not None:
-                hypotheses.append(remote.tell(told))
+                try:
+                    hypotheses.append(remote.tell(told))
+                except Exception as error:  # noqa: BLE001 - of this session alone
+                    self._fault(remote, error)
         for wire_id, heard_s in events.progress.items():
             remote = by_wire_id.get(wire_id)
             if remote is None:
                 continue
-            hypothesis, is_more = remote.hear(heard_s)
+            try:
+                hypothesis, is_more = remote.hear(heard_s)
+            except Exception as error:  # noqa: BLE001 - of this session alone
+                self._fault(remote, error)
+                continue
             hypotheses.append(hypothesis)
             if is_more:
                 progress[remote.session] = remote.account.heard_s

@@ -4,6 +4,9 @@ Two threads. The reader takes the engine's messages and tells its users, as the 
 it also watches: an engine that is gone or does not answer is replaced, and every session goes on there. The writer
 sends what has gathered since it sent last. There is no queue between the two and the callers: what waits to be sent
 waits in the sessions' tapes, which are bounded.
+
+Whatever goes wrong with a connection gives that connection up: the engine is replaced and the sessions go on. Should
+one of the threads end all the same, so do the sessions, and `failure` says why.
 """
 
 import contextlib
@@ -19,12 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import EngineUnavailable, MalformedFrame
+from engine.errors import EngineError, EngineUnavailable, MalformedFrame
 from engine.remote.client import Client
 from engine.remote.link import Link, Remote, Spawned
 from engine.remote.wire import VERSION, Events, Failed, Framer, FromEngine, Greeting, Hello, Ping, frame, from_engine
 from engine.session import EngineLoad, Session, SessionOptions, StepEvents
 from engine.stats import EngineStats
+from supervision import Supervisor, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +44,7 @@ _LONGEST_PAUSE_S = 10.0
 
 
 class RemoteEngine:
-    """Implements `Recognizer` and what a server needs beside it. Thread-safe; its callbacks run on the reader's thread.
+    """Implements `Recognizer` and what a server needs beside it. Thread-safe; its callbacks run on its threads.
 
     Connects at once and raises `EngineUnavailable` where that fails. `replay_s`: audio kept for each session, for the
     case that the engine is lost: it must cover the engine's start. `hang_s`: an engine that owes something and says
@@ -57,8 +61,11 @@ class RemoteEngine:
         self._callbacks: list[Callable[[StepEvents], None]] = []
         self._up = True
         self._sending = False
+        self._absent: str | None = None
+        self.supervisor = Supervisor(self._fail)
         self._connection, self._framer, hello = self._connect()
         self._client = Client(hello, replay_s)
+        self.supervisor.include(self._client.supervisor)
 
     @classmethod
     def spawn(cls, settings: Mapping[str, Any] | None = None, **options: float) -> "RemoteEngine":
@@ -73,9 +80,7 @@ class RemoteEngine:
     def start(self) -> None:
         """Start the threads."""
         for target, name in ((self._read, "engine reader"), (self._write, "engine writer")):
-            thread = threading.Thread(target=target, name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._threads.append(self.supervisor.thread(target, name))
 
     def stop(self) -> None:
         """Leave the engine; one of our own ends. Open sessions get nothing more."""
@@ -124,9 +129,20 @@ class RemoteEngine:
         """What the engine told last: it tells several times a second."""
         return self._client.stats
 
+    @property
+    def failure(self) -> Exception | None:
+        """Why nothing is heard now: a thread has ended, or there is no engine and the next one is awaited; None while
+        it works."""
+        failures = self.supervisor.failures
+        if failures:
+            return EngineError("; ".join(f"{name}: {why}" for name, why in failures.items()))
+        return None if self._absent is None else EngineUnavailable(self._absent)
+
     def open(self, options: SessionOptions) -> Session:
         """Returns at once. Where the engine then refuses the session after all, it ends with `StepEvents.closed`."""
         with self._changed:
+            if self.supervisor.failures:
+                raise EngineError(f"the engine cannot be used ({self.failure}): restart the server")
             session = self._client.open(options)
             self._changed.notify_all()
         return session
@@ -177,25 +193,40 @@ class RemoteEngine:
                     self._changed.wait()
                 if self._stopping:
                     return
-                connection, messages = self._connection, self._client.collect()
                 self._sending = True
+                connection, failed = self._connection, None
+                try:
+                    messages, failed = self._client.collect(), self._client.take_failed()
+                except Exception as error:  # noqa: BLE001 - the next engine is asked for everything anew
+                    self._give_up(error)
+                    messages = []
+            if failed is not None:
+                self._tell(failed)
             try:
                 for message in messages:
                     connection.sendall(frame(message))
             except OSError:  # the reader sees the same end, and what was not heard goes out to the next engine
                 with self._changed:
                     self._up = False
+            except Exception as error:  # noqa: BLE001 - as above
+                with self._changed:
+                    self._give_up(error)
 
     def _read(self) -> None:
         """Serve one engine after the other."""
         pause_s = 0.0
         while True:
             began = time.monotonic()
-            lost = self._serve()
+            try:
+                lost = self._serve()
+            except Exception as error:  # noqa: BLE001 - the next engine is asked for everything anew
+                self.supervisor.fault("engine reader", error, "the connection is given up")
+                lost = f"cannot be followed ({one_line(error)})"
             with self._changed:
+                self._absent = f"the engine {lost}"
                 self._hang_up()
                 self._changed.wait_for(lambda: not self._sending)
-                if self._stopping:
+                if self._stopping or self.supervisor.failures:
                     return
                 events = self._client.disconnected()
             logger.error("the engine %s: its %d sessions go on with the next one", lost, self.open_sessions)
@@ -219,12 +250,20 @@ class RemoteEngine:
             connection, framer, hello = self._connect()
         except EngineUnavailable as error:
             logger.error("%s: trying again", error)  # noqa: TRY400 - the message says it all
+            self._absent = str(error)
+            return False
+        except Exception as error:  # noqa: BLE001 - the next attempt is another one
+            self.supervisor.fault("engine reader", error, "trying again")
             return False
         with self._changed:
             self._connection, self._framer = connection, framer
             self._up = not self._stopping
             self._client.connected(hello)
+            failed = self._client.take_failed()
+            self._absent = None
             self._changed.notify_all()
+        if failed is not None:
+            self._tell(failed)
         return True
 
     def _connect(self) -> tuple[socket.socket, Framer[FromEngine], Hello]:
@@ -285,21 +324,36 @@ class RemoteEngine:
         for message in self._framer.feed(data):
             stepped = stepped or isinstance(message, Events)
             with self._changed:
-                events = self._client.receive(message)
+                events, failed = self._client.receive(message), self._client.take_failed()
                 if self._client.has_outgoing:
                     self._changed.notify_all()
-            if events is not None:
-                self._tell(events)
+            for news in (events, failed):
+                if news is not None:
+                    self._tell(news)
         return stepped
 
     def _tell(self, events: StepEvents) -> None:
         if not (events.hypotheses or events.closed or events.progress):
             return
-        for callback in self._callbacks:
+        for callback in list(self._callbacks):
             try:
                 callback(events)
-            except Exception:
-                logger.exception("a reader of the engine's events failed")
+            except Exception as error:  # noqa: BLE001 - the others have their calls to serve
+                self.supervisor.fault("engine subscriber", error)
+
+    def _give_up(self, error: Exception) -> None:
+        """Of the writer, for a fault that is no end of the connection. Holding the lock."""
+        self.supervisor.fault("engine writer", error, "the connection is given up")
+        self._hang_up()
+
+    def _fail(self, _name: str, why: str) -> None:
+        """A thread has ended: end every session, so that no call waits for words that cannot come."""
+        with self._changed:
+            self._sending = False
+            self._hang_up()
+            events = self._client.end_all()
+        logger.error("the engine cannot be used any more (%s): %d sessions end", why, len(events.closed))
+        self._tell(events)
 
     def _hang_up(self) -> None:
         """End the connection for both threads. Holding the lock."""

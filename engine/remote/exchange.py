@@ -1,7 +1,7 @@
 """An engine process's side of the conversation: the sessions of all gateways. Sans-IO: no socket, no clock.
 
 Whatever one gateway sends, the others' sessions go on: what is no message ends its connection, what the engine does not
-take is answered or left out.
+take is answered or left out. A fault of ours with one session ends that session: it is dropped and told as refused.
 """
 
 import logging
@@ -32,6 +32,7 @@ from engine.remote.wire import (
 )
 from engine.session import EngineLoad, Recognizer, Session, SessionOptions, StepEvents
 from engine.stats import EngineStats
+from supervision import Supervisor, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -72,14 +73,14 @@ class Exchange:
 
     def __init__(self, engine: Served) -> None:
         self.ignored = 0
+        self.supervisor = Supervisor()
         self._engine = engine
         self._owners: dict[Session, tuple[Gateway, int]] = {}
 
     def receive(self, gateway: Gateway, message: FromGateway) -> list[FromEngine]:
         """Do what a gateway asks; returns the answers. Raises `MalformedFrame` where it breaks the protocol."""
         if isinstance(message, Push):
-            self._push(gateway, message)
-            return []
+            return self._push(gateway, message)
         if isinstance(message, Greeting):
             return [self._greet(gateway, message)]
         if not gateway.greeted:
@@ -93,6 +94,8 @@ class Exchange:
         except EngineError as error:
             self.ignored += 1
             logger.debug("%s is not done: %s", type(message).__name__, error)
+        except Exception as error:  # noqa: BLE001 - of this session alone
+            return self._fault(gateway, getattr(message, "id", None), error)
         return []
 
     def step(self, events: StepEvents) -> dict[Gateway, Events]:
@@ -140,11 +143,28 @@ class Exchange:
             session = self._engine.open(message.options, again=message.again)
         except EngineError as error:
             return [Refused(message.id, str(error), isinstance(error, EngineFull))]
+        except Exception as error:  # noqa: BLE001 - of this session alone
+            return self._fault(gateway, message.id, error)
         gateway.sessions[message.id] = session
         self._owners[session] = gateway, message.id
         return []
 
-    def _push(self, gateway: Gateway, message: Push) -> None:
+    def _fault(self, gateway: Gateway, number: int | None, error: Exception) -> list[FromEngine]:
+        """The answer where it concerns a session, whose slot is free then."""
+        self.supervisor.fault("engine exchange", error, "" if number is None else f"session {number} ends", always=True)
+        if number is None:
+            return []
+        session = gateway.sessions.pop(number, None)
+        if session is not None:
+            self._owners.pop(session, None)
+            try:
+                self._engine.drop(session)
+            except Exception as fault:  # noqa: BLE001 - it was told that the session is over
+                self.supervisor.fault("engine exchange", fault)
+        return [Refused(number, f"internal error: {one_line(error)}", False)]
+
+    def _push(self, gateway: Gateway, message: Push) -> list[FromEngine]:
+        answers: list[FromEngine] = []
         pcm, at = np.frombuffer(message.pcm, np.float32), 0
         sessions, engine = gateway.sessions, self._engine
         for number, length in zip(message.ids, message.lengths, strict=True):
@@ -156,7 +176,10 @@ class Exchange:
                     engine.push(session, pcm[at : at + length])
             except EngineError:
                 self.ignored += 1
+            except Exception as error:  # noqa: BLE001 - of this session alone
+                answers += self._fault(gateway, number, error)
             at += length
+        return answers
 
     def _ask(self, gateway: Gateway, message: FromGateway) -> None:
         engine = self._engine

@@ -45,7 +45,10 @@ class Spawned:
         self._settings = msgspec.json.encode(settings).decode()
 
     def connect(self) -> socket.socket:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise EngineUnavailable(f"no connection to an engine process can be made: {error}") from error
         with theirs:
             number = theirs.fileno()
             command = [sys.executable, "-m", "engine.remote", "--fd", str(number), "--settings", self._settings]

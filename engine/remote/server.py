@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import signal
 import socket
 import stat
 from collections.abc import Iterator
@@ -17,36 +16,47 @@ from engine.remote.exchange import Exchange, Gateway
 from engine.remote.link import parse_address
 from engine.remote.wire import Capacity, FromEngine, frame, from_gateway
 from engine.session import StepEvents
+from supervision import Supervisor
+from supervision.signals import handle_signals
 
 logger = logging.getLogger(__name__)
 
 _CAPACITY_S = 0.25
 _MAX_GATEWAYS = 64
 
+_GREETING_S = 10.0
+"""Who has not said by then that it is a gateway takes the place of one."""
+
 
 @dataclass(slots=True)
 class ServerStats:
-    """`slow`: gateways that did not read what they were sent. `malformed`: those that sent what is no message."""
+    """`slow`: gateways that did not read what they were sent. `malformed`: those that sent what is no message.
+    `silent`: connections that did not say in time that they are gateways."""
 
     gateways: int = 0
     slow: int = 0
     malformed: int = 0
     turned_away: int = 0
+    silent: int = 0
 
 
 class EngineServer:
     """Serves until it is stopped or the engine fails; `failed` tells which. `address`: where it listens.
 
     `output_limit`: bytes that may wait for a gateway to read them. One that lets more gather is disconnected and
-    counted, and its sessions are dropped, as are those of every gateway whose connection ends.
+    counted, and its sessions are dropped, as are those of every gateway whose connection ends. `greeting_s`: how long a
+    connection may be silent at its beginning.
     """
 
-    def __init__(self, engine: Engine, *, output_limit: int = 8 << 20) -> None:
+    def __init__(self, engine: Engine, *, output_limit: int = 8 << 20, greeting_s: float = _GREETING_S) -> None:
         self.stats = ServerStats()
+        self.greeting_s = greeting_s
+        self.supervisor = Supervisor(self._end_failed)
         self.failed = False
         self.address: str | None = None
         self.engine = engine
         self._exchange = Exchange(engine)
+        self.supervisor.include(self._exchange.supervisor)
         self._output_limit = output_limit
         self._connections: dict[Gateway, _Connection] = {}
         self._over = asyncio.Event()
@@ -59,14 +69,13 @@ class EngineServer:
             await self._over.wait()
 
     async def listen(self, address: str) -> None:
-        """Serve every gateway that comes to `unix:/path` or `tcp:host:port`, until SIGTERM or SIGINT.
+        """Serve every gateway that comes to `unix:/path` or `tcp:host:port`, until a signal says stop.
 
         Raises `EngineUnavailable` where the address is taken. Whoever can connect can have audio recognised: a Unix
         socket is for its owner alone, a TCP port needs a network of its own.
         """
         target = parse_address(address)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._loop.add_signal_handler(number, self._over.set)
+        handle_signals(self._over.set)
         try:
             if isinstance(target, Path):
                 server = await self._loop.create_unix_server(lambda: _Connection(self), sock=_bind(target))
@@ -92,7 +101,7 @@ class EngineServer:
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
         self.engine.subscribe(self._on_step)
-        telling = self._loop.create_task(self._tell_capacity())
+        telling = self.supervisor.keep(self._tell_capacity(), "engine capacity")
         try:
             yield
         finally:
@@ -111,14 +120,24 @@ class EngineServer:
             self._over.set()
             return
         for gateway, part in self._exchange.step(events).items():
-            self._connections[gateway].send(part)
+            connection = self._connections.get(gateway)
+            if connection is not None:
+                connection.send(part)
+
+    def _end_failed(self, _name: str, _why: str) -> None:
+        self.failed = True
+        self._over.set()
 
     async def _tell_capacity(self) -> None:
         while True:
             await asyncio.sleep(_CAPACITY_S)
             for gateway, connection in list(self._connections.items()):
-                if gateway.greeted:
+                if not gateway.greeted:
+                    continue
+                try:
                     connection.tell_capacity(self._exchange.capacity(gateway))
+                except Exception as error:  # noqa: BLE001 - the next one is another one
+                    self.supervisor.fault("engine capacity", error)
 
     def _join(self, connection: "_Connection") -> bool:
         """Returns whether there is a place."""
@@ -173,12 +192,21 @@ class _Connection(asyncio.Protocol):
         self._framer = from_gateway()
         self._transport: asyncio.Transport | None = None
         self._capacity = b""
+        self._greeting: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         if not self._server._join(self):
             transport.abort()
+            return
+        self._greeting = asyncio.get_running_loop().call_later(self._server.greeting_s, self._look_for_greeting)
+
+    def _look_for_greeting(self) -> None:
+        if not self.gateway.greeted and self._transport is not None:
+            self._server.stats.silent += 1
+            logger.warning("a connection is ended: no greeting within %g s", self._server.greeting_s)
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         server = self._server
@@ -192,12 +220,22 @@ class _Connection(asyncio.Protocol):
             server.stats.malformed += 1
             logger.warning("a gateway is disconnected: %s", error)
             self._transport.abort()
+        except Exception as error:  # noqa: BLE001 - of this gateway alone, which goes on with a new connection
+            server.supervisor.fault("engine gateway", error, "it is disconnected")
+            self._transport.abort()
 
     def connection_lost(self, _error: Exception | None) -> None:
+        if self._greeting is not None:
+            self._greeting.cancel()
         self._server._leave(self, last=self._last)
 
     def send(self, message: FromEngine) -> None:
-        self._write(frame(message))
+        try:
+            self._write(frame(message))
+        except Exception as error:  # noqa: BLE001 - of this gateway alone, which goes on with a new connection
+            self._server.supervisor.fault("engine gateway", error, "it is disconnected")
+            if self._transport is not None:
+                self._transport.abort()
 
     def tell_capacity(self, capacity: Capacity) -> None:
         """Send it if it is news."""

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import signal
 
 from rich.console import Console
 
 from connectors.media_ws import TwilioPlayer
 from engine.checkpoint import RELEASED_MODEL
+from supervision.signals import handle_signals
 from trunkline.config import Config
 from trunkline.demo.console import ConsoleSink
 from trunkline.demo.report import Report, report
@@ -33,9 +33,7 @@ async def run_demo(config: Config, *, once: bool) -> int:
     screen = ConsoleSink(console)
     server = Server(config, engine, [screen])
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    handle_signals(stop.set)
     async with server.running() as url:
         inbound, outbound = load_audio()
         player = TwilioPlayer(

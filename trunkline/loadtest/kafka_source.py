@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import threading
+from functools import partial
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from supervision import Supervisor
 from trunkline.errors import ConfigError
 from trunkline.loadtest.sources import add_line
 from trunkline.loadtest.tally import Tally
@@ -21,14 +23,14 @@ class KafkaSource:
     def __init__(self, servers: str, tally: Tally, topics: tuple[str, ...] = TOPICS) -> None:
         self.title = f"kafka {servers}"
         self._servers, self._topics, self._tally = servers, topics, tally
+        self.supervisor = Supervisor()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
-        self._thread = threading.Thread(target=self._poll, args=(loop, ready), name="kafka records", daemon=True)
-        self._thread.start()
+        self._thread = self.supervisor.thread(partial(self._poll, loop, ready), "kafka records")
         try:
             await asyncio.wait_for(ready, START_S)
         except TimeoutError as error:

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+from supervision import Supervisor
+from trunkline.errors import LoadTestBroken
 from trunkline.loadtest.outcome import Caller, Outcome, Outcomes
 from trunkline.loadtest.plan import Plan
 from trunkline.loadtest.report import Report, Thresholds, make_report
@@ -18,6 +21,8 @@ BREATH_S = 0.5
 
 MAX_BREATH_S = 5.0
 POLL_S = 0.1
+LOOK_S = 0.5
+"""How often the run looks whether all of it still works."""
 
 
 class LoadTest:
@@ -36,12 +41,16 @@ class LoadTest:
         self.outcomes = Outcomes()
         self._plan, self._caller, self._tally, self._source = plan, caller, tally, source
         self._on_change = on_change
+        self.supervisor = Supervisor()
+        parts = [getattr(part, "supervisor", None) for part in (caller, source)]
+        self.supervisor.include(*(part for part in parts if part is not None))
         self._began = 0.0
         self._judging: set[asyncio.Task[None]] = set()
 
     async def run(self, thresholds: Thresholds) -> Report:
         """Returns when all calls are over and their records are there. Raises `ConfigError` where the server or its
-        records cannot be reached; a cancelled run hangs up at once."""
+        records cannot be reached, `LoadTestBroken` where a part of the test itself fails; a cancelled run hangs up at
+        once."""
         plan, caller, source = self._plan, self._caller, self._source
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(caller.close)
@@ -51,9 +60,7 @@ class LoadTest:
                 await source.start()
             loop = asyncio.get_running_loop()
             self._began = loop.time()
-            async with asyncio.TaskGroup() as group:
-                for line in range(plan.calls):
-                    group.create_task(self._line(line))
+            await self._unless_broken(self._lines(plan.calls))
             seconds = loop.time() - self._began
             if self._judging:
                 await asyncio.wait(self._judging)
@@ -68,6 +75,24 @@ class LoadTest:
             ramp_s=plan.calls / plan.rate,
             seconds=seconds,
         )
+
+    async def _lines(self, count: int) -> None:
+        async with asyncio.TaskGroup() as group:
+            for line in range(count):
+                group.create_task(self._line(line))
+
+    async def _unless_broken(self, work: Coroutine[Any, Any, None]) -> None:
+        """Raises `LoadTestBroken` as soon as something has ended that sends or reads."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=LOOK_S)
+                if self.supervisor.failures:
+                    raise LoadTestBroken("; ".join(f"{name}: {why}" for name, why in self.supervisor.failures.items()))
+            await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _line(self, line: int) -> None:
         """Calls until the plan is over."""
@@ -93,7 +118,7 @@ class LoadTest:
         outcome.placed_s = at
         self.outcomes.calls.append(outcome)
         self._on_change()
-        judging = asyncio.create_task(self._judge(outcome))
+        judging = self.supervisor.spawn(self._judge(outcome), "records of a call")
         self._judging.add(judging)
         judging.add_done_callback(self._judging.discard)
         return outcome

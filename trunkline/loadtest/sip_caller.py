@@ -11,6 +11,7 @@ from connectors import sdp
 from connectors.sip.digest import DigestClient
 from connectors.sip.message import SipMessage
 from connectors.sip.uri import SipUri
+from supervision import Supervisor
 from trunkline.loadtest import bodies
 from trunkline.loadtest.bodies import Body, Participant
 from trunkline.loadtest.outcome import Outcome
@@ -69,13 +70,14 @@ class SipCaller:
         self._signalling = TcpSignalling(self._deliver) if tcp else UdpSignalling(self._deliver)
         self._local = ("", 0)
         self._sender = RtpSender()
-        self._sending: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[object] | None = None
+        self.supervisor = Supervisor()
         self._lines: dict[str, _Line] = {}
 
     async def start(self) -> None:
         """Raises `ConfigError` where there is no way to the server."""
         self._local = await self._signalling.open(self._local_address, self._target.address)
-        self._sending = asyncio.create_task(self._sender.run(), name="rtp")
+        self._sending = self.supervisor.keep(self._sender.run(), "RTP of the load test")
 
     def new_key(self) -> str:
         return f"{secrets.token_hex(12)}@loadtest.invalid"

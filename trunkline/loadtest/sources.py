@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 
 from sinks.record import CallStatistics, decode
+from supervision import Supervisor
 from trunkline.errors import ConfigError
 from trunkline.loadtest.tally import Tally
 
@@ -51,8 +52,9 @@ class LiveSource:
         self._url, self._tally, self._most = url, tally, most
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._session: aiohttp.ClientSession | None = None
-        self._streams: dict[str, asyncio.Task[None]] = {}
-        self._list: asyncio.Task[None] | None = None
+        self.supervisor = Supervisor()
+        self._streams: dict[str, asyncio.Task[object]] = {}
+        self._list: asyncio.Task[object] | None = None
         self._ready = asyncio.Event()
         self._waiting: set[str] = set()
 
@@ -70,7 +72,7 @@ class LiveSource:
                     raise ConfigError(f"{self._url}/api/calls answered with {response.status}: is --token right?")
         except aiohttp.ClientError as error:
             raise ConfigError(f"no live API at {self._url}: name it with --records ({error})") from error
-        self._list = asyncio.create_task(self._read({}, self._on_list))
+        self._list = self.supervisor.keep(self._read({}, self._on_list), "list of calls")
         await asyncio.wait_for(self._ready.wait(), 10.0)
 
     def follow(self, key: str) -> None:
@@ -97,7 +99,7 @@ class LiveSource:
         previous = self._streams.get(key)
         if previous is not None:
             previous.cancel()
-        self._streams[key] = asyncio.create_task(self._read({"call_id": call_id}, self._on_call))
+        self._streams[key] = self.supervisor.keep(self._read({"call_id": call_id}, self._on_call), "records of a call")
 
     async def _read(self, query: Mapping[str, str], handle: Callable[[str, bytes], None]) -> None:
         assert self._session is not None
@@ -156,11 +158,12 @@ class FileSource:
         self._path, self._tally = path, tally
         self._offset = 0
         self._rest = b""
-        self._reading: asyncio.Task[None] | None = None
+        self.supervisor = Supervisor()
+        self._reading: asyncio.Task[object] | None = None
 
     async def start(self) -> None:
         self._offset = self._path.stat().st_size if self._path.exists() else 0
-        self._reading = asyncio.create_task(self._run())
+        self._reading = self.supervisor.keep(self._run(), "file of records")
 
     def follow(self, key: str) -> None: ...
 

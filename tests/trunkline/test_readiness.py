@@ -1,0 +1,122 @@
+"""`/readyz` says which part of the server has ended, and why; calls and metrics with it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import msgspec
+import pytest
+
+from sinks.record import CallAction, CallRecord
+from tests.trunkline.conftest import Running, Serve
+from trunkline.config import Config
+from trunkline.demo.script import load_audio
+
+
+async def boom(*_args: object) -> None:
+    raise RuntimeError("boom")
+
+
+def raise_boom(*_args: object) -> None:
+    raise RuntimeError("boom")
+
+
+async def get(running: Running, path: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(running.url + path) as response:
+        return response.status, await response.text()
+
+
+async def until_unready(running: Running) -> str:
+    async with asyncio.timeout(30):
+        while (answer := await get(running, "/readyz"))[0] == 200:  # noqa: ASYNC110 - as a probe asks
+            await asyncio.sleep(0.02)
+    return answer[1]
+
+
+def ticks(running: Running) -> None:
+    """The next tick ends its task, by something that no tick may catch."""
+
+    def end() -> None:
+        raise asyncio.CancelledError
+
+    running.server.calls.ingest.tick = end  # type: ignore[method-assign]
+    running.server.calls.wake()
+
+
+def engine(running: Running) -> None:
+    running.server.engine._core.step = raise_boom  # type: ignore[union-attr, method-assign]
+
+
+def sink(running: Running) -> None:
+    (lane,) = (one for one in running.server.fanout._lanes if one.sink.name == "recorder")
+    lane._queue.take = raise_boom  # type: ignore[method-assign, assignment]
+
+
+@asynccontextmanager
+async def in_a_call(serve: Serve, config: Config | None = None) -> AsyncIterator[Running]:
+    async with serve(config) as running:
+        playing = asyncio.create_task(running.play(load_audio()[0][:80_000], call_sid="CA1", pace=2.0))
+        async with asyncio.timeout(60):
+            while not running.server.calls.ingest.legs:  # noqa: ASYNC110 - a counter has no event
+                await asyncio.sleep(0.01)
+        try:
+            yield running
+        finally:
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("disturb", "said"),
+    [
+        (ticks, "not ready: ticks: CancelledError: by something it waited for\n"),
+        (engine, "not ready: engine: boom\n"),
+        (sink, "not ready: sink recorder: RuntimeError: boom\n"),
+    ],
+)
+async def test_what_has_ended_is_told_by_readiness_and_metrics(
+    disturb: Callable[[Running], None], said: str, serve: Serve
+) -> None:
+    config = msgspec.structs.replace(Config(), pipeline=msgspec.structs.replace(Config().pipeline, flush_timeout_s=0.5))
+    async with in_a_call(serve, config) as running:
+        assert await get(running, "/readyz") == (200, "ready\n")
+        disturb(running)
+        assert said in await until_unready(running)
+        assert await get(running, "/healthz") == (200, "ok\n")
+        _, metrics = await get(running, "/metrics")
+        if disturb is not engine:
+            assert f'trunkline_failed{{service="{said.split(": ")[1]}"}} 1.0' in metrics
+
+
+async def test_only_what_no_call_is_heard_without_makes_the_server_of_no_use(serve: Serve) -> None:
+    config = msgspec.structs.replace(Config(), pipeline=msgspec.structs.replace(Config().pipeline, flush_timeout_s=0.5))
+    async with in_a_call(serve, config) as running:
+        sink(running)
+        await until_unready(running)
+        await asyncio.sleep(1.2)  # longer than the server takes to look
+        assert not running.server.broken.is_set()
+        ticks(running)
+        async with asyncio.timeout(30):
+            await running.server.broken.wait()
+
+
+async def test_calls_of_an_engine_that_fails_end_at_once_and_say_why(serve: Serve) -> None:
+    async with in_a_call(serve) as running:
+        engine(running)
+        async with asyncio.timeout(60):
+            while running.server.calls.active:  # noqa: ASYNC110 - a counter has no event
+                await asyncio.sleep(0.02)
+    (end,) = (one for one in running.recorder.of("CA1") if isinstance(one, CallRecord) and one.action is CallAction.END)
+    assert end.reason == "internal error: leg inbound: the engine ended its session"
+
+
+async def test_faults_that_were_contained_are_counted_by_place_and_leave_the_server_ready(serve: Serve) -> None:
+    async with serve() as running:
+        running.server.calls.ingest.add_source(raise_boom)
+        await running.play(load_audio()[0][:8_000], call_sid="CA1")
+        status, _ = await get(running, "/readyz")
+        _, metrics = await get(running, "/metrics")
+    assert status == 200
+    assert 'trunkline_faults_total{place="source"}' in metrics
+    assert "trunkline_http_connections " in metrics
