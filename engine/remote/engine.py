@@ -125,11 +125,15 @@ class RemoteEngine:
         return self._client.stats
 
     def open(self, options: SessionOptions) -> Session:
-        """Returns at once. Where the engine then refuses the session after all, it ends with `StepEvents.closed`."""
+        """Returns at once. Whether the engine takes the session is told by `StepEvents.opened` or `faults`."""
         with self._changed:
             session = self._client.open(options)
             self._changed.notify_all()
         return session
+
+    def awaits_answer(self, session: Session) -> bool:
+        with self._lock:
+            return self._client.awaits_answer(session)
 
     def reserve(self, chunk_ms: int) -> None:
         """Have the engine allocate the slots of a class now. Raises `UnknownChunk`."""
@@ -293,7 +297,7 @@ class RemoteEngine:
         return stepped
 
     def _tell(self, events: StepEvents) -> None:
-        if not (events.hypotheses or events.closed or events.progress):
+        if not (events.hypotheses or events.closed or events.progress or events.opened):
             return
         for callback in self._callbacks:
             try:

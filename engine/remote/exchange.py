@@ -22,6 +22,7 @@ from engine.remote.wire import (
     Greeting,
     Hello,
     Open,
+    Opened,
     Ping,
     Pong,
     Push,
@@ -142,7 +143,7 @@ class Exchange:
             return [Refused(message.id, str(error), isinstance(error, EngineFull))]
         gateway.sessions[message.id] = session
         self._owners[session] = gateway, message.id
-        return []
+        return [Opened(message.id)]
 
     def _push(self, gateway: Gateway, message: Push) -> None:
         pcm, at = np.frombuffer(message.pcm, np.float32), 0
