@@ -49,6 +49,12 @@ class Dispatch:
         """All records of the step, leg by leg in the order of their words, in one `publish`."""
         now, at = self._clock.monotonic(), self._clock.stamp()
         legs = self._legs
+        for session in events.opened:
+            if (leg := legs.get(session)) is not None:
+                leg.answer(None)
+        for session, fault in events.faults.items():
+            if (leg := legs.get(session)) is not None:
+                leg.answer(fault)
         records: list[AnyRecord] = []
         hypotheses: dict[Session, list[Hypothesis]] = {}
         for hypothesis in events.hypotheses:
@@ -68,3 +74,4 @@ class Dispatch:
             self._publish(records)
         for leg in flushed:
             leg.flushed.set_result(None)
+            leg.session_ended()

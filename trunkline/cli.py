@@ -131,7 +131,7 @@ def _serve(options: argparse.Namespace) -> int:
     config = with_options(load_config(options.config, os.environ), port=options.port, chunk_ms=options.chunk_ms)
     set_up_logging(config.server.log_level, show_pii=config.server.log_pii)
     logger = logging.getLogger("trunkline")
-    engine = find_engine(config.engine)
+    engine = find_engine(config.engine, config.pipeline.chunk_ms)
 
     async def serve() -> None:
         stop = asyncio.Event()
@@ -164,7 +164,9 @@ def _engine(options: argparse.Namespace) -> int:
         parse_address(options.listen)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return serve_address(load_engine(config.engine, serving=True), options.listen)
+    engine = load_engine(config.engine, serving=True)
+    engine.reserve(config.pipeline.chunk_ms)
+    return serve_address(engine, options.listen)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -29,6 +29,11 @@ class LegHandle(Protocol):
     stats: LegStats
     options: LegOptions
 
+    @property
+    def awaits_answer(self) -> bool: ...
+
+    async def admitted(self) -> None: ...
+
     def push(self, frame: AudioFrame, /) -> None: ...
 
     async def close(self) -> object: ...
@@ -118,6 +123,11 @@ class DialogMedia:
                 lambda event: None if stream.leg is None else on_dtmf(stream.leg, event),
                 started_at=started_at,
             )
+
+    @property
+    def unanswered(self) -> list[Stream]:
+        """Those of whose leg the engine has not said yet whether it takes it."""
+        return [stream for stream in self.streams.values() if stream.leg is not None and stream.leg.awaits_answer]
 
     @property
     def packets(self) -> int:

@@ -8,8 +8,9 @@ from engine.session import SAMPLE_RATE_HZ, Hypothesis, Session, SessionOptions
 
 class RemoteSession:
     """`wire_id`: its number on the present connection. `opened`: the engine was asked to open it. `admitted`: some
-    engine has said that it takes it; `again`: one before the present one. `waiting`: there is no room for it at present. `lost`: engines in a row that were lost before they
-    had caught up with this session. `given_up`: samples before this one will not be heard."""
+    engine has said that it takes it; `again`: one before the present one. `waiting`: there is no room for it at
+    present. `lost`: engines in a row that were lost before they had caught up with this session. `given_up`: samples
+    before this one will not be heard."""
 
     def __init__(self, session: Session, options: SessionOptions, wire_id: int, replay_s: float) -> None:
         self.session = session

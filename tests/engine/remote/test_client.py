@@ -5,7 +5,7 @@ import pytest
 
 from engine.errors import EngineFull, SessionClosed, UnknownChunk, UnknownLocale
 from engine.remote.exchange import Gateway
-from engine.remote.wire import VERSION, Greeting, Open, Push, SetLanguage
+from engine.remote.wire import VERSION, Greeting, Open, Opened, Push, SetLanguage
 from engine.session import AUTO, SessionOptions
 from engine.weights import Checkpoint
 from tests.engine.remote.audio import legs
@@ -95,7 +95,7 @@ def take_all(pair: Pair) -> Gateway:
     """Another gateway opens the only session."""
     other = Gateway()
     pair.exchange.receive(other, Greeting(VERSION))
-    assert pair.exchange.receive(other, Open(0, OPTIONS, again=False)) == []
+    assert pair.exchange.receive(other, Open(0, OPTIONS, again=False)) == [Opened(0)]
     return other
 
 
