@@ -77,7 +77,7 @@ class Client:
         self._others = 0
         self._load: EngineLoad | None = None
         self._unanswered: dict[RemoteSession, None] = {}
-        self._uncounted = 0  # sessions opened that the rooms told last do not count
+        self._uncounted = 0  # sessions opened since the rooms were told
         self._up = True
         self._refused = 0
         self._restarts = 0
@@ -206,7 +206,7 @@ class Client:
             return self._refuse(message)
         if isinstance(message, Capacity):
             self._max_sessions, self._others, self.stats = message.max_sessions, message.others, message.stats
-            self._load, self._uncounted = message.load, len(self._unanswered)
+            self._load, self._uncounted = message.load, 0
             self.stats.refused += self._refused
             self.stats.skipped_samples += self.lost_samples
             self.stats.restarts = self._restarts
