@@ -177,6 +177,8 @@ class Call:
         calls.wake()
         self.legs[name] = leg
         self.all_legs.append(leg)
+        if f"leg.{name}.fault" in self._records.metadata:
+            self._records.metadata[f"leg.{name}.fault"] = ""  # of the one before it
         self._records.legs = [known for known in self._records.legs if known.leg != name]
         self._records.legs.append(LegInfo(leg=name, speaker_role=options.role, channel_index=options.channel_index))
         self._tell(CallAction.UPDATE)
@@ -254,7 +256,10 @@ class Call:
     def _leg_failed(self, leg: Leg) -> None:
         """A fault of ours ended a leg, or keeps its last words. The others go on, unless the engine refuses one that
         the call began with: a call is heard whole or not at all."""
-        self._records.metadata[f"leg.{leg.options.leg}.fault"] = str(leg.fault)
+        name = leg.options.leg
+        self._records.metadata[f"leg.{name}.fault"] = str(leg.fault)
+        if leg.refused and leg not in self._opening:
+            self._records.legs = [known for known in self._records.legs if known.leg != name]
         if self._ending is not None or not self._announced:
             return
         is_deaf = not leg.closing and all(one.fault is not None or one.ended for one in self.legs.values())

@@ -5,6 +5,7 @@ audio line; `recorded.RecordedDialog` does the same for a recording client. What
 says how the peer is answered.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -188,8 +189,9 @@ class Session:
     async def admitted(self) -> None:
         """The call that `begin` has prepared, once the engine takes all its legs. Raises what `refusal_of` knows; the
         session is then to be ended."""
-        for leg in [stream.leg for stream in self.media.streams.values() if stream.leg is not None]:
-            await leg.admitted()
+        with contextlib.suppress(CallEnded):
+            for leg in [stream.leg for stream in self.media.streams.values() if stream.leg is not None]:
+                await leg.admitted()
         if self.call is None or self.call.handle.ended:
             raise Refused(503, "the call was ended before it began")
         self.call.handle.announce()
