@@ -63,8 +63,8 @@ class Capacity:
         self._meters[chunk_ms].stepped(rows, min(open_rows, self._max_batch), step_s, lags, now)
         self.admission.observed(chunk_ms, rows, step_s, now)
         if lags:
-            late = sum(lag > MARGIN * chunk_ms / 1000 for lag in lags)
-            self._late[chunk_ms].add(late, len(lags), now)
+            limit_s = MARGIN * chunk_ms / 1000
+            self._late[chunk_ms].add(len([lag for lag in lags if lag > limit_s]), len(lags), now)
 
     def refusal(self, open_rows: Mapping[int, int], chunk_ms: int, now: float) -> str | None:
         """Why one more session of the class has no place; None where it has one."""
@@ -128,7 +128,7 @@ class Capacity:
         return {
             ms: meter.lag.quantile(0.95, now)
             for ms, meter in self._meters.items()
-            if meter.lag.weight(now) >= _ENOUGH_LAGS and self._late[ms].median(now) > _LATE_SHARE
+            if self._late[ms].median(now) > _LATE_SHARE and meter.lag.weight(now) >= _ENOUGH_LAGS
         }
 
 

@@ -36,7 +36,11 @@ class Lasting:
     def median(self, now: float) -> float:
         """The lower one of the two in the middle."""
         means = [self._usual] * (SLICES - len(self._slices))
+        fresh = now - _FRESH_S
         for number, value, weight in self._slices:
-            stale = max(0.0, now - number * SLICE_S - _FRESH_S)
-            means.append(self._usual + (value / weight - self._usual) * 0.5 ** (stale / _RECOVERY_S))
-        return sorted(means)[(SLICES - 1) // 2]
+            mean, stale = value / weight, fresh - number * SLICE_S
+            if stale > 0:
+                mean = self._usual + (mean - self._usual) * 0.5 ** (stale / _RECOVERY_S)
+            means.append(mean)
+        means.sort()
+        return means[(SLICES - 1) // 2]
