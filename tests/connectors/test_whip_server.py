@@ -436,7 +436,7 @@ async def test_shutdown_ends_all_sessions_with_their_last_words(serve: Serve) ->
 async def test_a_session_is_answered_once_the_engine_takes_its_legs(serve: Serve) -> None:
     whip = await serve()
     whip.calls.answered.clear()
-    asked = asyncio.create_task(whip.post("?call_id=C1", audio_line(), audio_line("1")))
+    asked = asyncio.create_task(whip.post("?call_id=C1", audio_line(), audio_line(1)))
     async with asyncio.timeout(5):
         while not whip.calls.history or len(whip.calls.history[0].legs) < 2:  # noqa: ASYNC110 - a fake has no event
             await asyncio.sleep(0.005)
@@ -451,7 +451,7 @@ async def test_a_session_is_answered_once_the_engine_takes_its_legs(serve: Serve
 async def test_a_session_of_which_the_engine_refuses_a_leg_is_refused_whole(serve: Serve, refused: set[str]) -> None:
     whip = await serve()
     whip.calls.refused = refused
-    answer = await whip.post("?call_id=C1", audio_line(), audio_line("1"))
+    answer = await whip.post("?call_id=C1", audio_line(), audio_line(1))
     assert (answer.status, "Retry-After" in answer.headers) == (503, True)
     await asyncio.gather(*whip.sessions._endings)
     assert whip.call("C1").ended

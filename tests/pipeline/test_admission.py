@@ -10,15 +10,15 @@ from engine.errors import EngineError, EngineFull
 from engine.session import FaultReason, SessionFault
 from pipeline import Call, CallEnded, Leg, PipelineConfig
 from sinks.record import AnyRecord, CallAction, CallRecord
-from tests.pipeline.scripted import ScriptedRecognizer, script, words
+from tests.pipeline.scripted import Cue, ScriptedRecognizer, script, words
 from tests.pipeline.test_call import AGENT, CALLER, Stage, info
 
 PATIENT = PipelineConfig(answer_timeout_s=30.0, flush_timeout_s=30.0)
 HASTY = PipelineConfig(answer_timeout_s=0.02, flush_timeout_s=0.05)
 
 
-def stage(config: PipelineConfig = PATIENT, *scripts: list[object], answers: bool = False, **options: bool) -> Stage:
-    return Stage(ScriptedRecognizer(*scripts, answers=answers, **options), config)  # type: ignore[arg-type]
+def stage(config: PipelineConfig = PATIENT, *scripts: list[Cue], answers: bool = False, flushes: bool = True) -> Stage:
+    return Stage(ScriptedRecognizer(*scripts, answers=answers, flushes=flushes), config)
 
 
 def opened(made: Stage, call_id: str = "CA1") -> tuple[Call, list[Leg]]:
