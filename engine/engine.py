@@ -267,6 +267,10 @@ class Engine:
         if pool.failure is not None:
             raise EngineError(f"no room for sessions of {chunk_ms} ms ({pool.failure}): use another one")
 
+    def awaits_answer(self, session: Session) -> bool:  # noqa: ARG002 - for engines in other processes
+        """Never: `open` is the answer."""
+        return False
+
     def push(self, session: Session, pcm: NDArray[np.float32]) -> None:
         with self._work:
             stream = self._stream(session)
