@@ -14,7 +14,8 @@ from tests.pipeline.scripted import Cue, ScriptedRecognizer, script, words
 from tests.pipeline.test_call import AGENT, CALLER, Stage, info
 
 PATIENT = PipelineConfig(answer_timeout_s=30.0, flush_timeout_s=30.0)
-HASTY = PipelineConfig(answer_timeout_s=0.02, flush_timeout_s=0.05)
+HASTY = PipelineConfig(answer_timeout_s=0.02, flush_timeout_s=30.0)
+GIVING_UP = PipelineConfig(answer_timeout_s=0.02, flush_timeout_s=0.05)
 
 
 def stage(config: PipelineConfig = PATIENT, *scripts: list[Cue], answers: bool = False, flushes: bool = True) -> Stage:
@@ -181,7 +182,7 @@ async def test_a_session_that_ends_unasked_and_without_a_reason_is_a_lost_one() 
 
 
 async def test_a_call_that_an_engine_never_answered_does_not_end_as_if_nothing_was() -> None:
-    made = stage(HASTY, flushes=False)
+    made = stage(GIVING_UP, flushes=False)
     call, legs = opened(made)
     await legs[0].admitted()
     call.announce()
@@ -193,7 +194,7 @@ async def test_a_call_that_an_engine_never_answered_does_not_end_as_if_nothing_w
 
 
 async def test_a_call_with_words_ends_with_its_own_reason_although_its_last_words_are_missing() -> None:
-    made = stage(HASTY, script(words("I need help.")), answers=True, flushes=False)
+    made = stage(GIVING_UP, script(words("I need help.")), answers=True, flushes=False)
     call, legs = opened(made)
     call.announce()
     await made.hear(*legs, seconds=2.0)
