@@ -120,12 +120,13 @@ class WhipSessions:
         try:
             await peer.take_offer(offer)
             session = self._open(request, offer, peer)
+            await self._announce(session)
             answer = await peer.answer(list(session.legs.values()))
         finally:
             stats.pending -= 1
             if answer is None:
                 await peer.close()
-                if session is not None:
+                if session is not None and session.ending is None:
                     await asyncio.shield(self.end(session, "failed"))
         if session.ending is not None:  # the server was told to stop meanwhile
             raise self._full("shutting down")
@@ -164,7 +165,6 @@ class WhipSessions:
         try:
             for index in range(offer.tracks):
                 self._add_leg(session, request, index)
-            session.shared.call.announce()
         except (CallError, EngineError) as error:
             self.end(session, "refused")
             raise self._refusal(error) from error
@@ -172,6 +172,16 @@ class WhipSessions:
             self.end(session, "refused")
             raise
         return session
+
+    async def _announce(self, session: Session) -> None:
+        """Once the engine takes all its legs. Raises `WhipRefused`; the session has ended then."""
+        try:
+            for leg in session.legs.values():
+                await leg.admitted()
+            session.shared.call.announce()
+        except (CallError, EngineError) as error:
+            self.end(session, "refused")
+            raise self._refusal(error) from error
 
     def _join(self, call_id: str, request: SessionRequest) -> SharedCall:
         shared = self._shared.get(call_id)

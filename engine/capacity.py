@@ -1,13 +1,16 @@
 """What one engine can carry and how it fares: its admission, its meters, and the measurement at its start."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 
-from engine.admission import MEASURED_ROWS, Admission
+from engine.admission import MARGIN, MEASURED_ROWS, Admission, Forecast
 from engine.config import ModelConfig
+from engine.lasting import Lasting
 from engine.meter import Meter
 from engine.precision import RING_DTYPES
 from engine.session import ClassLoad, EngineLoad, Precision
@@ -15,6 +18,9 @@ from engine.state import ring_chunks
 
 _ENOUGH_LAGS = 20.0
 """Recent observations of lag from which on they count."""
+
+_LATE_SHARE = 0.05
+"""Share of late rows that lasts from which on their lag refuses others: more than the 95th percentile leaves."""
 
 _ROOMS_S = 1.0
 _MEMORY_SHARE = 0.3
@@ -24,36 +30,66 @@ _MOST_SESSIONS_CUDA = 16384
 _TRIES = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an engine stands at one time, taken while nothing of it changes and worked with at leisure."""
+
+    at: float
+    open_rows: Mapping[int, int]
+    slots: int
+    meters: Mapping[int, Meter]
+    lags_p95_s: Mapping[int, float]
+    forecast: Forecast
+
+
 class Capacity:
-    """Not thread-safe: the engine holds its lock. `admits`: sessions are refused for want of time, too."""
+    """Not thread-safe, the engine holds its lock; but `reckon` takes its time without it.
+
+    `admits`: sessions are refused for want of time, too.
+    """
 
     def __init__(self, classes: tuple[int, ...], max_batch: int, *, admits: bool) -> None:
         self.admission = Admission(classes, max_batch)
         self.admits = admits
         self._max_batch = max_batch
         self._meters = {chunk_ms: Meter() for chunk_ms in classes}
-        self._rooms: dict[int, tuple[int, int]] = {}
+        self._late = {chunk_ms: Lasting(0.0) for chunk_ms in classes}
+        self._counting = threading.Lock()
+        self._rooms = dict.fromkeys(classes, (0, 0))
         self._rooms_at = float("-inf")
 
     def stepped(self, chunk_ms: int, rows: int, open_rows: int, step_s: float, lags: list[float], now: float) -> None:
         """A batch was stepped and told. lags: seconds, of its rows with live audio."""
         self._meters[chunk_ms].stepped(rows, min(open_rows, self._max_batch), step_s, lags, now)
         self.admission.observed(chunk_ms, rows, step_s, now)
+        if lags:
+            limit_s = MARGIN * chunk_ms / 1000
+            self._late[chunk_ms].add(len([lag for lag in lags if lag > limit_s]), len(lags), now)
 
     def refusal(self, open_rows: Mapping[int, int], chunk_ms: int, now: float) -> str | None:
         """Why one more session of the class has no place; None where it has one."""
         return self.admission.refusal(open_rows, chunk_ms, self._lags_p95(now), now) if self.admits else None
 
+    def standing(self, open_rows: Mapping[int, int], slots: int, now: float) -> Standing:
+        """slots: sessions that each class and all together have room for."""
+        meters = {chunk_ms: meter.copy() for chunk_ms, meter in self._meters.items()}
+        return Standing(now, open_rows, slots, meters, self._lags_p95(now), self.admission.forecast(now))
+
     def load(self, open_rows: Mapping[int, int], slots: int, now: float) -> EngineLoad:
-        """slots: sessions that each class and all together have room for. Rooms and capacities are a second old at
-        most."""
-        sessions = sum(open_rows.values())
-        if now - self._rooms_at >= _ROOMS_S:
-            self._rooms, self._rooms_at = self._count_rooms(open_rows, slots, now), now
+        """`reckon` of the `standing` at this time."""
+        return self.reckon(self.standing(open_rows, slots, now))
+
+    def reckon(self, standing: Standing) -> EngineLoad:
+        """What the engine tells of it. Rooms and capacities are a second old at most. On any thread."""
+        with self._counting:
+            if standing.at - self._rooms_at >= _ROOMS_S:
+                self._rooms, self._rooms_at = self._count_rooms(standing), standing.at
+            rooms = self._rooms
+        slots, open_rows, sessions = standing.slots, standing.open_rows, sum(standing.open_rows.values())
         classes = []
-        for ms, meter in self._meters.items():
-            room, capacity = self._rooms[ms]
-            p50, p95, p99 = (meter.lag.quantile(share, now) for share in (0.5, 0.95, 0.99))
+        for ms, meter in standing.meters.items():
+            room, capacity = rooms[ms]
+            p50, p95, p99 = (meter.lag.quantile(share, standing.at) for share in (0.5, 0.95, 0.99))
             classes.append(
                 ClassLoad(
                     chunk_ms=ms,
@@ -71,23 +107,28 @@ class Capacity:
                     lag_p99_s=p99,
                 )
             )
-        return EngineLoad(sessions, slots, self.admission.utilisation(open_rows, now), tuple(classes))
+        return EngineLoad(sessions, slots, standing.forecast.utilisation_of(open_rows), tuple(classes))
 
-    def _count_rooms(self, open_rows: Mapping[int, int], slots: int, now: float) -> dict[int, tuple[int, int]]:
-        """Sessions that each class would be given now, and in an otherwise empty engine."""
+    def _count_rooms(self, standing: Standing) -> dict[int, tuple[int, int]]:
+        """Sessions that each class would be given now, and in an otherwise empty engine. Searched for from those
+        before: at hundreds of sessions in five classes it is tens of milliseconds of work otherwise."""
+        slots, forecast, before = standing.slots, standing.forecast, self._rooms
         if not self.admits:
             return dict.fromkeys(self._meters, (slots, slots))
-        lags, admission = self._lags_p95(now), self.admission
         return {
-            ms: (admission.room(open_rows, ms, lags, now, slots), admission.capacity(ms, now, slots))
+            ms: (
+                forecast.room(standing.open_rows, ms, standing.lags_p95_s, slots, near=before[ms][0]),
+                forecast.capacity(ms, slots, near=before[ms][1]),
+            )
             for ms in self._meters
         }
 
     def _lags_p95(self, now: float) -> dict[int, float]:
+        """Of the classes whose sessions have been answered late for a while."""
         return {
             ms: meter.lag.quantile(0.95, now)
             for ms, meter in self._meters.items()
-            if meter.lag.weight(now) >= _ENOUGH_LAGS
+            if self._late[ms].median(now) > _LATE_SHARE and meter.lag.weight(now) >= _ENOUGH_LAGS
         }
 
 

@@ -7,7 +7,7 @@ much, it does just what the rows at hand need.
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -69,20 +69,31 @@ class Core:
         for chunk_ms, count in slots.items():
             self.allocate(chunk_ms, count)
 
-    @torch.inference_mode()
     def allocate(self, chunk_ms: int, slots: int) -> None:
-        """Make room for `slots` streams of a class that has none yet. On a GPU this records and proves its steps, which
-        takes a while, and must not happen while another thread steps."""
+        """Make room for `slots` streams of a class that has none yet, in one go."""
+        for _ in self.allocating(chunk_ms, slots):
+            pass
+
+    @torch.inference_mode()
+    def allocating(self, chunk_ms: int, slots: int) -> Iterator[None]:
+        """Make room for `slots` streams of a class that has none yet, piece by piece: steps of other classes may come
+        between two pieces, and on no account on another thread during one. On a GPU this records and proves the steps
+        of the class, which takes a while. Where it fails, nothing of it is kept."""
         frames = chunk_ms // FRAME_MS
-        if not self._static:
-            self._states[chunk_ms] = self._model.allocate(slots, frames)
-            self._audio[chunk_ms] = np.empty((self._max_batch, chunk_samples(frames)), np.float32)
-            return
-        state = self._states[chunk_ms] = self._model.allocate(slots + 1, frames)
-        step = DeviceStep(self._model, state, frames, self._max_batch)
-        self._audio[chunk_ms] = step.audio
-        runner = self._runners[chunk_ms] = Runner(step, slots, f"{chunk_ms} ms", self._capture, self._wait)
-        runner.prepare()
+        try:
+            if not self._static:
+                self._states[chunk_ms] = self._model.allocate(slots, frames)
+                self._audio[chunk_ms] = np.empty((self._max_batch, chunk_samples(frames)), np.float32)
+                return
+            state = self._states[chunk_ms] = self._model.allocate(slots + 1, frames)
+            step = DeviceStep(self._model, state, frames, self._max_batch)
+            self._audio[chunk_ms] = step.audio
+            runner = self._runners[chunk_ms] = Runner(step, slots, f"{chunk_ms} ms", self._capture, self._wait)
+            yield from runner.prepare()
+        except Exception:
+            for kept in (self._states, self._audio, self._runners):
+                kept.pop(chunk_ms, None)
+            raise
 
     def audio(self, chunk_ms: int) -> NDArray[np.float32]:
         """Where the audio of the next step of an allocated class is best put: float32 (max_batch, 1280 c + 241)."""

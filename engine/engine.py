@@ -1,18 +1,18 @@
 """The engine: sessions over fixed slots, one thread that steps, events in one batch per step.
 
-`push` and the other methods only touch host state under a lock; the device is the engine thread's alone. A slot has a
-generation, so nothing of a former session can reach a later one in the same slot.
+`push` and the other methods only touch host state under a lock; the device is the engine thread's alone, from the
+allocation of a class on (`engine.preparation`). A slot has a generation, so nothing of a former session can reach a
+later one in the same slot.
 
 What goes wrong with one session's words ends that session; what a subscriber raises is counted. A step that fails as a
 whole ends the engine (`failure`).
 """
 
-import functools
 import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.capacity import Capacity, measure, most_sessions
+from engine.capacity import Capacity, most_sessions
 from engine.checkpoint import load_checkpoint
 from engine.chunking import FRAME_MS
 from engine.core import Core, Emission
@@ -30,18 +30,21 @@ from engine.language_lock import LanguageLock, Move
 from engine.languages import Languages
 from engine.loading import aside
 from engine.precision import default_precision, has_int8
+from engine.preparation import Preparation
 from engine.scheduler import Scheduler
 from engine.session import (
     AUTO,
     SAMPLE_RATE_HZ,
     EngineLoad,
+    FaultReason,
     Hypothesis,
     Precision,
     Session,
+    SessionFault,
     SessionOptions,
     StepEvents,
 )
-from engine.slots import Pool, Slots
+from engine.slots import Slots
 from engine.stats import EngineStats
 from engine.stream import Stream
 from engine.transcript import Transcript
@@ -58,12 +61,6 @@ _MOST_ROWS = 64
 
 _MOST_ROWS_CUDA = 512
 """Rows of a step on a GPU, where a launch costs more than its rows."""
-
-_MEASURING_S = 0.4
-"""Time that measuring the steps of one class may take at the start, roughly."""
-
-_SPOKEN_CHUNKS = 1000
-"""Chunks that the streams of a measurement have had: enough for full caches."""
 
 _MAX_BACKLOG_S = 30.0
 """Audio a session may have waiting; beyond it the oldest is thrown away and counted."""
@@ -83,7 +80,8 @@ class _Work:
 class Engine:
     """Implements `Recognizer`. Thread-safe; `step` is for the engine's own thread, or for tests instead of one.
 
-    `step_times`: as measured at the start, with admission: class -> rows -> seconds.
+    `step_times`: as measured, with admission: class -> rows -> seconds. `start` returns when those of the classes that
+    were reserved by then are there; a class that comes later is measured when no session is open.
     """
 
     def __init__(
@@ -112,12 +110,14 @@ class Engine:
         if max_sessions is None:
             max_sessions = most_sessions(checkpoint.config, device, self.precision)
         self._slots = Slots(classes, max_sessions)
+        self._preparation = Preparation(self._core, self._slots, max_batch)
         self._capacity = Capacity(classes, max_batch, admits=admission)
-        self._max_batch = max_batch
         if threads is None and device == "cpu" and checkpoint.config.encoder.d_model < _WIDE:
             threads = 1
         self._threads = threads
         self._scheduler: Scheduler[Stream] = Scheduler(classes, max_batch, gather_ms / 1000)
+        for chunk_ms in classes:
+            self._scheduler.hold(chunk_ms, held=True)
         self._streams: dict[Session, Stream] = {}
         self._locking: set[Session] = set()
         self._done: dict[Stream, None] = {}
@@ -126,11 +126,12 @@ class Engine:
         self._callbacks: list[Callable[[StepEvents], None]] = []
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
+        self._device = threading.Lock()  # taken before the other one
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._failure: Exception | None = None
         self._measured = threading.Event()
-        self.step_times: Mapping[int, Mapping[int, float]] = {}
+        self.step_times: dict[int, Mapping[int, float]] = {}
         self.stats = EngineStats()
         self.supervisor = Supervisor()
         logger.info(
@@ -148,15 +149,17 @@ class Engine:
         max_sessions: int | None = 64,
         threads: int | None = None,
         admission: bool = False,
+        reserve: Sequence[int] = (),
     ) -> "Engine":
         """Make an engine of a `.nemo` file, a Hugging Face folder or id, or the shipped demo model (None).
 
         `precision`: None takes `default_precision`. `threads`: CPU threads of one step; None leaves torch's default to
         a large model and gives a small one, which would only lose by more, a single thread. `max_sessions`: None for
         as many as there is memory for. `admission`: the steps are measured at the start, and sessions for which there
-        is no time are refused. Raises `CheckpointError`, `UnsupportedPrecision`.
+        is no time are refused. `reserve`: latency classes that sessions will be of, in milliseconds. Raises
+        `CheckpointError`, `UnsupportedPrecision`, `UnknownChunk`.
         """
-        return aside(
+        engine = aside(
             lambda: cls(
                 load_checkpoint(checkpoint),
                 device=device,
@@ -166,6 +169,9 @@ class Engine:
                 admission=admission,
             )
         )
+        for chunk_ms in reserve:
+            engine.reserve(chunk_ms)
+        return engine
 
     def start(self) -> None:
         """Start the thread that steps. With admission, returns when the steps are measured."""
@@ -211,7 +217,8 @@ class Engine:
     def snapshot(self) -> EngineLoad:
         """How busy the engine is, as it stands."""
         with self._lock:
-            return self._capacity.load(self._slots.open_rows(), self._slots.sessions, time.monotonic())
+            standing = self._capacity.standing(self._slots.open_rows(), self._slots.sessions, time.monotonic())
+        return self._capacity.reckon(standing)
 
     @property
     def failure(self) -> Exception | None:
@@ -226,6 +233,10 @@ class Engine:
         with self._lock:
             if self._failure is not None:
                 raise EngineError(f"the engine has failed ({self._failure}): restart it")
+            if pool.failure is not None:
+                raise EngineError(
+                    f"no room for sessions of {options.chunk_ms} ms ({pool.failure}): use another chunk_ms"
+                )
             if len(self._streams) >= self._slots.sessions or not pool.free:
                 self.stats.refused += 1
                 raise EngineFull(f"all {self._slots.sessions} sessions of the engine are in use: try again later")
@@ -233,7 +244,7 @@ class Engine:
             if refusal is not None and not again:
                 self.stats.refused += 1
                 raise EngineFull(f"the engine has no time for another session ({refusal}): try again later")
-            self._allocate(options.chunk_ms, pool)
+            self._preparation.request(options.chunk_ms)
             slot, generation = pool.take()
             if pool.open == 1:
                 self._limit_batches()
@@ -244,13 +255,25 @@ class Engine:
                 self._locking.add(session)
                 stream.lock = self._languages.lock(options.language)
             self.stats.opened += 1
+            self._work.notify()
             return session
 
     def reserve(self, chunk_ms: int) -> None:
-        """Allocate the slots of a class now rather than with its first session. Raises `UnknownChunk`."""
+        """Have the slots of a class allocated before its first session: now, or, where a thread steps, by that one,
+        without waiting for it. Raises `UnknownChunk`, and `EngineError` where the device has no room for them."""
         pool = self._slots.pool(chunk_ms)
-        with self._lock:
-            self._allocate(chunk_ms, pool)
+        with self._work:
+            self._preparation.request(chunk_ms)
+            self._work.notify()
+            running = self._thread is not None
+        if not running:
+            aside(self._prepare_all)
+        if pool.failure is not None:
+            raise EngineError(f"no room for sessions of {chunk_ms} ms ({pool.failure}): use another one")
+
+    def awaits_answer(self, session: Session) -> bool:  # noqa: ARG002 - for engines in other processes
+        """Never: `open` is the answer."""
+        return False
 
     def push(self, session: Session, pcm: NDArray[np.float32]) -> None:
         with self._work:
@@ -304,6 +327,12 @@ class Engine:
 
     def step(self, now: float | None = None) -> bool:
         """Step one batch, if one is due at `now` (seconds; None: step whatever is ready). Returns whether it did."""
+        if self._thread is None:
+            self._prepare_all()
+        with self._device:
+            return self._step(now)
+
+    def _step(self, now: float | None) -> bool:
         began = time.perf_counter()
         with self._lock:
             self._fork_waiting()
@@ -495,10 +524,41 @@ class Engine:
         for chunk_ms, rows in limits.items():
             self._scheduler.limit(chunk_ms, rows)
 
-    def _allocate(self, chunk_ms: int, pool: Pool) -> None:
-        if not pool.allocated:
-            aside(lambda: self._core.allocate(chunk_ms, self._slots.count))
-            pool.allocated = True
+    def _prepare_all(self) -> None:
+        while self._preparation.pending:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """A piece of what a class lacks before its sessions can be stepped. For the thread that steps, between steps:
+        nothing else is on the device meanwhile."""
+        failure = None
+        with self._device:
+            if not self._preparation.pending:
+                return
+            try:
+                if not self._preparation.proceed():
+                    return
+            except Exception as error:
+                logger.exception("slots of %d ms cannot be had: such sessions end", self._preparation.first)
+                failure = str(error) or type(error).__name__
+            with self._lock:
+                chunk_ms = self._preparation.finish(failure)
+                self._scheduler.hold(chunk_ms, held=failure is not None)
+                events = StepEvents((), (), {}) if failure is None else self._end_class(chunk_ms, failure)
+        if events.closed:
+            self._tell(events)
+
+    def _end_class(self, chunk_ms: int, failure: str) -> StepEvents:
+        """The device has no slots for sessions of the class: they end. Holding the lock."""
+        self._scheduler.clear(chunk_ms)
+        self._unforked[chunk_ms].clear()
+        streams = [stream for stream in self._streams.values() if stream.session.chunk_ms == chunk_ms]
+        for stream in streams:
+            self._done.pop(stream, None)
+            self._free(stream)
+        fault = SessionFault(FaultReason.FAILED, failure, retryable=False)
+        ended = [stream.session for stream in streams]
+        return StepEvents((), tuple(ended), {}, faults=dict.fromkeys(ended, fault))
 
     def _stream(self, session: Session) -> Stream:
         stream = self._streams.get(session)
@@ -512,16 +572,19 @@ class Engine:
         if self._threads is not None:
             torch.set_num_threads(self._threads)
         try:
-            if self._capacity.admits and not self.step_times:
-                self.step_times = self._measure()
+            self._prepare_to_start()
             self._measured.set()
             while True:
                 with self._work:
-                    while not self._stopping and not self._due():
+                    while not (self._stopping or self._due() or self._preparation.pending or self._is_measurable()):
                         wake_at = self._scheduler.wake_at(self._slots.open_rows())
                         self._work.wait(None if wake_at is None else max(0.0, wake_at - time.monotonic()))
                     if self._stopping:
                         return
+                    measurable = self._is_measurable()
+                if measurable:
+                    self._measure()
+                self._prepare()
                 self.step(time.monotonic())
         except BaseException as error:
             logger.exception("the engine failed and stops; its %d sessions end", len(self._streams))
@@ -533,28 +596,28 @@ class Engine:
         forkable = any(waiting and self._slots.pools[chunk_ms].forks for chunk_ms, waiting in self._unforked.items())
         return bool(self._done or forkable) or (wake_at is not None and wake_at <= time.monotonic())
 
-    def _measure(self) -> dict[int, dict[int, float]]:
-        """Time steps of every class that has slots, and go by that in admission: class -> rows -> seconds.
-
-        Before any session is stepped, because it uses all slots. Where no class has slots yet, the one that sessions
-        get by default gets its own now.
-        """
-        if not any(pool.allocated for pool in self._slots.pools.values()):
+    def _prepare_to_start(self) -> None:
+        """Whatever was reserved, and with admission its measurement. Where nothing was, the class that sessions get by
+        default is, because the others are judged by it."""
+        if self._capacity.admits and not any(pool.allocated for pool in self._slots.pools.values()):
             default = SessionOptions().chunk_ms
-            self.reserve(default if default in self._slots.pools else self.chunks_ms[0])
-        found = {}
-        for chunk_ms, pool in self._slots.pools.items():
-            if pool.allocated:
-                most = min(self._max_batch, self._slots.count)
-                found[chunk_ms] = measure(functools.partial(self._try_step, chunk_ms), most, chunk_ms, _MEASURING_S)
-                self._capacity.admission.measured(chunk_ms, found[chunk_ms])
-        return found
+            with self._lock:
+                self._preparation.request(default if default in self._slots.pools else self.chunks_ms[0])
+        self._prepare_all()
+        while self._is_measurable():
+            self._measure()
 
-    def _try_step(self, chunk_ms: int, rows: int) -> None:
-        """A step on noise, of streams that have been speaking for a while."""
-        audio = self._core.audio(chunk_ms)[:rows]
-        audio[:] = np.random.default_rng(rows).standard_normal(audio.shape[1], np.float32) * 0.05
-        self._core.step(chunk_ms, audio, list(range(rows)), [_SPOKEN_CHUNKS] * rows, [0] * rows)
+    def _is_measurable(self) -> bool:
+        """Some class was not measured, and nobody would wait for it."""
+        return self._capacity.admits and bool(self._preparation.unmeasured) and not self._streams
+
+    def _measure(self) -> None:
+        """Time the steps of a class, and go by that in admission."""
+        with self._device:
+            chunk_ms, times = self._preparation.measure()
+        with self._lock:
+            self.step_times[chunk_ms] = times
+            self._capacity.admission.measured(chunk_ms, times)
 
     def _fail(self, error: Exception) -> None:
         """End every session, so that no call waits for words that cannot come."""
@@ -562,4 +625,5 @@ class Engine:
             self._failure = error
             sessions = tuple(self._streams)
             self._streams.clear()
-        self._tell(StepEvents((), sessions, {}))
+        fault = SessionFault(FaultReason.FAILED, str(error) or type(error).__name__)
+        self._tell(StepEvents((), sessions, {}, faults=dict.fromkeys(sessions, fault)))

@@ -1,5 +1,7 @@
 """What the engine observes of one latency class: step times, batch fill and lag. Pure: time is a parameter."""
 
+import copy
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -42,6 +44,11 @@ class LagWindow:
         bucket = int(np.searchsorted(total, share * total[-1]))
         return float(_BOUNDS[min(bucket, _BUCKETS - 2)])
 
+    def copy(self) -> "LagWindow":
+        made = LagWindow()
+        made._counts, made._at = self._counts.copy(), self._at
+        return made
+
     def _forget(self, now: float) -> None:
         if now > self._at:
             self._counts *= 0.5 ** ((now - self._at) / HALF_LIFE_S)
@@ -69,3 +76,9 @@ class Meter:
         self.fill += weight * (min(1.0, rows / max(1, possible)) - self.fill)
         if lags:
             self.lag.add(lags, now)
+
+    def copy(self) -> "Meter":
+        """As it stands, for whoever reads it while the engine goes on."""
+        made = copy.copy(self)
+        made.lag = self.lag.copy()
+        return made

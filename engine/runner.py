@@ -1,6 +1,6 @@
 """Steps of one class on a device: staged, launched, waited for once and read; recorded and proven before use."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,16 +57,19 @@ class Runner:
         the next."""
         return self._step.encoded
 
-    def prepare(self) -> None:
-        """Record every batch size, then hold each against the plain sequence. Streams must not be there yet."""
+    def prepare(self) -> Iterator[None]:
+        """Record every batch size, then hold each against the plain sequence; may rest after each of them. Streams must
+        not be there yet."""
         parts: list[tuple[str, Callable[[int], None]]] = [(_LAUNCH, self._step.launch), (_PROCEED, self._step.proceed)]
         for size in reversed(self._step.sizes):  # the largest first: the others fit the memory it took
             for part, run in parts:
                 self._graphs.add((self._name, part, size), lambda run=run, size=size: run(size))  # type: ignore[misc]
+                yield
         self._wait()
         for size in self._step.sizes:
             for part, _ in parts:
                 self._graphs.verify((self._name, part, size), self._trial(part, size), self._differences)
+                yield
         self._wait()
 
     def run(

@@ -56,10 +56,12 @@ class _Queue(Generic[Row]):
 
 @dataclass(slots=True)
 class _Class(Generic[Row]):
-    """`slack_s`: from ready to due, for rows that are not urgent. `limit`: rows a batch may have."""
+    """`slack_s`: from ready to due, for rows that are not urgent. `limit`: rows a batch may have. `held`: none of them
+    is stepped for the time being."""
 
     slack_s: float
     limit: int
+    held: bool = False
     urgent: _Queue[Row] = field(default_factory=_Queue)
     waiting: _Queue[Row] = field(default_factory=_Queue)
 
@@ -94,6 +96,15 @@ class Scheduler(Generic[Row]):
         """Step at most so many rows of the class at once from now on, and never more than `max_batch`."""
         self._classes[chunk_ms].limit = max(1, min(rows, self._max_batch))
 
+    def hold(self, chunk_ms: int, held: bool) -> None:
+        """Keep the rows of a class waiting, or do so no longer."""
+        self._classes[chunk_ms].held = held
+
+    def clear(self, chunk_ms: int) -> None:
+        """Nobody of the class waits any more."""
+        rows = self._classes[chunk_ms]
+        rows.urgent, rows.waiting = _Queue(), _Queue()
+
     def add(self, row: Row, chunk_ms: int, now: float, *, urgent: bool = False) -> None:
         """Row has a chunk to step, since `now`. Does nothing where it stands already; urgency can only grow."""
         rows = self._classes[chunk_ms]
@@ -118,7 +129,7 @@ class Scheduler(Generic[Row]):
         due = [
             (rows.due, chunk_ms)
             for chunk_ms, rows in self._classes.items()
-            if len(rows) and self._fires_at(rows, open_rows.get(chunk_ms, 0)) <= now
+            if len(rows) and not rows.held and self._fires_at(rows, open_rows.get(chunk_ms, 0)) <= now
         ]
         if not due:
             return None
@@ -129,7 +140,9 @@ class Scheduler(Generic[Row]):
     def wake_at(self, open_rows: Mapping[int, int]) -> float | None:
         """When `next` will have something, should nothing else happen; None where nothing is ready."""
         times = [
-            self._fires_at(rows, open_rows.get(chunk_ms, 0)) for chunk_ms, rows in self._classes.items() if len(rows)
+            self._fires_at(rows, open_rows.get(chunk_ms, 0))
+            for chunk_ms, rows in self._classes.items()
+            if len(rows) and not rows.held
         ]
         return min(times, default=None)
 

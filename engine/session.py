@@ -4,7 +4,7 @@ The same types are the messages of an engine in another process: all are plain i
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -88,17 +88,38 @@ class Hypothesis:
     is_final: bool
 
 
+class FaultReason(StrEnum):
+    """Why a session ended that was not at its end, in the words of the records."""
+
+    REFUSED = "refused by the engine"
+    LOST = "engine lost"
+    FAILED = "engine failed"
+    SILENT = "no answer from the engine"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFault:
+    """`detail`: one line for the log. `retryable`: another session may be opened later."""
+
+    reason: FaultReason
+    detail: str
+    retryable: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class StepEvents:
     """What one engine step brought, for all its rows at once.
 
     `closed`: sessions that are flushed and gone; their last hypothesis is in this batch or an earlier one.
-    `progress`: seconds of media consumed so far by every session that took part.
+    `progress`: seconds of media consumed so far by every session that took part. `opened`: sessions that awaited the
+    engine's answer, which is that it takes them. `faults`: those of `closed` that ended before their end, with why.
     """
 
     hypotheses: tuple[Hypothesis, ...]
     closed: tuple[Session, ...]
     progress: Mapping[Session, float]
+    opened: tuple[Session, ...] = ()
+    faults: Mapping[Session, SessionFault] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +168,10 @@ class Recognizer(Protocol):
     def open(self, options: SessionOptions) -> Session:
         """Take a slot. Raises `EngineFull` (retryable), `UnknownLocale`, `UnknownChunk`."""
         ...
+
+    def awaits_answer(self, session: Session) -> bool:  # noqa: ARG002 - an engine in this process answers in `open`
+        """The engine has not said yet whether it takes the session: `StepEvents.opened` or `faults` will."""
+        return False
 
     def push(self, session: Session, pcm: NDArray[np.float32]) -> None:
         """Append audio; `pcm`: float32 (T,), 16 kHz, [-1, 1]. Raises `SessionClosed`."""

@@ -12,13 +12,15 @@ _SESSIONS_PER_FORK = 8
 
 @dataclass(slots=True)
 class Pool:
-    """Slots of one latency class. Sessions use the first ones, forks those above."""
+    """Slots of one latency class. Sessions use the first ones, forks those above. `allocated`: the device has them.
+    `failure`: why it cannot have them."""
 
     free: list[int]
     forks: list[int]
     generations: list[int]
     open: int = 0
     allocated: bool = False
+    failure: str | None = None
 
     def take(self) -> tuple[int, int]:
         """A free slot and its new generation, for a session."""

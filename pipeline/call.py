@@ -3,7 +3,8 @@
 Order of a call's records: START first; every transcript of a leg before END; END last, with statistics. A call that
 was refused before it was announced has none. A call's trouble stays its own: refusals are errors raised to its
 connector, a leg that cannot be flushed is counted. A leg that a fault of ours ends is told as `leg.NAME.fault` in the
-call's metadata; where nobody is heard any more, the call ends, and the reason of its END says why.
+call's metadata; where nobody is heard any more, or the engine refuses one of the legs that the call began with, the
+call ends, and the reason of its END says why. So it does where a call has no words for a fault of ours.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from engine.session import Recognizer, Session, SessionOptions
+from engine.session import FaultReason, Recognizer, Session, SessionOptions
 from pipeline.clock import Clock
 from pipeline.dispatch import Dispatch, Publish
 from pipeline.errors import CallEnded, CallError, CallsFull, Draining, DuplicateCall, DuplicateLeg
@@ -43,7 +44,8 @@ class PipelineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """`chunk_ms`: latency class of every leg. `language`: where a connector names none. `language_lock`: under `auto`,
     go on with the prompt of the language that a leg turned out to speak. `silence_ms`: pause that ends a sentence.
     `queue_ms`: audio a leg may have waiting for a tick. `max_gap_ms`: longest silence made up for missing audio.
-    `flush_timeout_s`: wait for the last words at the end of a leg."""
+    `flush_timeout_s`: wait for the last words at the end of a leg. `answer_timeout_s`: wait for the engine's word on a
+    leg before its peer is answered."""
 
     chunk_ms: Literal[80, 160, 320, 560, 1120] = 160
     language: str = "auto"
@@ -54,6 +56,7 @@ class PipelineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     queue_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 10_000
     max_gap_ms: Annotated[int, msgspec.Meta(ge=0, le=30_000)] = 2_000
     flush_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 10.0
+    answer_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=30)] = 2.0
     max_call_s: Annotated[float, msgspec.Meta(gt=0)] = 14_400.0
     max_calls: Annotated[int, msgspec.Meta(ge=1)] = 10_000
 
@@ -95,6 +98,8 @@ class Call:
         self._started = calls.clock.monotonic()
         self._over = asyncio.Event()
         self._announced = False
+        self._opening: list[Leg] = []
+        self._fault: str | None = None
         self._held = False
         self._limit = asyncio.get_running_loop().call_later(
             calls.config.max_call_s, self._begin_end, "longest duration reached"
@@ -109,6 +114,11 @@ class Call:
     def ended(self) -> bool:
         """True from the first `end` on."""
         return self._ending is not None
+
+    @property
+    def fault(self) -> str | None:
+        """The fault of ours that has ended the call; None where it runs, or ended otherwise."""
+        return self._fault
 
     def announce(self) -> None:
         """Publish START, with the legs and the metadata that are there by now, and HOLD where the call begins so.
@@ -127,6 +137,10 @@ class Call:
             self._tell(CallAction.START)
             if self._held:
                 self._tell(CallAction.HOLD)
+            self._opening = list(self.all_legs)
+            for leg in self._opening:
+                if leg.fault is not None:
+                    self._leg_failed(leg)
 
     async def wait_ended(self) -> None:
         """Resolves after END was published, whoever ended the call: the connector, a limit or a drain."""
@@ -154,6 +168,8 @@ class Call:
         calls.wake()
         self.legs[name] = leg
         self.all_legs.append(leg)
+        if f"leg.{name}.fault" in self._records.metadata:
+            self._records.metadata[f"leg.{name}.fault"] = ""  # of the one before it
         self._records.legs = [known for known in self._records.legs if known.leg != name]
         self._records.legs.append(LegInfo(leg=name, speaker_role=options.role, channel_index=options.channel_index))
         self._tell(CallAction.UPDATE)
@@ -177,6 +193,7 @@ class Call:
             latencies=self._latencies,
             clock=calls.clock,
             flush_timeout_s=config.flush_timeout_s,
+            answer_timeout_s=config.answer_timeout_s,
             abandon=calls.dispatch.abandon,
             on_fault=self._leg_failed,
         )
@@ -245,27 +262,6 @@ class Call:
         if self._announced and statistics is not None:
             self._log_end(reason, statistics)
 
-    def _leg_failed(self, leg: Leg) -> None:
-        """A fault of ours ended a leg, or keeps its last words. The others go on."""
-        self._calls.stats.failed_legs += 1
-        self._records.metadata[f"leg.{leg.options.leg}.fault"] = str(leg.fault)
-        if self._ending is not None:
-            return
-        if leg.closing:
-            self._tell(CallAction.UPDATE)
-        elif all(one.fault is not None or one.ended for one in self.legs.values()):
-            self._begin_end(f"{FAULT}: leg {leg.options.leg}: {leg.fault}")
-        else:
-            self._calls.supervisor.spawn(leg.close(), "end of a leg")
-            self._tell(CallAction.UPDATE)
-
-    def _full_reason(self, reason: str, statistics: CallStatistics) -> str:
-        """For END: with what is our fault, where that left nothing of the call."""
-        faults = [f"leg {leg.options.leg}: {leg.fault}" for leg in self.all_legs if leg.fault is not None]
-        if statistics.words or not faults or len(faults) < len(self.all_legs) or reason.startswith(FAULT):
-            return reason
-        return f"{reason} ({FAULT}: {faults[0]})"
-
     def _log_end(self, reason: str, statistics: CallStatistics) -> None:
         logger.info(
             "call %s ended after %.1f s (%s): %d packets, %d lost, %d late, %d words, latency p50 %s p95 %s ms",
@@ -280,6 +276,31 @@ class Call:
             statistics.p95_latency_ms,
             extra={"call_id": self.info.call_id},
         )
+
+    def _leg_failed(self, leg: Leg) -> None:
+        """A fault of ours ended a leg, or keeps its last words. The others go on, unless the engine refuses one that
+        the call began with: a call is heard whole or not at all."""
+        name = leg.options.leg
+        if not leg.refused:
+            self._calls.stats.failed_legs += 1
+        self._records.metadata[f"leg.{name}.fault"] = str(leg.fault)
+        if leg.refused and leg not in self._opening:
+            self._records.legs = [known for known in self._records.legs if known.leg != name]
+        if self._ending is not None or not self._announced:
+            return
+        is_deaf = not leg.closing and all(one.fault is not None or one.ended for one in self.legs.values())
+        if is_deaf or (leg.refused and leg in self._opening):
+            self._fault = _because(leg)
+            self._begin_end(self._fault)
+            return
+        if not leg.closing:
+            self._calls.supervisor.spawn(leg.close(), "end of a leg")
+        self._tell(CallAction.UPDATE)
+
+    def _full_reason(self, reason: str, statistics: CallStatistics) -> str:
+        """For END: what is our fault, where that left nothing of the call."""
+        faults = [_because(leg) for leg in self.all_legs if leg.fault is not None]
+        return faults[0] if faults and not statistics.words else reason
 
     def _statistics(self) -> CallStatistics:
         legs = self.all_legs
@@ -309,6 +330,12 @@ class Call:
     def _check_running(self) -> None:
         if self._ending is not None:
             raise CallEnded(f"call {self.info.call_id} has ended")
+
+
+def _because(leg: Leg) -> str:
+    """The reason of an END: in the engine's words, or that of a fault in this process."""
+    told = str(leg.fault)
+    return told if told in set(FaultReason) else f"{FAULT}: leg {leg.options.leg}: {told}"
 
 
 class Calls:

@@ -59,6 +59,12 @@ class Dispatch:
         """All records of the step, leg by leg in the order of their words, in one `publish`."""
         now, at = self._clock.monotonic(), self._clock.stamp()
         legs = self._legs
+        for session in events.opened:
+            if (leg := legs.get(session)) is not None:
+                leg.answer(None)
+        for session, fault in events.faults.items():
+            if (leg := legs.get(session)) is not None:
+                leg.answer(fault)
         records: list[AnyRecord] = []
         hypotheses: dict[Session, list[Hypothesis]] = {}
         for hypothesis in events.hypotheses:

@@ -5,13 +5,15 @@ Everything here runs on the event loop's thread.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from engine.errors import EngineError
-from engine.session import Hypothesis, Recognizer, Session
+from engine.errors import EngineError, EngineFull
+from engine.session import FaultReason, Hypothesis, Recognizer, Session, SessionFault
 from pipeline.clock import Clock
+from pipeline.errors import CallEnded
 from pipeline.frames import AudioFrame
 from pipeline.ingest import Ingest
 from pipeline.latency import LatencyHistogram
@@ -36,7 +38,8 @@ class Leg:
     """Created by `Call.add_leg`. `stats` belongs to the connector, which fills it in.
 
     `fault`: why the leg ended, or what it lacks, for a reason of ours; None otherwise. `follows`: what the recogniser
-    writes can still be understood: False once a hypothesis, which is a difference, was lost.
+    writes can still be understood: False once a hypothesis, which is a difference, was lost. `refused`: the
+    engine never took it.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Leg:
         latencies: LatencyHistogram,
         clock: Clock,
         flush_timeout_s: float,
+        answer_timeout_s: float,
         abandon: "Callable[[Leg], None]",
         on_fault: "Callable[[Leg], None]",
     ) -> None:
@@ -60,6 +64,7 @@ class Leg:
         self.stats = LegStats()
         self.call_id = call_id
         self.fault: str | None = None
+        self.refused = False
         self.follows = True
         self.intake = ingest.open(session, call_id)
         self.intake.on_fault = self.fail
@@ -73,6 +78,11 @@ class Leg:
         self._flush_timeout_s = flush_timeout_s
         self._abandon = abandon
         self._on_fault = on_fault
+        self._engine_fault: SessionFault | None = None
+        self._answered = asyncio.Event()
+        self._answer_by = asyncio.get_running_loop().time() + answer_timeout_s
+        if not recognizer.awaits_answer(session):
+            self._answered.set()
         self._progress_s = 0.0
         self._asked_at = 0.0
         self._closing = False
@@ -86,6 +96,29 @@ class Leg:
     def ended(self) -> bool:
         """True once the last final was published."""
         return self.flushed.done()
+
+    @property
+    def awaits_answer(self) -> bool:
+        """The engine has not said yet whether it takes this leg."""
+        return not self._answered.is_set()
+
+    async def admitted(self) -> None:
+        """Wait until the engine has said that it takes this leg. Where it does not answer in time, as when it is being
+        replaced, return all the same: the leg's audio is kept for the next engine, and if that refuses it, the end of
+        the call says so. Raises `EngineFull` (retryable) or `EngineError` where the leg is refused, `CallEnded`."""
+        patience_s = max(self._answer_by - asyncio.get_running_loop().time(), 0.0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._answered.wait(), patience_s)
+        if self._engine_fault is not None:
+            raise (EngineFull if self._engine_fault.retryable else EngineError)(self._engine_fault.detail)
+        if self._closing:
+            raise CallEnded(f"call {self.call_id} ended while leg {self.options.leg} was opened")
+
+    def answer(self, fault: SessionFault | None) -> None:
+        """What the engine says of the session: that it takes it, or why it has ended it."""
+        self._engine_fault = fault
+        self.refused = fault is not None and fault.reason is FaultReason.REFUSED
+        self._answered.set()
 
     @property
     def closing(self) -> bool:
@@ -109,11 +142,13 @@ class Leg:
 
     def session_ended(self) -> None:
         """The recogniser has flushed the session; where nobody asked for it, that is a fault."""
-        if not self._closing and self.fault is None:
-            self._ingest.drop(self.intake)
-            error = EngineError("the engine ended its session")
-            logger.warning("call %s: leg %s: %s", self.call_id, self.options.leg, error)
-            self.fail(error)
+        self._answered.set()
+        if self.fault is not None or (self._closing and self._engine_fault is None):
+            return
+        self._ingest.drop(self.intake)
+        fault = self._engine_fault or SessionFault(FaultReason.LOST, "its session ended unasked")
+        logger.warning("call %s: leg %s: %s (%s)", self.call_id, self.options.leg, fault.reason, fault.detail)
+        self.fail(EngineError(str(fault.reason)))
 
     def finalize(self) -> None:
         """Ask for finals of everything pushed so far; the leg goes on."""
@@ -133,18 +168,20 @@ class Leg:
             self._closing = True
             self._ingest.close(self.intake)
             self._asked_at = self._clock.monotonic()
+            if self.ended:  # by the engine
+                return
             try:
                 self._recognizer.close(self.session)
             except Exception as error:  # noqa: BLE001 - whatever it is, the leg ends
                 if self.fault is None:
                     logger.warning("call %s: leg %s cannot be flushed: %s", self.call_id, self.options.leg, error)
                 self._abandon(self)
-                self.fail(error)
+                self.fail(EngineError(str(FaultReason.LOST)) if isinstance(error, EngineError) else error)
         try:
             await asyncio.wait_for(asyncio.shield(self.flushed), self._flush_timeout_s)
         except TimeoutError:
             self._abandon(self)
-            self.fail(EngineError("the engine did not flush its last words in time"))
+            self.fail(EngineError(str(FaultReason.SILENT)))
 
     def news(self, hypotheses: Sequence[Hypothesis], progress_s: float | None, now: float, at: str) -> list[AnyRecord]:
         """What one engine step brought: `progress_s` is session time, None where the session took no part in it."""

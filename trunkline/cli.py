@@ -160,7 +160,7 @@ def _serve(options: argparse.Namespace) -> int:
     set_up_logging(config.server.log_level, show_pii=config.server.log_pii)
     raise_descriptor_limit()
     logger = logging.getLogger("trunkline")
-    engine = find_engine(config.engine)
+    engine = find_engine(config.engine, config.pipeline.chunk_ms)
 
     async def serve() -> int:
         server = Server(config, engine)
@@ -197,7 +197,9 @@ def _engine(options: argparse.Namespace) -> int:
         raise ConfigError(f"[server] strict = true: {door}")
     if door is not None:
         logging.getLogger("trunkline").warning("%s", door)
-    return serve_address(load_engine(config.engine, serving=True), options.listen)
+    engine = load_engine(config.engine, serving=True)
+    engine.reserve(config.pipeline.chunk_ms)
+    return serve_address(engine, options.listen)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -63,13 +63,15 @@ def load_engine(config: EngineConfig, *, serving: bool = False) -> "Engine":
     return Engine.load(**settings)
 
 
-def find_engine(config: EngineConfig) -> "Engine | RemoteEngine":
-    """The engine where `process` says, not started yet. Raises `CheckpointError`, `ConfigError`,
+def find_engine(config: EngineConfig, chunk_ms: int | None = None) -> "Engine | RemoteEngine":
+    """The engine where `process` says, not started yet. `chunk_ms`: of the sessions to come, which an engine of our own
+    measures for its admission. Raises `CheckpointError`, `ConfigError`,
     `EngineUnavailable`."""
     if config.process == "in-process":
         return load_engine(config, serving=True)
     if config.process == "spawn":
-        return RemoteEngine.spawn(_settings(config), replay_s=config.replay_s)
+        settings = _settings(config) | {"reserve": [] if chunk_ms is None else [chunk_ms]}
+        return RemoteEngine.spawn(settings, replay_s=config.replay_s)
     return RemoteEngine.at(config.process, replay_s=config.replay_s)
 
 

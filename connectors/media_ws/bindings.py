@@ -41,6 +41,9 @@ class LegHandle(Protocol):
     def intake(self) -> Intake | None:
         """Where audio of this leg may be taken along with that of others; None: all is to be pushed."""
 
+    async def admitted(self) -> None:
+        """Wait for the engine's word. Raises `EngineFull`, `EngineError`, `CallEnded`."""
+
     def push(self, frame: AudioFrame, /) -> None: ...
 
     async def close(self) -> object: ...
@@ -49,6 +52,10 @@ class LegHandle(Protocol):
 class CallHandle(Protocol):
     @property
     def ended(self) -> bool: ...
+
+    @property
+    def fault(self) -> str | None:
+        """The fault of ours that has ended it."""
 
     def announce(self) -> None: ...
 
@@ -173,12 +180,14 @@ class CallBindings:
         self.stats.active += 1
         return stream
 
-    def add_legs(self, stream: BoundStream) -> None:
-        """One leg a track; the call is announced with its first ones. Raises `StreamRefused`; the stream is then to be
-        closed."""
+    async def add_legs(self, stream: BoundStream) -> None:
+        """One leg a track; the call is announced with its first ones, once the engine takes them all. Raises
+        `StreamRefused`; the stream is then to be closed."""
         try:
             for track in stream.started.tracks:
                 stream.legs[track] = self._add_leg(stream, track)
+            for leg in stream.legs.values():
+                await leg.admitted()
             stream.bound.call.announce()
         except (CallError, EngineError) as exc:
             raise self._refusal_for(exc) from exc

@@ -86,7 +86,7 @@ class Peer:
             if self._stream is not None:
                 self._deadline = now + self._limits.idle_timeout_s
                 if self._stream.bound.call.ended and not self.reason:
-                    self._fault(WSCloseCode.GOING_AWAY, "the call was ended", "ended")
+                    self._ended(self._stream.bound.call.fault)
             if self._ws.frames is not None:
                 self._ws.frames.handled()
                 self._ws.frames.at_once = None if self.reason else self._hear
@@ -174,7 +174,8 @@ class Peer:
         await self._bindings.settled(started.call_sid)
         self._stream = self._bindings.bind(started)
         self._stats.pending -= 1
-        self._bindings.add_legs(self._stream)
+        self._deadline = time.monotonic() + self._limits.idle_timeout_s
+        await self._bindings.add_legs(self._stream)
         logger.debug("call %s: stream %s started: %s", self._call, started.stream_sid, "+".join(started.tracks))
 
     def _apply(self, event: Event) -> None:
@@ -234,6 +235,13 @@ class Peer:
             what = f"call {self._call}: media stream failed"
             self._bindings.supervisor.fault("media stream", exc, what, always=True)
             self._fault(WSCloseCode.INTERNAL_ERROR, "internal error", "internal error")
+
+    def _ended(self, fault: str | None) -> None:
+        """The pipeline has ended the call: for a limit, or for a fault of ours, after which the peer may try again."""
+        if fault is None:
+            self._fault(WSCloseCode.GOING_AWAY, "the call was ended", "ended")
+        else:
+            self._fault(WSCloseCode.TRY_AGAIN_LATER, fault, fault)
 
     def _fault(self, code: int, close_reason: str, reason: str) -> None:
         self.code, self.close_reason, self.reason = int(code), close_reason, reason

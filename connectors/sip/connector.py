@@ -1,7 +1,8 @@
 """The SIP and SIPREC server: sockets, the `SipUas`, and a `Session` for each dialog. The clock is read here.
 
-Everything a peer sends is answered within the same turn of the event loop; only the ends of calls, whose last words
-take time, run in tasks of their own. A fault in one call ends that call.
+Everything a peer sends is answered within the same turn of the event loop, but for an INVITE whose legs an engine in
+another process has to take first; that, and the ends of calls, whose last words take time, run in tasks of their own. A
+fault in one call ends that call.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import contextlib
 import logging
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from connectors.errors import ConnectorError
@@ -19,8 +20,8 @@ from connectors.rtp.reader import MediaReader
 from connectors.sip.config import SipConfig, parse_listen
 from connectors.sip.digest import DigestAuthenticator
 from connectors.sip.errors import SipParseError
-from connectors.sip.invitation import Acknowledged, Ended, IncomingCall, Info, Reoffer, SipCall, UasEvent
-from connectors.sip.media import MediaPlace
+from connectors.sip.invitation import Acknowledged, Answer, Ended, IncomingCall, Info, Reoffer, SipCall, UasEvent
+from connectors.sip.media import MediaPlace, Stream
 from connectors.sip.message import SipRequest, SipResponse
 from connectors.sip.oddity_log import OddityLog
 from connectors.sip.recorded import RecordedDialog, Recordings
@@ -252,11 +253,42 @@ class SipConnector:
         self._sessions[sip] = session
         self._busy[sip.flow] = self._busy.get(sip.flow, 0) + 1
         self.stats.calls = len(self._sessions)
+        if session.awaits_answer:
+            self._background(self._accept_admitted(sip, session, answer))
+        else:
+            self._accept(sip, session, answer, now)
+
+    def _accept(self, sip: SipCall, session: Session, answer: Answer, now: float) -> None:
         assert session.call is not None
         self._background(self._follow(sip, session.call.handle.wait_ended))
         if self._config.ring:
             self.uas.ring(sip, now)
         self.uas.accept(sip, answer, now)
+
+    async def _accept_admitted(self, sip: SipCall, session: Session, answer: Answer) -> None:
+        """Answer an INVITE once the engine has said whether it takes the call's legs, unless it was cancelled by
+        then."""
+        error = None
+        try:
+            await session.admitted()
+        except Exception as refusal:  # noqa: BLE001 - whatever it is, it refuses this call and no other
+            error = refusal
+        if self._sessions.get(sip) is not session:
+            return
+        if error is None:
+            self._accept(sip, session, answer, time.monotonic())
+        else:
+            self._end(sip, "refused")
+            self._refuse(sip, error, time.monotonic())
+        self._pump()
+
+    async def _accept_settled(self, event: Reoffer, session: Session, answer: Answer, added: Sequence[Stream]) -> None:
+        """The same for a re-INVITE or UPDATE, whose call goes on in any case."""
+        pending = event.call.pending
+        answer = await session.settled(answer, added)
+        if pending is not None and event.call.pending is pending and self._sessions.get(event.call) is session:
+            self.uas.accept(event.call, answer, time.monotonic())
+            self._pump()
 
     def _session(self, sip: SipCall) -> Session:
         transport = self._transports[sip.flow.transport]
@@ -279,7 +311,11 @@ class SipConnector:
             elif isinstance(event, Acknowledged):
                 session.acknowledge(event.answer)
             elif event.call.pending is not None:
-                self.uas.accept(event.call, session.reoffer(event.call.pending.request), now)
+                answer = session.reoffer(event.call.pending.request)
+                if added := session.media.unanswered:
+                    self._background(self._accept_settled(event, session, answer, added))
+                else:
+                    self.uas.accept(event.call, answer, now)
             if session.question is not None and event.call.unacked is None:
                 question, session.question = session.question, None
                 self.stats.recording.asked += self.uas.ask_metadata(event.call, question, now)

@@ -30,6 +30,11 @@ class LegHandle(Protocol):
     stats: LegStats
     options: LegOptions
 
+    @property
+    def awaits_answer(self) -> bool: ...
+
+    async def admitted(self) -> None: ...
+
     def push(self, frame: AudioFrame, /) -> None: ...
 
     async def close(self) -> object: ...
@@ -131,6 +136,11 @@ class DialogMedia:
     def alive_at(self) -> float:
         """When the peer's last RTP or RTCP came, of whatever use: what the watch over silence looks at."""
         return max((stream.endpoint.alive_at for stream in self.streams.values()), default=0.0)
+
+    @property
+    def unanswered(self) -> list[Stream]:
+        """Those of whose leg the engine has not said yet whether it takes it."""
+        return [stream for stream in self.streams.values() if stream.leg is not None and stream.leg.awaits_answer]
 
     def let_go(self) -> list[LegHandle]:
         """The legs are somebody else's from now on."""

@@ -12,7 +12,7 @@ from connectors.media_lines import Direction
 from connectors.negotiation import Negotiated
 from connectors.recording import RsMetadata, RsParticipant
 from connectors.sip.invitation import SipCall
-from connectors.sip.media import LegHandle, MediaPlace
+from connectors.sip.media import LegHandle, MediaPlace, Stream
 from connectors.sip.message import SipRequest
 from connectors.sip.session import PipelineCall, Refused, Session, Shared
 from connectors.siprec import (
@@ -169,6 +169,14 @@ class RecordedDialog(Session):
         if described := _described(event.leg, event.participants):
             self._update(described, {})
         return True
+
+    def _unhear(self, stream: Stream) -> list[int]:
+        name = "" if stream.leg is None else stream.leg.options.leg
+        places = super()._unhear(stream)
+        self._ports.pop(name, None)
+        if self._recording is not None:
+            self._recording.unheard(name)
+        return places
 
     def _pause(self, event: Paused | Resumed) -> None:
         stream = self.media.streams.get(self._ports[event.leg])

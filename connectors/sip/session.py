@@ -5,10 +5,11 @@ audio line; `recorded.RecordedDialog` does the same for a recording client. What
 says how the peer is answered.
 """
 
+import contextlib
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from connectors.codecs import CodecError
@@ -23,7 +24,7 @@ from connectors.sip.call_info import call_metadata, number_of
 from connectors.sip.config import SipConfig
 from connectors.sip.dtmf_info import KeyPresses, Source, parse_dtmf
 from connectors.sip.invitation import Answer, Info, SipCall
-from connectors.sip.media import Background, DialogMedia, LegHandle, MediaPlace, capabilities
+from connectors.sip.media import Background, DialogMedia, LegHandle, MediaPlace, Stream, capabilities
 from connectors.sip.message import SipRequest
 from connectors.sip.stats import SipStats
 from connectors.siprec import RecordingBody, read_body
@@ -158,8 +159,9 @@ class Session:
     # -- descriptions
 
     def begin(self, replaced: "Session | None" = None) -> Answer:
-        """Answer the INVITE: start the call, or take over that of `replaced`. Raises what `refusal_of` knows; nothing
-        is left behind then, and nothing was published of the call."""
+        """Answer the INVITE: start the call, or take over that of `replaced`. Where `awaits_answer`, the answer is not
+        to be sent before `admitted`. Raises what `refusal_of` knows; nothing is left behind then, and nothing was
+        published of the call."""
         request = self.sip.request
         try:
             body = self.read(request)
@@ -170,7 +172,8 @@ class Session:
                 self.call = replaced.hand_over(request, self)
                 self._running = True
             description = self._join_answered(body, description)
-            self.call.handle.announce()
+            if not self.awaits_answer:
+                self.call.handle.announce()
         except BaseException:
             call, self.call = self.call, None
             self._shared.background(self._end(call, "refused"))
@@ -178,9 +181,48 @@ class Session:
         self._running = True
         return Answer(encode(description), is_offer=body.sdp is None)
 
+    @property
+    def awaits_answer(self) -> bool:
+        """The engine has not said yet of every leg whether it takes it."""
+        return bool(self.media.unanswered)
+
+    async def admitted(self) -> None:
+        """The call that `begin` has prepared, once the engine takes all its legs. Raises what `refusal_of` knows; the
+        session is then to be ended."""
+        with contextlib.suppress(CallEnded):
+            for leg in [stream.leg for stream in self.media.streams.values() if stream.leg is not None]:
+                await leg.admitted()
+        if self.call is None or self.call.handle.ended:
+            raise Refused(503, "the call was ended before it began")
+        self.call.handle.announce()
+
+    async def settled(self, answer: Answer, added: Sequence[Stream]) -> Answer:
+        """The answer that `reoffer` has prepared, once the engine has said of the legs that it adds whether it takes
+        them: the lines of those that it does not are refused."""
+        unheard = []
+        for stream in added:
+            leg = stream.leg
+            try:
+                if leg is not None:
+                    await leg.admitted()
+            except CallEnded:
+                return answer
+            except (CallError, EngineError) as error:
+                self._shared.stats.refused_lines += 1
+                logger.warning("call %s: no room for leg %s: %s", self.call_id, leg and leg.options.leg, error)
+                unheard += self._unhear(stream)
+        if not unheard or answer.is_offer or not answer.body:
+            return answer
+        return replace(answer, body=encode(self.media.negotiation.refuse(unheard)))
+
+    def _unhear(self, stream: Stream) -> list[int]:
+        """No leg hears this stream after all; the places of its line."""
+        stream.give(None)
+        return [one.index for one in self.media.negotiation.streams if self.media.streams.get(one.local.port) is stream]
+
     def reoffer(self, request: SipRequest) -> Answer:
-        """Answer a re-INVITE or UPDATE; lines that it adds and there is no room for are refused in the answer. Raises
-        what `refusal_of` knows; nothing is changed then."""
+        """Answer a re-INVITE or UPDATE; lines that it adds and there is no room for are refused in the answer, those of
+        legs that await the engine's word by `settled`. Raises what `refusal_of` knows; nothing is changed then."""
         body = self.read(request)
         if body.sdp is None and request.method == "UPDATE":
             self.join(body)

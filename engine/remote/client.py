@@ -26,12 +26,22 @@ from engine.remote.wire import (
     FromGateway,
     Hello,
     Open,
+    Opened,
     Push,
     Refused,
     Reserve,
     SetLanguage,
 )
-from engine.session import SAMPLE_RATE_HZ, EngineLoad, Hypothesis, Session, SessionOptions, StepEvents
+from engine.session import (
+    SAMPLE_RATE_HZ,
+    EngineLoad,
+    FaultReason,
+    Hypothesis,
+    Session,
+    SessionFault,
+    SessionOptions,
+    StepEvents,
+)
 from engine.stats import EngineStats
 from supervision import Supervisor
 
@@ -70,7 +80,8 @@ class Client:
         self._max_sessions = hello.max_sessions
         self._others = 0
         self._load: EngineLoad | None = None
-        self._opened_since = 0
+        self._unanswered: dict[RemoteSession, None] = {}
+        self._uncounted = 0  # sessions opened since the rooms were told
         self._up = True
         self._refused = 0
         self._restarts = 0
@@ -103,16 +114,21 @@ class Client:
         if len(self.sessions) + self._others >= self._max_sessions:
             self._refused += 1
             raise EngineFull(f"all {self._max_sessions} sessions of the engine are in use: try again later")
-        if any(of.chunk_ms == options.chunk_ms and of.room <= self._opened_since for of in self.load.classes):
+        if any(of.chunk_ms == options.chunk_ms and of.room <= self._uncounted for of in self.load.classes):
             self._refused += 1
             raise EngineFull(f"the engine has no time for another session of {options.chunk_ms} ms: try again later")
-        self._opened_since += 1
+        self._uncounted += 1
         number = next(self._ids)
         session = Session(id=number, slot=number, generation=0, chunk_ms=options.chunk_ms)
         remote = RemoteSession(session, options, next(self._wire_ids), self._replay_s)
         self.sessions[session] = self._by_wire_id[remote.wire_id] = remote
-        self._dirty[remote] = None
+        self._dirty[remote] = self._unanswered[remote] = None
         return session
+
+    def awaits_answer(self, session: Session) -> bool:
+        """The engine has not said yet whether it takes the session."""
+        remote = self.sessions.get(session)
+        return remote is not None and not remote.admitted
 
     def push(self, session: Session, pcm: NDArray[np.float32]) -> None:
         remote = self._running(session)
@@ -204,11 +220,13 @@ class Client:
         """Take a message of the engine; returns what its users learn by it."""
         if isinstance(message, Events):
             return self._events(message)
+        if isinstance(message, Opened):
+            return self._admit(message)
         if isinstance(message, Refused):
             return self._refuse(message)
         if isinstance(message, Capacity):
             self._max_sessions, self._others, self.stats = message.max_sessions, message.others, message.stats
-            self._load, self._opened_since = message.load, 0
+            self._load, self._uncounted = message.load, 0
             self.stats.refused += self._refused
             self.stats.skipped_samples += self.lost_samples
             self.stats.restarts = self._restarts
@@ -234,13 +252,14 @@ class Client:
                 logger.error("session %d is given up: the engine failed on it %d times", session.id, remote.lost)
                 given_up.append(session)
         for session in given_up:
-            del self.sessions[session]
-        return StepEvents((), tuple(given_up), {})
+            self._unanswered.pop(self.sessions.pop(session), None)
+        fault = SessionFault(FaultReason.LOST, f"{_LOST_ENGINES + 1} engines were lost while they heard it")
+        return StepEvents((), tuple(given_up), {}, faults=dict.fromkeys(given_up, fault))
 
     def connected(self, hello: Hello) -> None:
         """Another engine is there: it is asked for everything that is not told."""
         self.hello, self._max_sessions, self._others = hello, hello.max_sessions, 0
-        self._load, self._opened_since = None, 0
+        self._load, self._uncounted = None, 0
         self._up = True
         self._restarts += 1
         self.stats.restarts = self._restarts
@@ -297,6 +316,14 @@ class Client:
                 closed.append(remote.session)
         return StepEvents(tuple(one for one in hypotheses if one is not None), tuple(closed), progress)
 
+    def _admit(self, opened: Opened) -> StepEvents | None:
+        remote = self._by_wire_id.get(opened.id)
+        if remote is None or remote.admitted:
+            return None
+        remote.admitted = True
+        del self._unanswered[remote]
+        return StepEvents((), (), {}, opened=(remote.session,))
+
     def _refuse(self, refused: Refused) -> StepEvents | None:
         remote = self._by_wire_id.get(refused.id)
         if remote is None:
@@ -309,12 +336,14 @@ class Client:
         self._refused += 1
         logger.warning("session %d is refused by the engine: %s", remote.session.id, refused.reason)
         self._end(remote)
-        return StepEvents((), (remote.session,), {})
+        fault = SessionFault(FaultReason.REFUSED, refused.reason, refused.retryable)
+        return StepEvents((), (remote.session,), {}, faults={remote.session: fault})
 
     def _end(self, remote: RemoteSession) -> None:
         self.sessions.pop(remote.session, None)
         self._by_wire_id.pop(remote.wire_id, None)
         self._dirty.pop(remote, None)
+        self._unanswered.pop(remote, None)
 
     def _options(self, remote: RemoteSession) -> SessionOptions:
         """As it was opened, with the language that has been set since."""

@@ -139,13 +139,17 @@ class RemoteEngine:
         return None if self._absent is None else EngineUnavailable(self._absent)
 
     def open(self, options: SessionOptions) -> Session:
-        """Returns at once. Where the engine then refuses the session after all, it ends with `StepEvents.closed`."""
+        """Returns at once. Whether the engine takes the session is told by `StepEvents.opened` or `faults`."""
         with self._changed:
             if self.supervisor.failures:
                 raise EngineError(f"the engine cannot be used ({self.failure}): restart the server")
             session = self._client.open(options)
             self._changed.notify_all()
         return session
+
+    def awaits_answer(self, session: Session) -> bool:
+        with self._lock:
+            return self._client.awaits_answer(session)
 
     def reserve(self, chunk_ms: int) -> None:
         """Have the engine allocate the slots of a class now. Raises `UnknownChunk`."""
@@ -333,7 +337,7 @@ class RemoteEngine:
         return stepped
 
     def _tell(self, events: StepEvents) -> None:
-        if not (events.hypotheses or events.closed or events.progress):
+        if not (events.hypotheses or events.closed or events.progress or events.opened):
             return
         for callback in list(self._callbacks):
             try:

@@ -22,6 +22,7 @@ from engine.remote.wire import (
     Greeting,
     Hello,
     Open,
+    Opened,
     Ping,
     Pong,
     Push,
@@ -147,7 +148,7 @@ class Exchange:
             return self._fault(gateway, message.id, error)
         gateway.sessions[message.id] = session
         self._owners[session] = gateway, message.id
-        return []
+        return [Opened(message.id)]
 
     def _fault(self, gateway: Gateway, number: int | None, error: Exception) -> list[FromEngine]:
         """The answer where it concerns a session, whose slot is free then."""

@@ -7,15 +7,17 @@ from engine.session import SAMPLE_RATE_HZ, Hypothesis, Session, SessionOptions
 
 
 class RemoteSession:
-    """`wire_id`: its number on the present connection. `opened`: the engine was asked to open it. `again`: an engine
-    before had it. `waiting`: there is no room for it at present. `lost`: engines in a row that were lost before they
-    had caught up with this session. `given_up`: samples before this one will not be heard."""
+    """`wire_id`: its number on the present connection. `opened`: the engine was asked to open it. `admitted`: some
+    engine has said that it takes it; `again`: one before the present one. `waiting`: there is no room for it at
+    present. `lost`: engines in a row that were lost before they had caught up with this session. `given_up`: samples
+    before this one will not be heard."""
 
     def __init__(self, session: Session, options: SessionOptions, wire_id: int, replay_s: float) -> None:
         self.session = session
         self.options = options
         self.wire_id = wire_id
         self.opened = False
+        self.admitted = False
         self.again = False
         self.waiting = False
         self.lost = 0
@@ -33,7 +35,7 @@ class RemoteSession:
         start = max(audible // chunk * chunk, oldest)
         script.rewind(start, audible)
         self.account.rewind(seam, start / SAMPLE_RATE_HZ)
-        self.again = self.again or self.opened
+        self.again = self.admitted
         self.opened = self.waiting = False
         self.wire_id = wire_id
 

@@ -9,7 +9,7 @@ engine in another process writes the same tokens as one in this process.
                              <-            Hello | Failed
     Open, Push, Finalize, SetLanguage,
     Close, Drop, Reserve, Ping ->
-                             <-            Events, Refused, Capacity, Pong
+                             <-            Opened, Events, Refused, Capacity, Pong
 """
 
 import struct
@@ -22,7 +22,7 @@ from engine.errors import MalformedFrame
 from engine.session import EngineLoad, SessionOptions, Word
 from engine.stats import EngineStats
 
-VERSION = 1
+VERSION = 2
 
 MAX_FRAME = 8 << 20
 """Bytes of the longest frame; a peer that announces a longer one is not of this protocol."""
@@ -44,7 +44,7 @@ class Greeting(msgspec.Struct, array_like=True, frozen=True, tag=0):
 
 
 class Open(msgspec.Struct, array_like=True, frozen=True, tag=1):
-    """`again`: the session was open before, in an engine that is gone."""
+    """Answered by `Opened` or `Refused`. `again`: the session was open before, in an engine that is gone."""
 
     id: int
     options: SessionOptions
@@ -139,8 +139,14 @@ class Pong(msgspec.Struct, array_like=True, frozen=True, tag=25):
     number: int
 
 
+class Opened(msgspec.Struct, array_like=True, frozen=True, tag=26):
+    """The engine takes the session. Comes before anything else of it."""
+
+    id: int
+
+
 FromGateway = Greeting | Open | Push | Finalize | SetLanguage | Close | Drop | Reserve | Ping
-FromEngine = Hello | Failed | Events | Refused | Capacity | Pong
+FromEngine = Hello | Failed | Opened | Events | Refused | Capacity | Pong
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -24,6 +24,11 @@ class FakeLeg:
         self.frames: list[AudioFrame] = []
         self.closed = False
 
+    async def admitted(self) -> None:
+        await self.call.calls.answered.wait()
+        if self.options.leg in self.call.calls.refused:
+            raise EngineFull("full")
+
     def push(self, frame: AudioFrame) -> None:
         assert not self.closed
         self.frames.append(frame)
@@ -55,6 +60,7 @@ class FakeCall:
         self.keys: list[tuple[str, str, float, float]] = []
         self.log: list[str] = []
         self.reason: str | None = None
+        self.fault: str | None = None
         self.ended = False
         self.over = asyncio.Event()
 
@@ -98,7 +104,8 @@ class FakeCall:
 
 
 class FakeCalls:
-    """`running` by call id; `history`: every call ever started, in order."""
+    """`running` by call id; `history`: every call ever started, in order. `answered`: the engine's word on legs comes;
+    `refused`: names of legs that it does not take."""
 
     def __init__(self) -> None:
         self.running: dict[str, FakeCall] = {}
@@ -106,6 +113,9 @@ class FakeCalls:
         self.languages = {"auto", "en-US", "es-ES"}
         self.sessions = 0
         self.max_sessions = 100
+        self.answered = asyncio.Event()
+        self.answered.set()
+        self.refused: set[str] = set()
         self.draining = False
         self.broken_dtmf = False
         self.flush_s = 0.0

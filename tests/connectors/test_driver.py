@@ -232,6 +232,82 @@ async def test_full_engine_turns_a_call_away_with_1013_and_the_others_go_on(serv
     await first.close()
 
 
+async def test_a_call_is_announced_once_the_engine_takes_its_legs_and_what_was_said_meanwhile_is_heard(
+    serve: Serve,
+) -> None:
+    server = await serve()
+    server.calls.answered.clear()
+    ws = await begin(server)
+    for seq in (2, 3, 4):
+        await ws.send_str(twilio.media(seq, 20 * (seq - 2), bytes([seq] * 160)))
+    call = await running(server)
+    await asyncio.sleep(0.02)
+    assert call.log == []
+    assert call.legs["inbound"].frames == []
+    server.calls.answered.set()
+    await until(lambda: call.legs["inbound"].codes.size == 3 * 160)
+    assert call.log == ["START"]
+    assert call.legs["inbound"].codes[::160].tolist() == [2, 3, 4]
+    await ws.close()
+
+
+@pytest.mark.parametrize("refused", [{"inbound"}, {"outbound"}, {"inbound", "outbound"}])
+async def test_a_call_of_which_the_engine_refuses_a_leg_is_turned_away_whole_with_1013(
+    serve: Serve, refused: set[str]
+) -> None:
+    server = await serve()
+    first = await begin(server)
+    call = await running(server)
+    server.calls.refused = refused
+    assert await close_code(await begin(server, call="CA2", stream="MZ2")) == 1013
+    doomed = server.calls.history[1]
+    await asyncio.wait_for(doomed.over.wait(), 5)
+    assert "START" not in doomed.log
+    assert "END" not in doomed.log
+    assert server.connector.stats.turned_away == 1
+    await until(lambda: server.calls.sessions == 2)
+    await first.send_str(twilio.media(2, 0))
+    await until(lambda: call.legs["inbound"].codes.size == 160)
+    await first.close()
+
+
+async def test_a_stream_that_joins_a_call_and_is_refused_by_the_engine_leaves_the_call_to_the_first(
+    serve: Serve,
+) -> None:
+    server = await serve()
+    first = await begin(server, ("inbound",))
+    call = await running(server, legs=1)
+    server.calls.refused = {"outbound"}
+    assert await close_code(await begin(server, ("outbound",), stream="MZ2")) == 1013
+    await first.send_str(twilio.media(2, 0))
+    await until(lambda: call.legs["inbound"].codes.size == 160)
+    assert not call.ended
+    await first.close()
+
+
+async def test_a_client_that_is_gone_before_the_engine_answers_leaves_nothing_behind(serve: Serve) -> None:
+    server = await serve()
+    server.calls.answered.clear()
+    ws = await begin(server)
+    call = await running(server)
+    await ws.close()
+    server.calls.answered.set()
+    await asyncio.wait_for(call.over.wait(), 5)
+    await until(lambda: server.calls.sessions == 0 and server.connector.stats.active == 0)
+
+
+async def test_a_call_that_a_fault_of_ours_has_ended_closes_its_socket_with_1013_and_the_reason(serve: Serve) -> None:
+    server = await serve()
+    ws = await begin(server)
+    call = await running(server)
+    call.fault = "refused by the engine"
+    await call.end(call.fault)
+    await ws.send_str(twilio.mark(2))
+    message = await ws.receive(5)
+    assert (message.type, message.data, message.extra) == (aiohttp.WSMsgType.CLOSE, 1013, "refused by the engine")
+    await until(lambda: server.connector.stats.ended == {"refused by the engine": 1})
+
+
 async def test_draining_server_turns_calls_away_with_1013(serve: Serve) -> None:
     server = await serve()
     server.calls.draining = True

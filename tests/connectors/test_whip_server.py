@@ -535,3 +535,42 @@ async def test_bytes_that_are_no_token_get_401_and_no_traceback(
 async def test_body_that_is_not_coded_as_its_headers_say_gets_400(serve: Serve, head: bytes, body: bytes) -> None:
     whip = await serve()
     assert b" 400 " in await raw(whip, b"Content-Type: application/sdp\r\n" + head, body)
+
+
+# The engine's word ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_session_is_answered_once_the_engine_takes_its_legs(serve: Serve) -> None:
+    whip = await serve()
+    whip.calls.answered.clear()
+    asked = asyncio.create_task(whip.post("?call_id=C1", audio_line(), audio_line(1)))
+    async with asyncio.timeout(5):
+        while not whip.calls.history or len(whip.calls.history[0].legs) < 2:  # noqa: ASYNC110 - a fake has no event
+            await asyncio.sleep(0.005)
+    assert not whip.peers[0].asked.is_set()
+    assert whip.call("C1").log == []
+    whip.calls.answered.set()
+    assert (await asked).status == 201
+    assert whip.call("C1").log == ["START"]
+
+
+@pytest.mark.parametrize("refused", [{"agent"}, {"agent-2"}])
+async def test_a_session_of_which_the_engine_refuses_a_leg_is_refused_whole(serve: Serve, refused: set[str]) -> None:
+    whip = await serve()
+    whip.calls.refused = refused
+    answer = await whip.post("?call_id=C1", audio_line(), audio_line(1))
+    assert (answer.status, "Retry-After" in answer.headers) == (503, True)
+    await asyncio.gather(*whip.sessions._endings)
+    assert whip.call("C1").ended
+    assert "START" not in whip.call("C1").log
+    assert whip.sessions.stats.turned_away == 1
+    whip.calls.refused = set()
+    assert (await whip.post("?call_id=C1")).status == 201
+
+
+async def test_a_session_that_joins_and_is_refused_by_the_engine_leaves_the_call_to_the_first(serve: Serve) -> None:
+    whip = await serve()
+    await whip.post("?call_id=C1&role=agent")
+    whip.calls.refused = {"customer"}
+    assert (await whip.post("?call_id=C1&role=customer")).status == 503
+    assert not whip.call("C1").ended

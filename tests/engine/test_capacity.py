@@ -296,8 +296,19 @@ def test_room_is_counted_at_most_once_a_second() -> None:
 def test_few_lags_do_not_refuse_anybody() -> None:
     capacity = Capacity(CLASSES, 16, admits=True)
     capacity.admission.measured(160, {1: 0.001, 4: 0.002})
-    capacity.stepped(160, 1, 1, 0.001, [0.5] * 5, 0.0)
-    assert capacity.refusal({160: 1}, 160, 0.0) is None
-    capacity.stepped(160, 1, 1, 0.001, [0.5] * 40, 0.0)
-    assert capacity.refusal({160: 1}, 160, 0.0) is not None
+    for step in range(8):
+        capacity.stepped(160, 1, 1, 0.001, [0.5] * 2, 0.5 * step)
+    assert capacity.refusal({160: 1}, 160, 4.0) is None
+    for step in range(8):
+        capacity.stepped(160, 1, 1, 0.001, [0.5] * 40, 4.0 + 0.5 * step)
+    assert capacity.refusal({160: 1}, 160, 8.0) is not None
     assert isinstance(capacity.admission, Admission)
+
+
+def test_a_moment_of_late_answers_refuses_nobody() -> None:
+    capacity = Capacity(CLASSES, 16, admits=True)
+    capacity.admission.measured(160, {1: 0.001, 4: 0.002})
+    for tenth in range(200):
+        late = 100 <= tenth < 125
+        capacity.stepped(160, 4, 4, 0.001, [1.5 if late else 0.02] * 40, 0.1 * tenth)
+        assert capacity.refusal({160: 1}, 160, 0.1 * tenth) is None, tenth

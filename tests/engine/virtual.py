@@ -4,8 +4,9 @@ import heapq
 import math
 import random
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from engine.scheduler import Scheduler
 
@@ -48,13 +49,34 @@ class Batch:
     rows: tuple[Caller, ...]
 
 
-class World:
-    """`step_s(chunk_ms, rows)`: how long a batch takes. Time passes only in `run`."""
+class Door(Protocol):
+    """What callers have to pass, where there is one."""
 
-    def __init__(self, scheduler: Scheduler[Caller], step_s: Callable[[int, int], float]) -> None:
+    def admits(self, open_rows: Mapping[int, int], chunk_ms: int, now: float) -> bool:
+        """Whether one more caller of the class may join."""
+        ...
+
+    def observe(self, chunk_ms: int, rows: int, open_rows: int, step_s: float, lags: list[float], now: float) -> None:
+        """A batch was stepped."""
+        ...
+
+
+class World:
+    """`step_s(chunk_ms, rows)`: how long a batch takes; `slowness(now)`: times as long, for one that begins then. Time
+    passes only in `run`. `refused`: callers that the door did not let in, with the time."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler[Caller],
+        step_s: Callable[[int, int], float],
+        slowness: Callable[[float], float] = lambda _now: 1.0,
+        door: Door | None = None,
+    ) -> None:
         self.scheduler = scheduler
         self.batches: list[Batch] = []
         self.calls = 0
+        self.refused: dict[Caller, float] = {}
+        self._slowness, self._door = slowness, door
         self._step_s = step_s
         self._open: dict[int, int] = defaultdict(int)
         self._events: list[tuple[float, int, str, Caller]] = []
@@ -86,7 +108,12 @@ class World:
         while self._events and self._events[0][0] <= now:
             at, _, kind, caller = heapq.heappop(self._events)
             if kind == "join":
-                self._open[caller.chunk_ms] += 1
+                if self._door is not None and not self._door.admits(self._open, caller.chunk_ms, at):
+                    self.refused[caller] = at
+                else:
+                    self._open[caller.chunk_ms] += 1
+            elif caller in self.refused:
+                pass
             elif kind == "chunk":
                 caller.complete.append(at)
                 self.scheduler.add(caller, caller.chunk_ms, at)
@@ -96,11 +123,13 @@ class World:
 
     def _step(self, now: float, chunk_ms: int, rows: list[Caller]) -> float:
         self.batches.append(Batch(now, chunk_ms, tuple(rows)))
-        end = now + self._step_s(chunk_ms, len(rows))
+        end = now + self._step_s(chunk_ms, len(rows)) * self._slowness(now)
         self._arrive(end)
+        lags = []
         for caller in rows:
             if caller.complete:
-                caller.lags.append((now, end - caller.complete.popleft()))
+                lags.append(end - caller.complete.popleft())
+                caller.lags.append((now, lags[-1]))
             else:
                 caller.flush_chunks -= 1
                 if caller.flush_chunks == 0:
@@ -109,6 +138,8 @@ class World:
             if caller.complete or caller.flush_chunks:
                 ready_at = caller.complete[0] if caller.complete else end
                 self.scheduler.add(caller, chunk_ms, ready_at, urgent=caller.flush_chunks > 0)
+        if self._door is not None:
+            self._door.observe(chunk_ms, len(rows), self._open[chunk_ms], end - now, lags, end)
         return end
 
 

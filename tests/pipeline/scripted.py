@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from engine.errors import EngineFull, SessionClosed, UnknownLocale
 from engine.session import (
     SAMPLE_RATE_HZ,
+    FaultReason,
     Hypothesis,
     LanguageSource,
     Recognizer,
     Session,
+    SessionFault,
     SessionOptions,
     StepEvents,
     Word,
@@ -67,11 +69,14 @@ class Running:
 
 
 class ScriptedRecognizer(Recognizer):
-    """Scripts are handed out in the order of `open`. `flushes` False: it never answers `close`."""
+    """Scripts are handed out in the order of `open`. `flushes` False: it never answers `close`. `answers` False:
+    whether it takes a session is said by `admit` and `refuse`, as by an engine in another process."""
 
-    def __init__(self, *scripts: list[Cue], max_sessions: int = 64, flushes: bool = True) -> None:
+    def __init__(self, *scripts: list[Cue], max_sessions: int = 64, flushes: bool = True, answers: bool = True) -> None:
         self.max_sessions = max_sessions
         self.flushes = flushes
+        self.answers = answers
+        self.unanswered: dict[Session, None] = {}
         self.sessions: dict[Session, Running] = {}
         self.opened: list[Session] = []
         self.running: list[Running] = []
@@ -94,8 +99,29 @@ class ScriptedRecognizer(Recognizer):
         running = Running(options, self._scripts.pop(0) if self._scripts else [])
         self.sessions[session] = running
         self.opened.append(session)
+        if not self.answers:
+            self.unanswered[session] = None
         self.running.append(running)
         return session
+
+    def awaits_answer(self, session: Session) -> bool:
+        return session in self.unanswered
+
+    def admit(self, *sessions: Session) -> None:
+        """Take them, as the engine's word on them."""
+        for session in sessions:
+            del self.unanswered[session]
+        self._emit(StepEvents((), (), {}, opened=sessions))
+
+    def refuse(self, session: Session, *, retryable: bool = True) -> None:
+        """The engine has no room for it."""
+        del self.unanswered[session]
+        self.lose(session, SessionFault(FaultReason.REFUSED, "no time for another session", retryable))
+
+    def lose(self, session: Session, fault: SessionFault) -> None:
+        """It ends at once, with nothing more of it."""
+        del self.sessions[session]
+        self._emit(StepEvents((), (session,), {}, faults={session: fault}))
 
     def push(self, session: Session, pcm: NDArray[np.float32]) -> None:
         assert pcm.dtype == np.float32

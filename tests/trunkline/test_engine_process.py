@@ -8,13 +8,17 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from engine.engine import Engine
+from engine.errors import EngineFull
 from engine.remote import RemoteEngine, Spawned
+from engine.remote.server import EngineServer
+from engine.session import SessionOptions
 from engine.weights import Checkpoint
-from pipeline import AudioFrame, Call, CallInfo, Calls, Encoding, LegOptions, PipelineConfig
+from pipeline import AudioFrame, Call, CallInfo, Calls, Encoding, Leg, LegOptions, PipelineConfig
 from sinks.record import AnyRecord, CallAction, CallRecord, SpeakerRole, TranscriptRecord
 from trunkline.config import EngineConfig, load_config
 from trunkline.demo.script import load_audio
@@ -152,3 +156,42 @@ def test_a_server_whose_engine_is_elsewhere_loads_no_model() -> None:
     code = "import sys, trunkline.server; print('torch' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert loaded.stdout == "False\n"
+
+
+async def test_a_call_is_told_by_an_engine_in_another_process_whether_its_legs_are_taken(
+    demo_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """Of four places another gateway has one: the second call has no room for its second leg, and leaves nothing."""
+    address = f"unix:{tmp_path}/engine"
+    records: list[AnyRecord] = []
+
+    def legs(call: Call) -> list[Leg]:
+        roles = (SpeakerRole.CUSTOMER, SpeakerRole.AGENT)
+        return [call.add_leg(LegOptions(str(role), role, channel)) for channel, role in enumerate(roles)]
+
+    async def heard(call: Call) -> None:
+        for leg in legs(call):
+            await leg.admitted()
+        call.announce()
+
+    with Engine(demo_checkpoint, max_sessions=4) as served:
+        server = EngineServer(served)
+        serving = asyncio.create_task(server.listen(address))
+        async with asyncio.timeout(60):
+            while server.address is None:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.01)
+        mine, other = [await asyncio.to_thread(RemoteEngine.at, address) for _ in range(2)]
+        with mine, other:
+            other.open(SessionOptions(160))
+            calls = Calls(mine, records.extend, PipelineConfig(answer_timeout_s=30.0))
+            first, second, third = (calls.start(CallInfo(f"CA{k}", "test"), announce=False) for k in range(3))
+            await heard(first)
+            with pytest.raises(EngineFull):
+                await heard(second)
+            await second.end("refused")
+            await third.add_leg(LegOptions("customer", SpeakerRole.CUSTOMER, 0)).admitted()
+            await asyncio.gather(first.end("hang-up"), third.end("hang-up"))
+        server.stop()
+        await serving
+    assert {record.call_id for record in records} == {"CA0"}
+    assert calls.stats.calls_refused == 2

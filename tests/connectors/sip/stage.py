@@ -69,9 +69,10 @@ async def stage(
     max_sessions: int = 64,
     pipeline: PipelineConfig | None = None,
     timers: TimerValues | None = None,
+    answers: bool = True,
 ) -> AsyncIterator[Stage]:
-    """Runs until it is left; the server is closed then."""
-    recognizer = ScriptedRecognizer(*scripts, max_sessions=max_sessions)
+    """Runs until it is left; the server is closed then. `answers`: as those of the recogniser."""
+    recognizer = ScriptedRecognizer(*scripts, max_sessions=max_sessions, answers=answers)
     records: list[AnyRecord] = []
 
     def publish(batch: Sequence[AnyRecord]) -> None:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from engine.remote.client import Client
 from engine.remote.exchange import Exchange, Gateway
 from engine.remote.wire import VERSION, FromEngine, Greeting, Hello, frame, from_engine, from_gateway
-from engine.session import Session, StepEvents, Word
+from engine.session import Session, SessionFault, StepEvents, Word
 from engine.weights import Checkpoint
 from tests.engine.listener import exact
 
@@ -18,6 +18,8 @@ class Reader:
         self.finals: dict[Session, list[tuple[Word, ...]]] = defaultdict(list)
         self.progress: dict[Session, float] = defaultdict(float)
         self.closed: list[Session] = []
+        self.opened: list[Session] = []
+        self.faults: dict[Session, SessionFault] = {}
         self.states: dict[Session, list[list[object]]] = defaultdict(list)
 
     def hear(self, events: StepEvents) -> None:
@@ -32,7 +34,10 @@ class Reader:
         for session, seconds in events.progress.items():
             assert seconds >= self.progress[session], "time went back"
             self.progress[session] = seconds
+        assert set(events.faults) <= set(events.closed), "a fault of a session that goes on"
         self.closed += events.closed
+        self.opened += events.opened
+        self.faults |= events.faults
 
 
 def plain(word: Word) -> object:

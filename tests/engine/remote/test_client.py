@@ -5,8 +5,8 @@ import pytest
 
 from engine.errors import EngineFull, SessionClosed, UnknownChunk, UnknownLocale
 from engine.remote.exchange import Gateway
-from engine.remote.wire import VERSION, Greeting, Open, Push, SetLanguage
-from engine.session import AUTO, SessionOptions
+from engine.remote.wire import VERSION, Greeting, Open, Opened, Push, SetLanguage
+from engine.session import AUTO, FaultReason, SessionOptions
 from engine.weights import Checkpoint
 from tests.engine.remote.audio import legs
 from tests.engine.remote.pair import Pair
@@ -91,11 +91,86 @@ def test_a_refusal_that_comes_late_ends_the_session(checkpoint: Checkpoint, capl
     assert pair.client.stats.refused == 2
 
 
+def test_a_session_awaits_the_engines_word_and_hears_of_it(checkpoint: Checkpoint) -> None:
+    pair = Pair(checkpoint, max_sessions=2)
+    session = pair.client.open(OPTIONS)
+    assert pair.client.awaits_answer(session)
+    assert pair.reader.opened == []
+    pair.send()
+    assert not pair.client.awaits_answer(session)
+    assert pair.reader.opened == [session]
+    pair.client.push(session, speech(1.0))
+    pair.client.close(session)
+    pair.settle()
+    assert pair.reader.closed == pair.reader.opened == [session]
+    assert pair.reader.faults == {}
+
+
+@pytest.mark.parametrize("retryable", [True, False])
+def test_a_refusal_says_why_and_whether_it_is_for_good(checkpoint: Checkpoint, retryable: bool) -> None:
+    pair = Pair(checkpoint, max_sessions=1)
+    if retryable:
+        take_all(pair)
+    else:
+        pair.engine._failure = RuntimeError("the device is gone")
+    session = pair.client.open(OPTIONS)
+    pair.send()
+    fault = pair.reader.faults[session]
+    assert (fault.reason, fault.retryable) == (FaultReason.REFUSED, retryable)
+    assert fault.detail.startswith("all 1 sessions" if retryable else "the engine has failed (the device is gone)")
+    assert pair.reader.closed == [session]
+    assert not pair.client.awaits_answer(session)
+
+
+def test_a_session_that_no_engine_has_taken_yet_is_new_to_the_next_one(checkpoint: Checkpoint) -> None:
+    """It has no words that it could lose, and must not come in past the admission."""
+    pair = Pair(checkpoint, max_sessions=4)
+    taken = pair.client.open(OPTIONS)
+    pair.send()
+    asked, waiting = pair.client.open(OPTIONS), pair.client.open(OPTIONS)
+    pair.client.collect()  # which the engine dies of
+    pair.kill()
+    pair.restart()
+    opens = [message for message in pair.client.collect() if isinstance(message, Open)]
+    assert [message.again for message in opens] == [True, False, False]
+    assert [pair.client.awaits_answer(session) for session in (taken, asked, waiting)] == [False, True, True]
+
+
+def test_a_session_that_was_asked_for_while_no_engine_was_there_is_answered_by_the_next_one(
+    checkpoint: Checkpoint,
+) -> None:
+    pair = Pair(checkpoint, max_sessions=1)
+    pair.kill()
+    first, second = pair.client.open(OPTIONS), None
+    with pytest.raises(EngineFull):
+        second = pair.client.open(OPTIONS)
+    assert second is None
+    pair.client.push(first, speech(1.0))
+    pair.restart()
+    take_all(pair)
+    pair.settle()
+    assert pair.reader.faults[first].reason is FaultReason.REFUSED
+    assert pair.client.sessions == {}
+
+
+def test_a_session_that_engines_die_of_at_its_end_is_lost_and_says_so(checkpoint: Checkpoint) -> None:
+    pair = Pair(checkpoint, max_sessions=1)
+    session = pair.client.open(OPTIONS)
+    pair.client.push(session, speech(1.0))
+    pair.client.close(session)
+    for _ in range(4):
+        pair.client.collect()
+        pair.kill()
+        pair.restart()
+    assert pair.reader.closed == [session]
+    assert pair.reader.faults[session].reason is FaultReason.LOST
+
+
 def take_all(pair: Pair) -> Gateway:
     """Another gateway opens the only session."""
     other = Gateway()
     pair.exchange.receive(other, Greeting(VERSION))
-    assert pair.exchange.receive(other, Open(0, OPTIONS, again=False)) == []
+    assert pair.exchange.receive(other, Open(0, OPTIONS, again=False)) == [Opened(0)]
     return other
 
 
