@@ -131,9 +131,8 @@ def _fetch(name: str) -> Path:
     cache = constants.HF_HUB_CACHE
     try:
         folder = Path(snapshot_download(name, allow_patterns=_WANTED))
-        if not any(folder.glob("*.safetensors")):  # some are published as a .nemo file only
-            folder = Path(snapshot_download(name, allow_patterns=_WANTED_NEMO))
-        return folder
+        has_weights = any(folder.glob("*.safetensors"))  # some are published as a .nemo file only
+        return folder if has_weights else Path(snapshot_download(name, allow_patterns=_WANTED_NEMO))
     except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
         raise CheckpointNotFound(
             f"{name} is not in the cache ({cache}) and cannot be fetched ({type(error).__name__}): "

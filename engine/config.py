@@ -170,7 +170,7 @@ def _refuse_durations(root: Section) -> None:
     if extra:
         name = root.name("joint.num_extra_outputs")
         raise UnsupportedCheckpoint(
-            f"{name} = {extra}: this is a transducer with durations (TDT, as Parakeet TDT) or with several blanks: {FAMILY}"
+            f"{name} = {extra}: a transducer with durations (TDT, as Parakeet TDT) or several blanks: {FAMILY}"
         )
 
 

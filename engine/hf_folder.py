@@ -167,10 +167,7 @@ def _encoder(section: Section, lookaheads: tuple[int, ...]) -> tuple[int, Encode
 
 def _prompt(root: Section, processing: Section) -> PromptConfig:
     count = root.integer("num_prompts", 128)
-    if "prompt_dictionary" in processing:
-        names = processing.raw("prompt_dictionary")
-    else:
-        names = released_prompts()
+    names = processing.raw("prompt_dictionary") if "prompt_dictionary" in processing else released_prompts()
     return PromptConfig(count, dictionary(names, count, processing.name("prompt_dictionary")))
 
 

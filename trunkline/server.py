@@ -8,21 +8,23 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aiohttp import web
 
 import sinks
 from connectors.media_ws import MediaWebSocket, twilio
 from connectors.stats import ConnectorStats
 from engine import AUTO
+from engine.chunking import DEFAULT_CHUNK_MS, nearest_class
 from engine.errors import UnknownLocale
 from engine.remote import RemoteEngine
 from liveview.api import LivePage
 from liveview.microphone import Microphone
-from pipeline.call import Calls
+from pipeline.call import Calls, PipelineConfig
 from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
 from sinks.live import LiveView, View
@@ -81,6 +83,15 @@ _SESSIONS = 64
 """Room of an engine that hears no calls, where its user does not say."""
 
 
+def _with_class(config: PipelineConfig, classes_ms: Collection[int]) -> PipelineConfig:
+    """The default latency class gives way to the nearest that the checkpoint has; one that was chosen does not."""
+    if config.chunk_ms != DEFAULT_CHUNK_MS or config.chunk_ms in classes_ms:
+        return config
+    nearest = nearest_class(config.chunk_ms, classes_ms)
+    logger.warning("this checkpoint has no chunks of %d ms, the default: legs run at %d ms", config.chunk_ms, nearest)
+    return msgspec.structs.replace(config, chunk_ms=nearest)
+
+
 class Server:
     """All running parts. `extra_sinks` get the records beside the configured ones."""
 
@@ -88,7 +99,8 @@ class Server:
         if config.pipeline.language not in engine.languages:
             known = ", ".join(sorted(engine.languages - {AUTO}))
             raise UnknownLocale(f"[pipeline] language = {config.pipeline.language!r}: use 'auto' or one of {known}")
-        engine.reserve(config.pipeline.chunk_ms)
+        pipeline = _with_class(config.pipeline, engine.chunks_ms)
+        engine.reserve(pipeline.chunk_ms)
         self.engine = engine
         self.view: View
         self._config = config
@@ -105,7 +117,7 @@ class Server:
             self.view = live = LiveView(config.live)
             destinations.append(live)
         self.fanout = FanOut([*destinations, *extra_sinks])
-        self.calls = Calls(engine, self.fanout.publish, config.pipeline)
+        self.calls = Calls(engine, self.fanout.publish, pipeline)
         self._served: dict[str, MediaWebSocket | WebRtcConnector] = {"twilio": twilio(self.calls, config.twilio)}
         if config.webrtc is not None:
             self._served["webrtc"] = import_module("connectors.webrtc").WebRtcConnector(self.calls, config.webrtc)
