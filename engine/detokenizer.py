@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from engine.language_tags import OPENING, UNKNOWN
 from engine.tokenizer import Piece, PieceKind, Tokenizer, text_piece
 
-_AROUND_BRACKETS = re.compile(r"(?=<)|(?<=>)")
+_AROUND_BRACKETS = re.compile(r"(?=<)|(?<=>)|(?= )")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Detokenizer:
         self._held, self._text, self._bytes = (), "", ()
 
     def _add_text(self, fragment: Fragment, out: list[Fragment | TagWritten]) -> None:
-        """Brackets begin and end parts, so that a tag is always made of whole ones."""
+        """Brackets and spaces begin and end parts, so that a tag is always made of whole ones."""
         piece = fragment.piece
         if piece.is_plain and not self._text:
             out.append(fragment)
@@ -93,7 +93,8 @@ class Detokenizer:
             self._add_part(fragment, out)
             return
         for index, part in enumerate(parts):
-            self._add_part(replace(fragment, piece=text_piece(part, spaced=piece.spaced and not index)), out)
+            spaced = part.startswith(" ") or (piece.spaced and not index)
+            self._add_part(replace(fragment, piece=text_piece(part.lstrip(" "), spaced=spaced)), out)
 
     def _add_part(self, fragment: Fragment, out: list[Fragment | TagWritten]) -> None:
         if self._text and fragment.piece.spaced:

@@ -16,6 +16,9 @@ _WIDE_OPENING = frozenset("「『（【《〈〔〖｛［｢")
 
 _OPENING = _WIDE_OPENING | frozenset("¿¡“‘«‹„‚([{")
 
+_REPEATING = frozenset("ฯๆໆ々〻ーｰ")
+"""Letters by their class that lengthen, repeat or shorten what stands before them."""
+
 _JOINING = frozenset("\u200d\u2060\u1039\u17d2") | frozenset("เแโใไ\u0ec0\u0ec1\u0ec2\u0ec3\u0ec4")
 """Zero-width and word joiner, the stackers of Burmese and Khmer, the vowels of Thai and Lao before their consonant."""
 
@@ -31,7 +34,7 @@ def starts_word(text: str) -> bool:
     first = text[:1]
     if first in _WIDE_OPENING:
         return first != ""
-    return _UNSPACED.match(first) is not None and unicodedata.category(first)[0] in "LN" and first not in "ๆໆ々ーｰ"
+    return _UNSPACED.match(first) is not None and unicodedata.category(first)[0] in "LN" and first not in _REPEATING
 
 
 @lru_cache(4096)
