@@ -147,7 +147,7 @@ def test_any_text_comes_out_as_it_went_in(
     tokens = pieces.encode(text)
     if pieces.decode(tokens) != text:  # SentencePiece itself drops what it takes for a space
         return
-    words, seen = words_of(tokenizer, tokens)
+    words, _ = words_of(tokenizer, tokens)
     assert text_of(words) == text
     starts = {index for index, character in enumerate(text) if not index or text[index - 1] == " "}
     at = 0

@@ -1,4 +1,4 @@
-"""Language tags that the vocabulary has no piece for: never shown, in no part, and as good as those that are a piece."""
+"""Language tags that the vocabulary has no piece for: never shown, in no part, as good as those that are one."""
 
 import re
 from collections.abc import Sequence
