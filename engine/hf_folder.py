@@ -191,10 +191,12 @@ def _tokenizer(
         raise DamagedCheckpoint(f"{where} has no piece number {missing[0]} of {vocabulary}")
     silent = {token.id for token in added if token.special}
     silent |= {index for index, piece in pieces.items() if piece in special}
-    silent |= {table.get(model.get("unk_token"), -1), model.get("unk_id")}
+    silent |= {table.get(str(model.get("unk_token")), -1)}
+    if isinstance(unknown := model.get("unk_id"), int):
+        silent.add(unknown)
     return Tokenizer(
         [pieces[index] for index in range(vocabulary)],
-        frozenset(index for index in silent if type(index) is int),
+        frozenset(silent),
         prompts,
     )
 

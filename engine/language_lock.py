@@ -62,7 +62,7 @@ class SpelledTags:
             return None
         found = None
         for item in self._detokenizer.add(said.token, said.frame, said.probability):
-            if isinstance(item, TagWritten) and item.locale in self._prompts:
+            if isinstance(item, TagWritten) and item.locale is not None and item.locale in self._prompts:
                 found = item.locale, self._prompts[item.locale]
         return found
 

@@ -3,6 +3,7 @@
 import io
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import pytest
 import sentencepiece
@@ -84,7 +85,7 @@ def begins_with_a_mark(word: Word) -> bool:
     return unicodedata.category(word.text[0])[0] == "M"
 
 
-def trained(lines: Sequence[str], pieces: int, **settings: object) -> tuple[bytes, Tokenizer]:
+def trained(lines: Sequence[str], pieces: int, **settings: Any) -> tuple[bytes, Tokenizer]:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
@@ -116,7 +117,7 @@ def vocabulary(request: pytest.FixtureRequest) -> tuple[sentencepiece.SentencePi
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 @pytest.mark.parametrize("locale", SENTENCES)
 def test_every_locales_text_comes_out_as_it_went_in(
-    vocabulary: tuple[sentencepiece.SentencePieceProcessor, Tokenizer], locale: str, form: str
+    vocabulary: tuple[sentencepiece.SentencePieceProcessor, Tokenizer], locale: str, form: Literal["NFC", "NFD"]
 ) -> None:
     pieces, tokenizer = vocabulary
     text = unicodedata.normalize(form, SENTENCES[locale])

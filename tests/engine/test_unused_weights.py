@@ -38,7 +38,7 @@ def pieces() -> list[str]:
     return [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
 
 
-def words(checkpoint: Checkpoint) -> list[str]:
+def words(checkpoint: Checkpoint) -> list[tuple[str, float, float]]:
     (found,) = transcribe(
         Engine(checkpoint, max_sessions=1, precision=Precision.FLOAT32), [(audio.babble(2.0, 1), SessionOptions(160))]
     )
