@@ -75,9 +75,11 @@ class Transcript:
         As long as exactly these follow, nothing is reported again; where others come, the words from here on are.
         """
         self._foreseen = list(reversed(steps))
-        # A token may have made the last word longer: it belongs to what was foretold. A rewrite reaches further back.
+        # A token may have made the last word longer, a tag may have given all words since the last tag their language:
+        # they belong to what was foretold. A rewrite reaches further back.
         rewrites = any(isinstance(step, Rewrite) for step in steps)
-        self._foreseen_from = self._settled if rewrites else max(self._settled, self.words - 1)
+        first = 0 if rewrites else min(self._first_untagged(), max(0, len(self._tail) - 1))
+        self._foreseen_from = self._settled + first
 
     def add(self, token: int, frame: int, probability: float) -> None:
         """Append one token, emitted at encoder frame `frame` of the stream."""
@@ -193,11 +195,16 @@ class Transcript:
         """Words after the last tag, at the end of the tail."""
         return [word for word in self._tail[-1:] if word.source is not LanguageSource.DETECTED]
 
-    def _tag(self, language: str) -> int | None:
-        self._detected = language
+    def _first_untagged(self) -> int:
+        """Where in the tail the words after the last tag begin."""
         first = len(self._tail)
         while first and self._tail[first - 1].source is not LanguageSource.DETECTED:
             first -= 1
+        return first
+
+    def _tag(self, language: str) -> int | None:
+        self._detected = language
+        first = self._first_untagged()
         for word in self._tail[first:]:
             word.language, word.source = language, LanguageSource.DETECTED
         return self._settled + first if first < len(self._tail) else None
@@ -211,10 +218,7 @@ class Transcript:
 
     def _settle(self) -> None:
         """Stop keeping words that nothing can change any more; the last one may still get a mark."""
-        settled = len(self._tail)
-        while settled and self._tail[settled - 1].source is not LanguageSource.DETECTED:
-            settled -= 1
-        settled = min(settled, max(0, len(self._tail) - 1))
+        settled = min(self._first_untagged(), max(0, len(self._tail) - 1))
         if self.unsettled_after is not None:
             settled = min(settled, sum(word.first_frame <= self.unsettled_after for word in self._tail))
         if len(self._tail) - settled > _LONGEST_TAIL:

@@ -2,14 +2,18 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.checkpoint import load_checkpoint
 from engine.detokenizer import Detokenizer
 from engine.language_lock import LanguageLock, Move, Rewrite, Said, SpelledTags
-from engine.session import LanguageSource, Word
+from engine.languages import Languages
+from engine.session import AUTO, LanguageSource, Session, Word
+from engine.stream import Stream
 from engine.tokenizer import PieceKind, Tokenizer
 from engine.transcript import Transcript
 
@@ -155,6 +159,22 @@ def test_a_final_in_the_middle_of_a_tag_shows_no_part_and_the_stream_goes_on_in_
     assert [word.language_source for word in reader.words] == [DETECTED, CARRIED]
 
 
+@pytest.mark.parametrize("tag", ["<mt-MT>", "<en-US>"])
+def test_a_language_that_a_final_told_in_vain_is_taken_back_from_all_its_words(tag: str) -> None:
+    reader = Reader().say("▁Hello", "▁wor")
+    spelled = [tag] if tag in PIECES else list(tag)
+    twin, steps = reader.transcript.fork(), []
+    for offset, piece in enumerate(spelled):
+        steps.append((PIECES.index(piece), reader.frame + offset))
+        twin.add(*steps[-1], 0.9)
+    first, words = twin.take(last=True) or (0, ())
+    reader.words[first:] = words
+    assert [word.language_source for word in reader.words] == [DETECTED] * 2
+    reader.transcript.foresee(steps)
+    reader.say("ld")
+    assert [(word.text, word.language) for word in reader.words] == [("Hello", None), ("world", None)]
+
+
 def test_text_that_a_final_gave_up_comes_when_it_is_no_tag() -> None:
     reader = Reader().say("▁", "a", "▁<")
     assert reader.transcript.fork().take(last=True) is None
@@ -261,3 +281,29 @@ def test_a_fork_of_a_lock_goes_on_within_a_tag() -> None:
     hear(subject, 4, "▁Hello")
     assert subject.decide() == (None, None)
     assert not subject.is_locked
+
+
+def test_a_stream_locks_by_a_tag_that_its_model_spells_out_and_moves_by_another() -> None:
+    checkpoint = replace(load_checkpoint(), tokenizer=VOCABULARY)
+    languages = Languages(checkpoint)
+    stream = Stream(Session(0, 0, 1, 160), 0, languages.prompt(AUTO), Transcript(VOCABULARY, None))
+    own = stream.lock = languages.lock(AUTO)
+    assert own is not None
+    moves = []
+    for pieces in (["▁Hello", *"<es-"], [*"US>", "▁wor"]):
+        stream.chunks += 1
+        for piece in pieces:
+            stream.emit(PIECES.index(piece), int(piece == "▁wor"), 0.9)
+        moves.append(stream.follow_lock())
+    assert moves == [None, Move.WATCH]
+    assert stream.prompt == languages.prompt("es-US")
+    for pieces in (["▁Hello", *"<en_"], [*"us>"]):
+        stream.chunks += 1
+        stream.emit(PIECES.index("ld"), 0, 0.9)
+        for piece in pieces:
+            stream.overhear(own, PIECES.index(piece), 0, 0.9)
+        moves.append(stream.follow_lock())
+    assert moves[2:] == [None, Move.FOLLOW]
+    assert stream.prompt == languages.prompt("en-US")
+    _, words = stream.transcript.take() or (0, ())
+    assert [(word.text, word.language) for word in words] == [("Hello", "es-US"), ("wor", "en-US"), ("Hello", "en-US")]
