@@ -5,6 +5,8 @@ k is causal in mel frames and ends with mel frame 8 k. A class with c encoder fr
 n c .. n c + c - 1 for n = 0, 1, ...: as soon as sample 1280 (n c + c - 1) + 200 is there.
 """
 
+from collections.abc import Collection
+
 HOP = 160
 """Samples between mel frames (10 ms)."""
 
@@ -19,12 +21,23 @@ FRAME = HOP * SUBSAMPLING
 
 FRAME_MS = 80
 
+DEFAULT_CHUNK_MS = 160
+"""Latency class of live audio where nobody chooses one and the checkpoint has it."""
+
+LONG_CHUNK_MS = 1_120
+"""Latency class of recordings where nobody chooses one: the longest of the released checkpoint."""
+
 LOOK_BACK = (SUBSAMPLING - 1) * HOP + WINDOW // 2 + 1
 """Samples that a chunk needs from before its first frame's centre: seven mel frames, half a window, pre-emphasis."""
 
 FLUSH_FRAMES = 8
 """Encoder frames of silence after the last audio, at least: the model writes the last word, its punctuation and the
 tag up to some hundred milliseconds after it was spoken (docs/decisions.md has the measurement)."""
+
+
+def nearest_class(wanted_ms: int, classes_ms: Collection[int]) -> int:
+    """The class of a checkpoint that is nearest to the one wanted, in milliseconds; the faster one of two."""
+    return min(classes_ms, key=lambda chunk_ms: (abs(chunk_ms - wanted_ms), chunk_ms))
 
 
 def chunk_end(chunk: int, frames: int) -> int:

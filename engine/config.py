@@ -3,11 +3,16 @@
 A value this engine does not run is an `UnsupportedCheckpoint` that names it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import DamagedCheckpoint, UnsupportedCheckpoint
+
+FAMILY = (
+    "this engine runs cache-aware streaming FastConformer transducers, such as nvidia/nemotron-3.5-asr-streaming-0.6b"
+)
+"""What to give instead of a model of another family."""
 
 ENGLISH_ONLY = "en-US"
 """Language of a checkpoint without prompt."""
@@ -121,9 +126,9 @@ class Section:
     def raw(self, key: str) -> Any:
         return self._value(key)
 
-    def heads(self, key: str, d_model: int) -> int:
+    def heads(self, key: str, d_model: int, default: int | None = None) -> int:
         """Number of attention heads, which must share `d_model` evenly."""
-        heads = self.integer(key)
+        heads = self.integer(key, default)
         if not heads or d_model % heads:
             raise UnsupportedCheckpoint(f"{self.name(key)} = {heads} does not divide the model's width {d_model}")
         return heads
@@ -133,7 +138,7 @@ class Section:
         value = self._data.get(key, default)
         if value not in supported:
             names = " or ".join(repr(item) for item in supported)
-            raise UnsupportedCheckpoint(f"{self.name(key)} = {value!r} is not supported: this engine runs {names}")
+            raise UnsupportedCheckpoint(f"{self.name(key)} = {value!r} is not {names}: {FAMILY}")
 
 
 def dictionary(data: Any, count: int, where: str) -> Mapping[str, int]:
@@ -154,8 +159,19 @@ def from_nemo(data: Any) -> ModelConfig:
     """Read NeMo's `model_config.yaml`."""
     root = Section(data, "model_config")
     root.require("sample_rate", 16000, default=16000)
+    _refuse_durations(root)
     decoder = _nemo_decoder(root)
     return ModelConfig(_nemo_features(root), _nemo_encoder(root.section("encoder")), _nemo_prompt(root), decoder)
+
+
+def _refuse_durations(root: Section) -> None:
+    """A TDT model (Parakeet TDT) has outputs for durations beside the pieces, a multi-blank one for longer blanks."""
+    extra = root.section("joint").integer("num_extra_outputs", 0)
+    if extra:
+        name = root.name("joint.num_extra_outputs")
+        raise UnsupportedCheckpoint(
+            f"{name} = {extra}: a transducer with durations (TDT, as Parakeet TDT) or several blanks: {FAMILY}"
+        )
 
 
 def _nemo_features(root: Section) -> FeatureConfig:
@@ -214,13 +230,27 @@ def _contexts(value: Any, where: str) -> tuple[int, tuple[int, ...]]:
     lookaheads = []
     lefts = set()
     for pair in pairs:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(n, int) and n >= 0 for n in pair):
-            raise UnsupportedCheckpoint(f"{where} = {value!r}: expected pairs of limited left and right context")
+        if not isinstance(pair, list) or len(pair) != 2 or not all(type(n) is int and n >= 0 for n in pair):
+            raise UnsupportedCheckpoint(
+                f"{where} = {value!r}: expected pairs of limited left and right context: {FAMILY}"
+            )
         lefts.add(pair[0])
         lookaheads.append(pair[1])
     if len(lefts) != 1:
         raise UnsupportedCheckpoint(f"{where} = {value!r}: the left context differs between latency classes")
-    return lefts.pop(), tuple(lookaheads)
+    left = lefts.pop()
+    check_contexts(left, lookaheads, where)
+    return left, tuple(lookaheads)
+
+
+def check_contexts(left: int, lookaheads: Sequence[int], where: str) -> None:
+    """The left context is whole chunks, as NeMo demands of `chunked_limited`. Raises `UnsupportedCheckpoint`."""
+    for lookahead in lookaheads:
+        if left < 0 or left % (lookahead + 1):
+            raise UnsupportedCheckpoint(
+                f"{where}: a left context of {left} frames is not a whole number of chunks of {lookahead + 1} frames "
+                f"(lookahead {lookahead}), which the model was trained with: correct the contexts"
+            )
 
 
 def _nemo_prompt(root: Section) -> PromptConfig | None:
@@ -240,7 +270,6 @@ def _nemo_decoder(root: Section) -> DecoderConfig:
     network, joint_network = decoder.section("prednet"), joint.section("jointnet")
     joint_network.require("activation", "relu")
     network.require("rnn_hidden_size", None, -1)
-    joint.require("num_extra_outputs", 0, default=0)
     greedy = root.section("decoding").section("greedy") if "decoding" in root else Section({}, "decoding.greedy")
     vocabulary = joint.raw("vocabulary")
     if not isinstance(vocabulary, list):

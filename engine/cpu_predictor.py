@@ -48,8 +48,8 @@ class CpuPredictor:
         """x: (B, d); hidden, cell: (B, layers, d). Returns the new two and the projected output (B, J)."""
         new_hidden, new_cell = torch.empty_like(hidden), torch.empty_like(cell)
         predicted = torch.empty(len(x), self._outputs)
-        given = tuple(tensor.contiguous().numpy() for tensor in (x, hidden, cell))
-        made = tuple(tensor.numpy() for tensor in (new_hidden, new_cell, predicted))
+        given = x.contiguous().numpy(), hidden.contiguous().numpy(), cell.contiguous().numpy()
+        made = new_hidden.numpy(), new_cell.numpy(), predicted.numpy()
         predict(team(), self._lstm, self._out, given, made)
         return new_hidden, new_cell, predicted
 
@@ -140,7 +140,8 @@ def _exp(x: np.float32) -> np.float32:
     whole = np.floor(t + F32(0.5))
     f = (t - whole) * _LN2
     p = F32(1) + f * (F32(1) + f * (_C2 + f * (_C3 + f * (_C4 + f * (_C5 + f * _C6)))))
-    return p * I32(I32(I32(whole) + I32(127)) << I32(23)).view(F32)
+    power: np.float32 = I32(I32(I32(whole) + I32(127)) << I32(23)).view(F32)
+    return p * power
 
 
 @exact_inner

@@ -156,8 +156,8 @@ class Engine:
         `precision`: None takes `default_precision`. `threads`: CPU threads of one step; None leaves torch's default to
         a large model and gives a small one, which would only lose by more, a single thread. `max_sessions`: None for
         as many as there is memory for. `admission`: the steps are measured at the start, and sessions for which there
-        is no time are refused. `reserve`: latency classes that sessions will be of, in milliseconds. Raises
-        `CheckpointError`, `UnsupportedPrecision`, `UnknownChunk`.
+        is no time are refused. `reserve`: latency classes that sessions will be of, in milliseconds, as far
+        as the checkpoint has them. Raises `CheckpointError`, `UnsupportedPrecision`.
         """
         engine = aside(
             lambda: cls(
@@ -170,7 +170,8 @@ class Engine:
             )
         )
         for chunk_ms in reserve:
-            engine.reserve(chunk_ms)
+            if chunk_ms in engine.chunks_ms:
+                engine.reserve(chunk_ms)
         return engine
 
     def start(self) -> None:

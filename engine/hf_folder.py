@@ -7,7 +7,6 @@ one to one to NeMo's. Defaults of absent keys are those of transformers 5.24.
 import json
 import re
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,21 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from engine.config import DecoderConfig, EncoderConfig, FeatureConfig, ModelConfig, PromptConfig, Section, dictionary
+from engine.config import (
+    DecoderConfig,
+    EncoderConfig,
+    FeatureConfig,
+    ModelConfig,
+    PromptConfig,
+    Section,
+    check_contexts,
+    dictionary,
+)
 from engine.errors import DamagedCheckpoint, UnsupportedCheckpoint
+from engine.file_kinds import is_pointer, pointer
+from engine.language_tags import released_prompts
 from engine.tokenizer import Tokenizer
+from engine.weight_table import weight_table
 from engine.weights import Checkpoint
 
 _PROMPTED = "nemotron3_5_asr"
@@ -50,24 +61,32 @@ _RENAMED = (
 class _AddedToken(msgspec.Struct, frozen=True):
     id: int
     content: str
+    special: bool = False
 
 
 def read_folder(folder: Path, source: str) -> Checkpoint:
     """Load the checkpoint in `folder`; `source` names it in errors. Raises `CheckpointError`."""
     config = _config(_json(folder, "config.json", source), _json(folder, "processor_config.json", source))
+    prompts = config.prompt.dictionary if config.prompt is not None else None
     tokenizer = _tokenizer(
-        _json(folder, "tokenizer.json", source), config.decoder.vocabulary, f"{source}/tokenizer.json"
+        _json(folder, "tokenizer.json", source),
+        _special_names(folder, source),
+        config.decoder.vocabulary,
+        prompts,
+        f"{source}/tokenizer.json",
     )
     weights = {_nemo_name(name): tensor for name, tensor in _tensors(folder, source).items()}
     return Checkpoint(source, config, weights, tokenizer)
 
 
 def _json(folder: Path, name: str, source: str) -> dict[str, Any]:
+    if is_pointer(folder / name):
+        raise pointer(f"{source}/{name}")
     try:
         data = json.loads((folder / name).read_bytes())
     except FileNotFoundError as error:
         raise DamagedCheckpoint(f"{source} has no {name}: it is not a complete checkpoint folder") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DamagedCheckpoint(f"{source}/{name} cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise DamagedCheckpoint(f"{source}/{name} is not a JSON object")
@@ -77,6 +96,11 @@ def _json(folder: Path, name: str, source: str) -> dict[str, Any]:
 def _config(model: dict[str, Any], processor: dict[str, Any]) -> ModelConfig:
     root, processing = Section(model, "config"), Section(processor, "processor_config")
     root.require("model_type", _PROMPTED, _ENGLISH)
+    if "quantization_config" in root:
+        raise UnsupportedCheckpoint(
+            f"{root.name('quantization_config')}: the weights are quantised: give the checkpoint they were made from "
+            "(on a CPU the engine computes in 8 bits by itself)"
+        )
     root.require("hidden_act", "relu", default="relu")
     prompted = root.raw("model_type") == _PROMPTED
     mels, encoder = _encoder(root.section("encoder_config"), _lookaheads(processing))
@@ -121,10 +145,12 @@ def _encoder(section: Section, lookaheads: tuple[int, ...]) -> tuple[int, Encode
     section.require("subsampling_conv_kernel_size", 3, default=3)
     section.require("subsampling_conv_stride", 2, default=2)
     d_model = section.integer("hidden_size", 1024)
-    heads = section.heads("num_attention_heads", d_model) if "num_attention_heads" in section else 8
+    heads = section.heads("num_attention_heads", d_model, 8)
     section.require("num_key_value_heads", heads, default=heads)
     bias = section.flag("attention_bias", True)
     section.require("convolution_bias", bias, default=True)
+    left = section.integer("sliding_window", 71) - 1
+    check_contexts(left, lookaheads, f"{section.name('sliding_window')} = {left + 1}")
     return section.integer("num_mel_bins", 80), EncoderConfig(
         layers=section.integer("num_hidden_layers", 24),
         d_model=d_model,
@@ -134,25 +160,25 @@ def _encoder(section: Section, lookaheads: tuple[int, ...]) -> tuple[int, Encode
         subsampling_channels=section.integer("subsampling_conv_channels", 256),
         use_bias=bias,
         xscaling=section.flag("scale_input", True),
-        left_context=section.integer("sliding_window", 71) - 1,
+        left_context=left,
         lookaheads=lookaheads,
     )
 
 
 def _prompt(root: Section, processing: Section) -> PromptConfig:
     count = root.integer("num_prompts", 128)
-    if "prompt_dictionary" in processing:
-        names = processing.raw("prompt_dictionary")
-    else:
-        names = json.loads(resources.files("engine").joinpath("released_prompts.json").read_bytes())
+    names = processing.raw("prompt_dictionary") if "prompt_dictionary" in processing else released_prompts()
     return PromptConfig(count, dictionary(names, count, processing.name("prompt_dictionary")))
 
 
-def _tokenizer(data: Mapping[str, Any], vocabulary: int, where: str) -> Tokenizer:
-    """Pieces by id; tokens at or above `vocabulary` (padding, blank) are the processor's own and left out."""
+def _tokenizer(
+    data: Mapping[str, Any], special: frozenset[str], vocabulary: int, prompts: Mapping[str, int] | None, where: str
+) -> Tokenizer:
+    """Pieces by id; tokens at or above `vocabulary` (padding, blank) are the processor's own and left out. Special
+    tokens, by their flag or among the names in `special`, have no text."""
     model = data.get("model")
-    table = model.get("vocab") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or not isinstance(table, dict):
+    table = _vocabulary(model.get("vocab")) if isinstance(model, dict) else None
+    if not isinstance(model, dict) or table is None:
         raise DamagedCheckpoint(f"{where} has no model.vocab: it is not a tokenizer of this family")
     pieces = {index: piece for piece, index in table.items()}
     try:
@@ -163,27 +189,80 @@ def _tokenizer(data: Mapping[str, Any], vocabulary: int, where: str) -> Tokenize
     missing = [index for index in range(vocabulary) if index not in pieces]
     if missing:
         raise DamagedCheckpoint(f"{where} has no piece number {missing[0]} of {vocabulary}")
-    unknown = table.get(model.get("unk_token"), -1)
-    return Tokenizer([pieces[index] for index in range(vocabulary)], frozenset({unknown}))
+    silent = {token.id for token in added if token.special}
+    silent |= {index for index, piece in pieces.items() if piece in special}
+    silent |= {table.get(str(model.get("unk_token")), -1)}
+    if isinstance(unknown := model.get("unk_id"), int):
+        silent.add(unknown)
+    return Tokenizer(
+        [pieces[index] for index in range(vocabulary)],
+        frozenset(silent),
+        prompts,
+    )
+
+
+def _vocabulary(table: Any) -> dict[str, int] | None:
+    """Index of each piece: from a table of BPE, or from the list of pieces and scores of Unigram."""
+    if isinstance(table, dict) and all(type(index) is int for index in table.values()):
+        return table
+    if isinstance(table, list) and all(isinstance(row, list) and row and isinstance(row[0], str) for row in table):
+        return {row[0]: index for index, row in enumerate(table)}
+    return None
+
+
+def _special_names(folder: Path, source: str) -> frozenset[str]:
+    """Special tokens that `tokenizer_config.json` and `special_tokens_map.json` name, where these are there."""
+    names: set[str] = set()
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        if not (folder / file).exists():
+            continue
+        data = _json(folder, file, source)
+        named = [value for key, value in data.items() if key.endswith("_token")]
+        extra = data.get("additional_special_tokens", data.get("extra_special_tokens"))
+        named += extra if isinstance(extra, list) else list(extra.values()) if isinstance(extra, dict) else []
+        table = data.get("added_tokens_decoder")
+        rows = list(table.values()) if isinstance(table, dict) else []
+        named += [row for row in rows if isinstance(row, dict) and row.get("special") is True]
+        contents = [token.get("content") if isinstance(token, dict) else token for token in named]
+        names |= {content for content in contents if isinstance(content, str)}
+    return frozenset(names)
 
 
 def _tensors(folder: Path, source: str) -> dict[str, Tensor]:
-    index = folder / "model.safetensors.index.json"
-    names = ["model.safetensors"]
-    if index.exists():
-        shards = _json(folder, index.name, source).get("weight_map", {})
-        names = sorted(set(shards.values()))
     tensors: dict[str, Tensor] = {}
-    for name in names:
+    for name in _shards(folder, source):
         if Path(name).name != name:
             raise DamagedCheckpoint(f"{source}: the index names a file outside the folder ({name!r})")
+        if is_pointer(folder / name):
+            raise pointer(f"{source}/{name}")
         try:
-            tensors.update(safetensors.torch.load_file(folder / name))
+            found = safetensors.torch.load_file(folder / name)
         except FileNotFoundError as error:
-            raise DamagedCheckpoint(f"{source} has no {name}: it is not a complete checkpoint folder") from error
-        except (OSError, safetensors.SafetensorError) as error:
+            raise _no_weights(folder, name, source) from error
+        except (OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
             raise DamagedCheckpoint(f"{source}/{name} cannot be read: {error}") from error
-    return tensors
+        if twice := sorted(tensors.keys() & found.keys()):
+            raise DamagedCheckpoint(f"{source}: weight {twice[0]} is in {name} and in another file")
+        tensors.update(found)
+    return weight_table(tensors, source)
+
+
+def _shards(folder: Path, source: str) -> list[str]:
+    """The files of the weights: one, or those of the index."""
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").exists() or not index.exists():
+        return ["model.safetensors"]
+    shards = _json(folder, index.name, source).get("weight_map")
+    if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
+        raise DamagedCheckpoint(f"{source}/{index.name} has no weight_map: it does not say where the weights are")
+    return sorted(set(shards.values()))
+
+
+def _no_weights(folder: Path, name: str, source: str) -> DamagedCheckpoint:
+    """The error for a file of weights that is not there."""
+    others = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".gguf", ".onnx"))
+    there = f" ({', '.join(others[:3])} is there, which this engine does not read)" if others else ""
+    return DamagedCheckpoint(f"{source} has no {name}{there}: it is not a complete checkpoint folder")
 
 
 def _nemo_name(name: str) -> str:

@@ -32,7 +32,7 @@ def plain(value: Any) -> Any:
 def kernel(function: Kernel) -> Kernel:
     """What Python calls. Compiled at the first call and kept on disk, where Numba finds a folder that it may write
     to."""
-    return _kept(inner(function))
+    return cast(Kernel, _kept(inner(function)))
 
 
 def inner(function: Kernel) -> Kernel:
@@ -43,7 +43,7 @@ def inner(function: Kernel) -> Kernel:
 def exact_kernel(function: Kernel) -> Kernel:
     """As `kernel`, computed as it is written: no sum is reordered and no product fused with a sum, so a row has the
     same bits beside any others and on every CPU. Loops become vectors where each output has a sum of its own."""
-    return _kept(exact_inner(function))
+    return cast(Kernel, _kept(exact_inner(function)))
 
 
 def exact_inner(function: Kernel) -> Kernel:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from engine.config import ENGLISH_ONLY
+from engine.detokenizer import Detokenizer
 from engine.errors import UnknownLocale
-from engine.language_lock import LanguageLock
+from engine.language_lock import LanguageLock, SpelledTags
 from engine.session import AUTO
 from engine.tokenizer import PieceKind
 from engine.weights import Checkpoint
@@ -17,6 +18,7 @@ class Languages:
         prompt = checkpoint.config.prompt
         self.detects = prompt is not None
         self.prompts: Mapping[str, int] = prompt.dictionary if prompt is not None else {ENGLISH_ONLY: 0, AUTO: 0}
+        self._tokenizer = checkpoint.tokenizer
         self._tags = {
             token: (piece.text, self.prompts[piece.text])
             for token, piece in enumerate(checkpoint.tokenizer.pieces)
@@ -38,4 +40,6 @@ class Languages:
 
     def lock(self, language: str) -> LanguageLock | None:
         """A lock for a session that asks for one; there is nothing to lock where the language is given."""
-        return LanguageLock(self._tags) if language == AUTO and self.detects else None
+        if language != AUTO or not self.detects:
+            return None
+        return LanguageLock(self._tags, SpelledTags(Detokenizer(self._tokenizer), self.prompts))

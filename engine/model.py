@@ -14,7 +14,10 @@ from engine.weights import WeightReader
 
 
 class Model:
-    """What all latency classes share. The state of streams is the caller's."""
+    """What all latency classes share. The state of streams is the caller's.
+
+    Raises `DamagedCheckpoint` for a weight that is missing or wrong, `UnsupportedCheckpoint` for one that has no use.
+    """
 
     @torch.inference_mode()
     def __init__(
@@ -26,6 +29,7 @@ class Model:
         self.features = LogMel(self.config.features, weights, device)
         self.encoder = Encoder(self.config, weights, device, self.dtype, attention)
         self.decoder = Decoder(self.config, weights)
+        weights.refuse_unused()
 
     def encode(self, audio: Tensor, rows: Rows, state: SlotState) -> Tensor:
         """Features and encoder of one chunk, before any prompt; brings the rows' state forward.

@@ -1,32 +1,97 @@
-"""Reading a `.nemo` file: a tar of `model_config.yaml`, `model_weights.ckpt` and the tokenizer.
+"""Reading a `.nemo` file: a tar of `model_config.yaml`, `model_weights.ckpt` and the tokenizer, or a folder of these.
 
-Nothing is extracted to disk and nothing in the file is executed: the YAML is read safely, the weights with
-`weights_only`, and a member whose name leaves the archive is refused.
+The tar may be compressed. Nothing is extracted to disk and nothing in the file is executed: the YAML is read safely,
+the weights with `weights_only`, and a member whose name leaves the archive is refused.
 """
 
+import io
+import lzma
 import pickle
 import tarfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import torch
 import yaml
+from torch import Tensor
 
-from engine.config import from_nemo
+from engine.config import FAMILY, from_nemo
 from engine.errors import CheckpointError, DamagedCheckpoint, UnsupportedCheckpoint
+from engine.file_kinds import is_pointer, pointer, recognised
 from engine.tokenizer import Tokenizer, from_sentencepiece
+from engine.weight_table import weight_table
 from engine.weights import Checkpoint
 
-_TARGETS = ("EncDecRNNTBPEModelWithPrompt", "EncDecRNNTBPEModel")
+CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
+
+_TARGETS = (
+    "EncDecRNNTBPEModelWithPrompt",
+    "EncDecRNNTBPEModel",
+    "EncDecHybridRNNTCTCBPEModelWithPrompt",
+    "EncDecHybridRNNTCTCBPEModel",
+)
+"""Classes with a transducer of SentencePiece pieces. A hybrid one has a CTC head beside it, which is left out."""
+
+_OTHERS = (
+    ("MultiTask", "an attention decoder (AED), as Canary has"),
+    ("CTC", "a CTC model"),
+    ("Transducer", "a transducer of another kind"),
+    ("RNNT", "a transducer of characters"),
+    ("Slu", "a model of intents"),
+    ("Salm", "a language model that hears"),
+    ("SpeakerLabel", "a model of speakers"),
+    ("Classification", "a classifier"),
+    ("TTS", "a synthesiser"),
+)
+"""What is in the name of a class of NeMo's that is not of this family."""
+
+_PLAIN_TAR = 257
+"""Offset of `ustar` in a tar that is not compressed."""
+
+Opener = Callable[[str], IO[bytes] | None]
 
 
 def read_nemo(path: Path) -> Checkpoint:
     """Load the checkpoint in `path`. Raises `DamagedCheckpoint` or `UnsupportedCheckpoint`."""
     try:
+        if (other := recognised(path)) is not None:
+            raise other
         with tarfile.open(path) as archive:
-            return _read(_members(archive, path), archive, path)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DamagedCheckpoint(f"{path} is not a readable .nemo file ({error}): copy or download it again") from error
+            return _read(_from_archive(archive, path), path)
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DamagedCheckpoint(f"{path} is not a readable .nemo file ({reason}): copy or download it again") from error
+
+
+def read_unpacked(folder: Path) -> Checkpoint:
+    """Load a `.nemo` file that was unpacked into `folder`. Raises `DamagedCheckpoint` or `UnsupportedCheckpoint`."""
+
+    def find(name: str) -> IO[bytes] | None:
+        path = folder / PurePosixPath(name).name
+        if is_pointer(path):
+            raise pointer(path)
+        return path.open("rb") if path.is_file() else None
+
+    try:
+        return _read(find, folder)
+    except OSError as error:
+        raise DamagedCheckpoint(f"{folder} cannot be read: {error.strerror}") from error
+
+
+def _from_archive(archive: tarfile.TarFile, path: Path) -> Opener:
+    """Members by name. Compressed ones are read whole: a decompressor cannot go back."""
+    members = _members(archive, path)
+    with path.open("rb") as file:
+        is_plain = file.read(_PLAIN_TAR + 5)[_PLAIN_TAR:] == b"ustar"
+
+    def find(name: str) -> IO[bytes] | None:
+        member = members.get(name)
+        stream = archive.extractfile(member) if member is not None else None
+        return stream if stream is None or is_plain else io.BytesIO(stream.read())
+
+    return find
 
 
 def _members(archive: tarfile.TarFile, path: Path) -> dict[str, tarfile.TarInfo]:
@@ -39,53 +104,65 @@ def _members(archive: tarfile.TarFile, path: Path) -> dict[str, tarfile.TarInfo]
             )
         if member.isreg():
             members[str(name)] = member
+    inside = [name for name in members if name.endswith(f"/{CONFIG}")]
+    if CONFIG not in members and len(inside) == 1:  # a folder was packed, and not what is in it
+        folder = inside[0].removesuffix(CONFIG)
+        members = {name.removeprefix(folder): member for name, member in members.items()}
+    if CONFIG not in members and "config.json" in {PurePosixPath(name).name for name in members}:
+        raise UnsupportedCheckpoint(f"{path} is a checkpoint folder in an archive: unpack it and give the folder")
     return members
 
 
-def _open(members: dict[str, tarfile.TarInfo], archive: tarfile.TarFile, name: str, path: Path) -> IO[bytes]:
-    member = members.get(name)
-    stream = archive.extractfile(member) if member is not None else None
+def _open(find: Opener, name: str, path: Path) -> IO[bytes]:
+    stream = find(name)
     if stream is None:
         raise DamagedCheckpoint(f"{path} has no {name}: it is not a complete .nemo file")
     return stream
 
 
-def _read(members: dict[str, tarfile.TarInfo], archive: tarfile.TarFile, path: Path) -> Checkpoint:
+def _read(find: Opener, path: Path) -> Checkpoint:
     try:
-        data = yaml.safe_load(_open(members, archive, "model_config.yaml", path))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DamagedCheckpoint(f"{path}: model_config.yaml cannot be read: {str(error).splitlines()[0]}") from error
-    target = str(data.get("target", "")).rpartition(".")[2] if isinstance(data, dict) else ""
-    if target and target not in _TARGETS:
-        raise UnsupportedCheckpoint(f"{path}: model class {target} is not supported: this engine runs {_TARGETS[0]}")
+        with _open(find, CONFIG, path) as stream:
+            data = yaml.safe_load(stream)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise DamagedCheckpoint(f"{path}: {CONFIG} cannot be read: {str(error).splitlines()[0]}") from error
+    _check_target(data, path)
     config = from_nemo(data)
-    tokenizer = _tokenizer(data, members, archive, path)
-    weights = _weights(_open(members, archive, "model_weights.ckpt", path), path)
+    tokenizer = _tokenizer(data, config.prompt.dictionary if config.prompt is not None else None, find, path)
+    with _open(find, WEIGHTS, path) as stream:
+        weights = _weights(stream, path)
     return Checkpoint(str(path), config, weights, tokenizer)
 
 
-def _tokenizer(
-    data: dict[str, Any], members: dict[str, tarfile.TarInfo], archive: tarfile.TarFile, path: Path
-) -> Tokenizer:
+def _check_target(data: Any, path: Path) -> None:
+    """Refuse the classes of other models by name."""
+    target = str(data.get("target", "")).rpartition(".")[2] if isinstance(data, dict) else ""
+    if not target or target in _TARGETS:
+        return
+    kind = next((f", {words}," for part, words in _OTHERS if part in target), "")
+    raise UnsupportedCheckpoint(f"{path}: model class {target}{kind} is not supported: {FAMILY}")
+
+
+def _tokenizer(data: dict[str, Any], prompts: Any, find: Opener, path: Path) -> Tokenizer:
     section = data.get("tokenizer")
     reference = section.get("model_path") if isinstance(section, dict) else None
     if not isinstance(reference, str):
         raise DamagedCheckpoint(f"{path}: model_config.tokenizer.model_path is missing: the tokenizer cannot be found")
     name = reference.removeprefix("nemo:")
-    return from_sentencepiece(_open(members, archive, name, path).read(), f"{path}:{name}")
+    with _open(find, name, path) as stream:
+        return from_sentencepiece(stream.read(), f"{path}:{name}", prompts)
 
 
-def _weights(stream: IO[bytes], path: Path) -> dict[str, torch.Tensor]:
+def _weights(stream: IO[bytes], path: Path) -> dict[str, Tensor]:
+    where = f"{path}: {WEIGHTS}"
     try:
-        weights = torch.load(stream, map_location="cpu", weights_only=True)
+        loaded = torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
-        raise DamagedCheckpoint(f"{path}: model_weights.ckpt is refused: it is not plain weights ({reason})") from error
+        raise DamagedCheckpoint(f"{where} is refused: it is not plain weights ({reason})") from error
     except CheckpointError:
         raise
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DamagedCheckpoint(f"{path}: model_weights.ckpt cannot be read: {reason}") from error
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise DamagedCheckpoint(f"{path}: model_weights.ckpt is not a table of tensors")
-    return weights
+        raise DamagedCheckpoint(f"{where} cannot be read: {reason}") from error
+    return weight_table(loaded, where)

@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.chunking import DEFAULT_CHUNK_MS
+
 AUTO = "auto"
 """The language option under which the model itself decides, sentence by sentence."""
 
@@ -31,11 +33,12 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """`chunk_ms`: latency class, 80, 160, 320, 560 or 1120. `language`: a locale of the checkpoint, or `auto`.
+    """`chunk_ms`: latency class, one of the checkpoint's (80, 160, 320, 560, 1120 of the released one).
+    `language`: a locale of the checkpoint, or `auto`.
     `language_lock`: under `auto`, go on with the prompt of the language that was told, and follow it when it changes
     (`engine.language_lock`)."""
 
-    chunk_ms: int = 160
+    chunk_ms: int = DEFAULT_CHUNK_MS
     language: str = AUTO
     language_lock: bool = False
 

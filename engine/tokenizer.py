@@ -4,19 +4,19 @@ Only the table of pieces is kept. Joining them is all that decoding takes: U+258
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import sentencepiece
 
 from engine.errors import DamagedCheckpoint
+from engine.language_tags import OPENING, UNKNOWN, LanguageTags
+from engine.scripts import continues_word, starts_word
 
 SPACE = "\u2581"
 _TAG = re.compile(r"<([a-z]{2,3}-[A-Z]{2,4})>")
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-"""Thai, Lao, Burmese, Khmer, kana, Han: written without spaces between words."""
 
 
 class PieceKind(IntEnum):
@@ -29,20 +29,31 @@ class PieceKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """`text`: what the piece adds to a word; `starts_word`: a word begins here, `spaced`: after a space."""
+    """`text`: what the piece adds to a word; `starts_word`: a word begins here, `spaced`: after a space; `continues`:
+    it belongs to what stands before it and never begins a word by itself. `is_plain`: text that is no part of a tag and
+    no part of a character. Of a tag, `text` is the locale."""
 
     kind: PieceKind
     text: str
     starts_word: bool = False
     spaced: bool = False
     byte: int = 0
+    continues: bool = False
+    is_plain: bool = False
 
 
 class Tokenizer:
-    """The vocabulary of one checkpoint. `pieces[i]` describes token i; the blank is not among them."""
+    """The vocabulary of one checkpoint. `pieces[i]` describes token i; the blank is not among them.
 
-    def __init__(self, pieces: Sequence[str], silent: frozenset[int] = frozenset()) -> None:
-        self.pieces = tuple(_describe(piece, index in silent) for index, piece in enumerate(pieces))
+    `silent`: tokens that are control symbols. `prompts`: the checkpoint's prompt dictionary, whose names languages get;
+    None: the released one.
+    """
+
+    def __init__(
+        self, pieces: Sequence[str], silent: frozenset[int] = frozenset(), prompts: Mapping[str, int] | None = None
+    ) -> None:
+        self.language_tags = LanguageTags(prompts)
+        self.pieces = tuple(_describe(piece, index in silent, self.language_tags) for index, piece in enumerate(pieces))
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -66,20 +77,32 @@ class Tokenizer:
         return " ".join(parts.decode(errors="replace").split())
 
 
-def _describe(piece: str, silent: bool) -> Piece:
-    if tag := _TAG.fullmatch(piece):
-        return Piece(PieceKind.TAG, tag.group(1))
+def text_piece(text: str, *, spaced: bool = False) -> Piece:
+    """The description of text, by its first character."""
+    return Piece(
+        PieceKind.TEXT,
+        text,
+        starts_word=spaced or starts_word(text),
+        spaced=spaced,
+        continues=not spaced and continues_word(text),
+        is_plain=OPENING not in text,
+    )
+
+
+def _describe(piece: str, silent: bool, tags: LanguageTags) -> Piece:
+    """A control symbol that names a language is a tag: a folder's tokenizer marks its tags so."""
+    tag = tags.read(piece) if silent or _TAG.fullmatch(piece) else None
+    if tag is not None and tag.locale is not None:
+        return Piece(PieceKind.TAG, tag.locale)
     if byte := _BYTE.fullmatch(piece):
         return Piece(PieceKind.BYTE, "", byte=int(byte.group(1), 16))
     if silent:
-        return Piece(PieceKind.SILENT, "")
+        return Piece(PieceKind.SILENT, UNKNOWN if piece == "<unk>" else "")
     spaced = piece.startswith(SPACE)
-    text = piece.removeprefix(SPACE).replace(SPACE, " ")
-    starts_word = spaced or _UNSPACED.match(text) is not None
-    return Piece(PieceKind.TEXT, text, starts_word, spaced)
+    return text_piece(piece.removeprefix(SPACE).replace(SPACE, " "), spaced=spaced)
 
 
-def from_sentencepiece(model: bytes, where: str) -> Tokenizer:
+def from_sentencepiece(model: bytes, where: str, prompts: Mapping[str, int] | None = None) -> Tokenizer:
     """Read a SentencePiece model file's bytes. Raises `DamagedCheckpoint`."""
     try:
         processor = sentencepiece.SentencePieceProcessor(model_proto=model)
@@ -87,4 +110,4 @@ def from_sentencepiece(model: bytes, where: str) -> Tokenizer:
         raise DamagedCheckpoint(f"{where} is not a SentencePiece model: {error}") from error
     count = processor.get_piece_size()
     silent = frozenset(i for i in range(count) if processor.is_control(i) or processor.is_unknown(i))
-    return Tokenizer([processor.id_to_piece(i) for i in range(count)], silent)
+    return Tokenizer([processor.id_to_piece(i) for i in range(count)], silent, prompts)

@@ -12,10 +12,11 @@ import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
+from engine.chunking import DEFAULT_CHUNK_MS, FRAME_MS
 from engine.session import FaultReason, Recognizer, Session, SessionOptions
 from pipeline.clock import Clock
 from pipeline.dispatch import Dispatch, Publish
@@ -37,17 +38,24 @@ REMEMBERED_CALLS = 4_096
 FAULT = "internal error"
 """With this the reason of an END begins that a fault of ours brought about."""
 
+if TYPE_CHECKING:
+    ChunkMs = int
+else:
+    # A chunk is whole encoder frames; which of these sizes there are is the checkpoint's to say.
+    ChunkMs = Literal[tuple(range(FRAME_MS, 100 * FRAME_MS + 1, FRAME_MS))]
+
 _NO_ROLES: Mapping[str, SpeakerRole] = {}
 
 
 class PipelineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`chunk_ms`: latency class of every leg. `language`: where a connector names none. `language_lock`: under `auto`,
+    """`chunk_ms`: latency class of every leg, one of the checkpoint's. `language`: where a connector names none.
+    `language_lock`: under `auto`,
     go on with the prompt of the language that a leg turned out to speak. `silence_ms`: pause that ends a sentence.
     `queue_ms`: audio a leg may have waiting for a tick. `max_gap_ms`: longest silence made up for missing audio.
     `flush_timeout_s`: wait for the last words at the end of a leg. `answer_timeout_s`: wait for the engine's word on a
     leg before its peer is answered."""
 
-    chunk_ms: Literal[80, 160, 320, 560, 1120] = 160
+    chunk_ms: ChunkMs = DEFAULT_CHUNK_MS
     language: str = "auto"
     language_lock: bool = False
     silence_ms: Annotated[int, msgspec.Meta(ge=80, le=10_000)] = 400

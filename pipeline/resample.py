@@ -56,7 +56,7 @@ def on_grid(pcm: NDArray[np.float32]) -> NDArray[np.float32]:
     """`pcm` as `half_band` takes it: multiples of 2^-23 within [-1, 1], what is no number as silence. Samples of 16
     bits are so already."""
     finite = np.clip(np.nan_to_num(pcm, nan=0.0), np.float32(-1), np.float32(1))
-    return np.rint(finite * _GRID) / _GRID
+    return cast(NDArray[np.float32], np.rint(finite * _GRID) / _GRID)
 
 
 def half_band(x: NDArray[np.float32]) -> NDArray[np.float32]:

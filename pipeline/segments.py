@@ -198,7 +198,7 @@ class Segmenter:
         for k, word in enumerate(words):
             if k and word.end - start > self._max_segment_s + _EPSILON_S:
                 cut = k, False
-            elif not ends_sentence(word.text):
+            elif not _ends(word):
                 continue
             elif k == last:
                 if self._progress_s - word.end >= self._silence_s:
@@ -224,9 +224,7 @@ class Segmenter:
         if not words:
             return inf
         silent = words[-1].end + self._silence_s
-        return (
-            silent if ends_sentence(words[-1].text) else max(silent, words[0].start + self._max_segment_s - _EPSILON_S)
-        )
+        return silent if _ends(words[-1]) else max(silent, words[0].start + self._max_segment_s - _EPSILON_S)
 
     def _close(self, words: list[Word], end: int, speech_final: bool) -> Segment:
         """The open segment, which holds `words` and reaches up to index `end`, becomes final."""
@@ -274,7 +272,7 @@ class Segmenter:
                 opening = word if opening is None else replace(opening, text=opening.text + word.text)
             elif units and opening is None:
                 before = units[-1][0]
-                repeated = ends_sentence(before.text) and ends_sentence(word.text)
+                repeated = _ends(before) and _ends(word)
                 text = before.text if repeated else before.text + word.text
                 units[-1] = replace(before, text=text), index + 1
         return units
@@ -284,3 +282,7 @@ def _most_common(values: Iterable[_Text | None]) -> _Text | None:
     """The most frequent value that is not None, the first of those that are even."""
     counts = Counter(value for value in values if value is not None)
     return counts.most_common(1)[0][0] if counts else None
+
+
+def _ends(word: Word) -> bool:
+    return ends_sentence(word.text, word.language)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import AUTO, Engine
+from engine.chunking import FRAME_MS
 from engine.errors import EngineError
 from engine.session import Precision
 from training import voices
@@ -31,6 +32,7 @@ TRUE_PROMPT = "true"
 PROMPTS = (AUTO, LOCKED, TRUE_PROMPT)
 ALL = "all"
 CHUNKS_MS = (80, 160, 320, 560, 1120)
+"""Of the released checkpoint and the demo model; another one may have others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +175,9 @@ def _positive(text: str) -> int:
 
 def _chunks(text: str) -> tuple[int, ...]:
     chunks = tuple(int(part) for part in text.split(","))
-    if unknown := [chunk for chunk in chunks if chunk not in CHUNKS_MS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]} is not one of {', '.join(map(str, CHUNKS_MS))}")
+    if unknown := [chunk for chunk in chunks if chunk <= 0 or chunk % FRAME_MS]:
+        known = ", ".join(map(str, CHUNKS_MS))
+        raise argparse.ArgumentTypeError(f"{unknown[0]} is not one of {known} or another multiple of {FRAME_MS}")
     return chunks
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from trunkline.loadtest.command import add_arguments as add_loadtest_arguments
 from trunkline.version import __version__
 
-_CHUNKS = (80, 160, 320, 560, 1120)
-
 _AT_ONCE = {"cpu": 16, "gpu": 256}
 """Channels that `transcribe` has under way, by the kind of device (docs/decisions.md)."""
 
 _DEMO_THREADS = 4
+
+_CHUNK_HELP = "latency class of the checkpoint: 80, 160, 320, 560 or 1120 for the released one"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,8 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     transcribe.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
     transcribe.add_argument("--json", action="store_true", help="transcript records as JSON lines instead of text")
     transcribe.add_argument("--language", metavar="LOCALE", help="e.g. es-US (default: from the configuration, auto)")
-    transcribe.add_argument("--chunk-ms", type=int, choices=_CHUNKS, default=1120, help="(default: %(default)s)")
-
+    transcribe.add_argument(
+        "--chunk-ms", type=_chunk_ms, metavar="MS", help=f"{_CHUNK_HELP} (default: 1120, or the longest)"
+    )
     transcribe.add_argument(
         "--at-once", type=_positive, metavar="N", help="channels side by side (default: 16, 256 on a GPU)"
     )
@@ -139,10 +140,18 @@ def _input(text: str) -> Path:
     return Path("/dev/stdin" if text == "-" else text)
 
 
+def _chunk_ms(text: str) -> int:
+    """A chunk is whole frames of 80 ms; whether the checkpoint has it is known once it is loaded."""
+    number = int(text)
+    if not 80 <= number <= 8_000 or number % 80:
+        raise argparse.ArgumentTypeError(f"{text} is not a multiple of 80 up to 8000")
+    return number
+
+
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
     parser.add_argument("--port", type=int, metavar="N", help="port to listen on")
-    parser.add_argument("--chunk-ms", type=int, choices=_CHUNKS, help="latency class of every leg")
+    parser.add_argument("--chunk-ms", type=_chunk_ms, metavar="MS", help=f"{_CHUNK_HELP}, for every leg")
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -197,8 +206,7 @@ def _engine(options: argparse.Namespace) -> int:
         raise ConfigError(f"[server] strict = true: {door}")
     if door is not None:
         logging.getLogger("trunkline").warning("%s", door)
-    engine = load_engine(config.engine, serving=True)
-    engine.reserve(config.pipeline.chunk_ms)
+    engine = load_engine(config.engine, serving=True, chunk_ms=config.pipeline.chunk_ms)
     return serve_address(engine, options.listen)
 
 
@@ -222,6 +230,7 @@ def _transcribe(options: argparse.Namespace) -> int:
     import msgspec
 
     from engine import SessionOptions
+    from engine.chunking import LONG_CHUNK_MS, nearest_class
     from pipeline.errors import AudioFileError
     from pipeline.raw_format import parse_raw_format
     from pipeline.segments import Segmenter
@@ -249,11 +258,13 @@ def _transcribe(options: argparse.Namespace) -> int:
         if threads is None and config.engine.checkpoint is None:  # chunks this long are work for more than one thread
             threads = min(os.cpu_count() or 1, _DEMO_THREADS)
         engine = load_engine(msgspec.structs.replace(config.engine, max_sessions=at_once, threads=threads))
+        chunk_ms = options.chunk_ms or nearest_class(LONG_CHUNK_MS, engine.chunks_ms)
+        engine.reserve(chunk_ms)  # told before the first file where the checkpoint has no such class
         try:
             failed = transcribe(
                 engine,
                 files,
-                SessionOptions(options.chunk_ms, options.language or pipeline.language, pipeline.language_lock),
+                SessionOptions(chunk_ms, options.language or pipeline.language, pipeline.language_lock),
                 partial(Segmenter, silence_s=pipeline.silence_ms / 1000, max_segment_s=pipeline.max_segment_s),
                 at_once=at_once,
                 as_json=options.json,

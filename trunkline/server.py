@@ -8,16 +8,18 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aiohttp import web
 
 import sinks
 from connectors.media_ws import MediaWebSocket, twilio
 from connectors.stats import ConnectorStats
 from engine import AUTO
+from engine.chunking import DEFAULT_CHUNK_MS, nearest_class
 from engine.errors import UnknownLocale
 from engine.remote import RemoteEngine
 from liveview.access import COOKIE, Access
@@ -25,7 +27,7 @@ from liveview.api import LivePage
 from liveview.attempts import HttpStats, WrongTokens
 from liveview.errors import LiveViewError
 from liveview.microphone import Microphone
-from pipeline.call import Calls
+from pipeline.call import Calls, PipelineConfig
 from sinks.errors import SinkError
 from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
@@ -47,9 +49,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def load_engine(config: EngineConfig, *, serving: bool = False) -> "Engine":
+def load_engine(config: EngineConfig, *, serving: bool = False, chunk_ms: int | None = None) -> "Engine":
     """The engine of the configured checkpoint, in this process, not started yet. `serving`: it hears calls, which it
-    may have to refuse. Raises `CheckpointError`, `ConfigError`."""
+    may have to refuse. `chunk_ms`: of the sessions to come, if known. Raises `CheckpointError`, `ConfigError`."""
     # The model's libraries take seconds and 200 MB: a server whose engine is in another process has none of it.
     import torch  # noqa: PLC0415
 
@@ -57,7 +59,7 @@ def load_engine(config: EngineConfig, *, serving: bool = False) -> "Engine":
 
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"[engine] device = {config.device!r}, but there is no CUDA device here: use 'cpu'")
-    settings = _settings(config)
+    settings = _settings(config, chunk_ms)
     if not serving:
         settings |= {"admission": False, "max_sessions": config.max_sessions or _SESSIONS}
     return Engine.load(**settings)
@@ -65,17 +67,15 @@ def load_engine(config: EngineConfig, *, serving: bool = False) -> "Engine":
 
 def find_engine(config: EngineConfig, chunk_ms: int | None = None) -> "Engine | RemoteEngine":
     """The engine where `process` says, not started yet. `chunk_ms`: of the sessions to come, which an engine of our own
-    measures for its admission. Raises `CheckpointError`, `ConfigError`,
-    `EngineUnavailable`."""
+    measures for its admission. Raises `CheckpointError`, `ConfigError`, `EngineUnavailable`."""
     if config.process == "in-process":
-        return load_engine(config, serving=True)
+        return load_engine(config, serving=True, chunk_ms=chunk_ms)
     if config.process == "spawn":
-        settings = _settings(config) | {"reserve": [] if chunk_ms is None else [chunk_ms]}
-        return RemoteEngine.spawn(settings, replay_s=config.replay_s)
+        return RemoteEngine.spawn(_settings(config, chunk_ms), replay_s=config.replay_s)
     return RemoteEngine.at(config.process, replay_s=config.replay_s)
 
 
-def _settings(config: EngineConfig) -> dict[str, Any]:
+def _settings(config: EngineConfig, chunk_ms: int | None) -> dict[str, Any]:
     """The arguments of `Engine.load`."""
     return {
         "checkpoint": config.checkpoint,
@@ -84,6 +84,7 @@ def _settings(config: EngineConfig) -> dict[str, Any]:
         "max_sessions": config.max_sessions,
         "threads": config.threads,
         "admission": config.admission,
+        "reserve": [] if chunk_ms is None else [chunk_ms],
     }
 
 
@@ -98,6 +99,15 @@ _LOOK_S = 1.0
 """How often the server looks at what its parts say of themselves."""
 
 
+def _with_class(config: PipelineConfig, classes_ms: Collection[int]) -> PipelineConfig:
+    """The default latency class gives way to the nearest that the checkpoint has; one that was chosen does not."""
+    if config.chunk_ms != DEFAULT_CHUNK_MS or config.chunk_ms in classes_ms:
+        return config
+    nearest = nearest_class(config.chunk_ms, classes_ms)
+    logger.warning("this checkpoint has no chunks of %d ms, the default: legs run at %d ms", config.chunk_ms, nearest)
+    return msgspec.structs.replace(config, chunk_ms=nearest)
+
+
 class Server:
     """All running parts. `extra_sinks` get the records beside the configured ones.
 
@@ -108,7 +118,8 @@ class Server:
         if config.pipeline.language not in engine.languages:
             known = ", ".join(sorted(engine.languages - {AUTO}))
             raise UnknownLocale(f"[pipeline] language = {config.pipeline.language!r}: use 'auto' or one of {known}")
-        engine.reserve(config.pipeline.chunk_ms)
+        pipeline = _with_class(config.pipeline, engine.chunks_ms)
+        engine.reserve(pipeline.chunk_ms)
         self.engine = engine
         self.view: View
         self._config = config
@@ -127,7 +138,7 @@ class Server:
             self.view = live = LiveView(config.live)
             destinations.append(live)
         self.fanout = FanOut([*destinations, *extra_sinks])
-        self.calls = Calls(engine, self.fanout.publish, config.pipeline)
+        self.calls = Calls(engine, self.fanout.publish, pipeline)
         self._served: dict[str, MediaWebSocket | WebRtcConnector] = {"twilio": twilio(self.calls, config.twilio)}
         if config.webrtc is not None:
             self._served["webrtc"] = import_module("connectors.webrtc").WebRtcConnector(self.calls, config.webrtc)

@@ -59,7 +59,7 @@ async def run_demo(config: Config, *, once: bool) -> int:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(screen.ended.wait(), _END_TIMEOUT_S)
         result = report(screen.records, load_script())
-        _print_summary(console, result, config)
+        _print_summary(console, result, config, server.calls.config.chunk_ms)
         if not once:
             console.print(f"\nThe page stays open at {url}. Ctrl-C ends the demo.", highlight=False)
             await waiting
@@ -67,7 +67,7 @@ async def run_demo(config: Config, *, once: bool) -> int:
     return 1 if result.faults else 0
 
 
-def _print_summary(console: Console, result: Report, config: Config) -> None:
+def _print_summary(console: Console, result: Report, config: Config, chunk_ms: int) -> None:
     console.print()
     console.print(
         f"[bold]{result.words} words[/bold], word error rate {100 * result.errors.rate:.1f} % against the script "
@@ -76,7 +76,7 @@ def _print_summary(console: Console, result: Report, config: Config) -> None:
     )
     console.print(
         f"latency, audio received to record emitted: p50 {result.p50_latency_ms:.0f} ms, "
-        f"p95 {result.p95_latency_ms:.0f} ms ({config.pipeline.chunk_ms} ms chunks)",
+        f"p95 {result.p95_latency_ms:.0f} ms ({chunk_ms} ms chunks)",
         highlight=False,
     )
     if config.jsonl.path:
