@@ -141,7 +141,8 @@ def _exp(x: np.float32) -> np.float32:
     f = (t - whole) * _LN2
     p = F32(1) + f * (F32(1) + f * (_C2 + f * (_C3 + f * (_C4 + f * (_C5 + f * _C6)))))
     power: np.float32 = I32(I32(I32(whole) + I32(127)) << I32(23)).view(F32)
-    return p * power
+    y: np.float32 = p * power
+    return y
 
 
 @exact_inner

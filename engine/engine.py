@@ -10,6 +10,7 @@ whole ends the engine (`failure`).
 
 import itertools
 import logging
+import platform
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -62,6 +63,8 @@ _MOST_ROWS = 64
 _MOST_ROWS_CUDA = 512
 """Rows of a step on a GPU, where a launch costs more than its rows."""
 
+_NO_INT8 = "the 8-bit kernels need an x86 CPU with AVX2, which this one (%s) is not: float32, several times slower"
+
 _MAX_BACKLOG_S = 30.0
 """Audio a session may have waiting; beyond it the oldest is thrown away and counted."""
 
@@ -99,6 +102,8 @@ class Engine:
         classes = tuple(frames * FRAME_MS for frames in checkpoint.config.chunk_frames)
         if precision is None:
             precision = default_precision(device)
+            if precision is Precision.FLOAT32:
+                logger.warning(_NO_INT8, platform.machine())
         if precision is Precision.INT8 and (device != "cpu" or not has_int8()):
             raise UnsupportedPrecision(f"int8 needs an x86 CPU with AVX2, not {device!r} here: use float32 or bfloat16")
         self.precision = precision
@@ -371,6 +376,7 @@ class Engine:
         owner = stream.parent or stream
         if not owner.dropped:
             self.supervisor.fault("engine session", error, f"session {session.id} ends", always=True)
+            owner.fault = one_line(error)
         owner.dropped = owner.closing = True
         self._scheduler.discard(owner, session.chunk_ms)
         self._consider(owner)
@@ -434,7 +440,8 @@ class Engine:
                 self._report(stream, hypotheses, is_final=False)
         for stream in rows:
             self._consider(stream)
-        closed = []
+        closed: list[Session] = []
+        faults: dict[Session, SessionFault] = {}
         while self._done:
             stream = next(iter(self._done))
             del self._done[stream]
@@ -445,8 +452,10 @@ class Engine:
                 self._done.pop(stream, None)  # where its last report failed
                 self._free(stream)
                 closed.append(stream.session)
+                if stream.fault is not None:
+                    faults[stream.session] = SessionFault(FaultReason.FAILED, stream.fault)
         progress = {stream.session: stream.heard_s for stream in rows if stream.parent is None}
-        return StepEvents(tuple(hypotheses), tuple(closed), progress)
+        return StepEvents(tuple(hypotheses), tuple(closed), progress, faults=faults)
 
     def _follow_lock(self, stream: Stream) -> None:
         try:

@@ -67,8 +67,8 @@ class Stream:
 
     `chunks` counts steps taken. `skipped_frames`: encoder frames of audio thrown away unheard because the engine was
     too slow; later frames keep their true time. `marks`: sample counts at which finals were asked for. `dropped`: its
-    owner is gone, and it ends without a flush. `completed_at`: when the audio of the chunk read last was complete; None
-    for flushing silence.
+    owner is gone, and it ends without a flush. `fault`: what of ours ended it, in a line. `completed_at`: when the
+    audio of the chunk read last was complete; None for flushing silence.
     """
 
     def __init__(self, session: Session, slot: int, prompt: int, transcript: Transcript) -> None:
@@ -81,6 +81,7 @@ class Stream:
         self.skipped_frames = 0
         self.closing = False
         self.dropped = False
+        self.fault: str | None = None
         self.marks: deque[int] = deque()
         self.parent: Stream | None = None
         self.forked = False

@@ -43,7 +43,7 @@ from engine.session import (
     StepEvents,
 )
 from engine.stats import EngineStats
-from supervision import Supervisor
+from supervision import Supervisor, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Client:
         self.stats = EngineStats()
         self.lost_samples = 0
         self.supervisor = Supervisor()
-        self._failed: list[Session] = []
+        self._failed: dict[Session, SessionFault] = {}
         self.sessions: dict[Session, RemoteSession] = {}
         self._replay_s = replay_s
         self._by_wire_id: dict[int, RemoteSession] = {}
@@ -180,8 +180,8 @@ class Client:
 
     def take_failed(self) -> StepEvents | None:
         """The sessions that a fault of ours has ended since the last time."""
-        failed, self._failed = self._failed, []
-        return StepEvents((), tuple(failed), {}) if failed else None
+        failed, self._failed = self._failed, {}
+        return StepEvents((), tuple(failed), {}, faults=failed) if failed else None
 
     def _fault(self, remote: RemoteSession, error: Exception) -> None:
         """What goes wrong with one session here ends it, and the engine gives its slot to another."""
@@ -189,7 +189,7 @@ class Client:
         if remote.opened and remote.wire_id in self._by_wire_id:
             self._messages.append(Drop(remote.wire_id))
         self._end(remote)
-        self._failed.append(remote.session)
+        self._failed[remote.session] = SessionFault(FaultReason.FAILED, one_line(error))
 
     def _collect(self, remote: RemoteSession, batch: "_Batch") -> None:
         if not remote.opened:
@@ -239,7 +239,8 @@ class Client:
         """No engine will be asked any more: every session ends."""
         ended = tuple(self.sessions)
         self._messages, self._dirty, self._waiting, self._by_wire_id, self.sessions = [], {}, [], {}, {}
-        return StepEvents((), ended, {})
+        fault = SessionFault(FaultReason.LOST, "no engine will be asked any more", retryable=False)
+        return StepEvents((), ended, {}, faults=dict.fromkeys(ended, fault))
 
     def disconnected(self) -> StepEvents:
         """The engine is gone, and all it had not told. Ends the sessions that it cannot be asked to take up again."""

@@ -19,7 +19,7 @@ from engine.errors import UnsupportedPrecision
 from engine.int8_dot import STEPS, ZERO
 from engine.int8_subsampling import Int8Subsampling
 from engine.model import Model
-from engine.precision import default_precision, has_int8
+from engine.precision import has_int8
 from engine.session import Precision
 from engine.state import Rows, SlotState
 from engine.weights import WeightReader
@@ -106,11 +106,6 @@ def test_whoever_waits_for_the_kernels_is_told_why(
     monkeypatch.setattr("engine.core._NOTICE_S", 0.0)
     monkeypatch.setattr(Model, "encode", compile_first)
     Core(load_checkpoint(demo_path), {}, precision=Precision.INT8)
-
-
-def test_the_default_is_what_is_fastest() -> None:
-    assert default_precision("cpu") is Precision.INT8
-    assert default_precision("cuda") is Precision.BFLOAT16
 
 
 def test_int8_elsewhere_than_on_a_cpu_is_refused(demo_path: Path) -> None:

@@ -16,14 +16,9 @@ from engine.int8_dot import STEPS, ZERO
 from engine.int8_product import Int8Weight, Weight, pack, product, room
 from engine.jit import kernel, plain
 from engine.precision import has_int8
+from tests.services.avx2 import AVX2_ALONE
 
 pytestmark = pytest.mark.skipif(not has_int8(), reason="needs an x86 CPU with AVX2")
-
-AVX2_ALONE = {
-    "NUMBA_CPU_NAME": "haswell",
-    "NUMBA_CPU_FEATURES": "+64bit,+cmov,+cx8,+cx16,+fxsr,+mmx,+popcnt,+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+avx,"
-    "+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe",
-}
 
 
 @kernel

@@ -58,7 +58,8 @@ def test_what_only_ffmpeg_reads_is_read_with_its_channels(tmp_path: Path, name: 
     channels = FORMATS[name][3]
     found = Outcome(write(tmp_path / name, *FORMATS[name]))
     assert (found.faults, found.error) == ([], "")
-    assert found.pcm.shape == (channels, pytest.approx(6 * 16_000, abs=2600))
+    assert found.pcm.shape[0] == channels
+    assert found.pcm.shape[1] == pytest.approx(6 * 16_000, abs=2600)
     assert np.argmax(np.abs(np.fft.rfft(found.pcm[0, 8000:88_000]))) == pytest.approx(440 * 5, abs=3)
     if channels == 2:
         assert np.abs(found.pcm[1]).max() < 0.02

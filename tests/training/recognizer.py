@@ -40,6 +40,9 @@ class EchoRecognizer:
         self.most = max(self.most, len(self._audio))
         return session
 
+    def awaits_answer(self, session: Session) -> bool:
+        return False
+
     def push(self, session: Session, pcm: NDArray[np.float32]) -> None:
         self._audio[session] = np.concatenate([self._audio[session], pcm])
         self._step(session, session.chunk_ms * 16)
