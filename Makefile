@@ -9,6 +9,10 @@ PYTHON ?= python3
 VENV ?= .venv
 UV = $(VENV)/bin/uv pip install --python $(VENV)/bin/python --quiet --constraints constraints.txt
 
+# Most tests wait: for a peer, a timer, a broker. So several files run side by side, and idle OpenMP threads sleep.
+WORKERS = --numprocesses 4 --dist loadfile
+SIDE_BY_SIDE = OMP_WAIT_POLICY=passive
+
 # Tests whose results could depend on the order of sums, and so on the CPU.
 NUMERICAL = tests/engine tests/pipeline tests/connectors/test_steady.py tests/connectors/test_media_lanes.py \
 	tests/connectors/rtp/test_lanes.py tests/connectors/rtp/test_recognition.py
@@ -20,14 +24,14 @@ demo: $(VENV)/.serve
 
 test: $(VENV)/.test
 	$(VENV)/bin/python -m tests.services.install
-	$(VENV)/bin/python -m pytest
+	$(SIDE_BY_SIDE) $(VENV)/bin/python -m pytest $(WORKERS)
 	$(if $(CI),$(MAKE) test-avx2)
 
 # The numerical tests as on a CPU with AVX2 alone, where this one has it; on another Python, where there is one.
 test-avx2: $(VENV)/.test
 	@second=$$($(VENV)/bin/python -m tests.services.second_python); venv=$(VENV); \
 	if [ -n "$$second" ]; then venv=.venv-second; $(MAKE) VENV=$$venv PYTHON=$$second $$venv/.test || exit 1; fi; \
-	$$venv/bin/python -m tests.services.avx2 -m pytest -m "not oracle" $(NUMERICAL)
+	$(SIDE_BY_SIDE) $$venv/bin/python -m tests.services.avx2 -m pytest $(WORKERS) -m "not oracle" $(NUMERICAL)
 
 check: $(VENV)/.test $(VENV)/.check
 	$(VENV)/bin/ruff check .

@@ -1,7 +1,8 @@
 """Real services for the tests that ask for them; each is started once, with the first such test."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,23 @@ from tests.services.missing import ServiceMissing, missing
 settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Reports of tests that run side by side go from process to process as UTF-8, which the names and log lines of some
+    tests are not."""
+    return _as_text((yield))
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_as_text(key): _as_text(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_as_text, value))
+    return value
 
 
 @pytest.fixture(scope="session")
