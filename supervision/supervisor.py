@@ -52,7 +52,11 @@ class Supervisor:
     @property
     def faults(self) -> Counter[str]:
         """Faults so far, by place."""
-        return sum((part._faults for part in self._all()), Counter())
+        total: Counter[str] = Counter()
+        for part in self._all():
+            with part._lock:
+                total.update(part._faults)
+        return total
 
     @property
     def jobs(self) -> frozenset["asyncio.Task[Any]"]:
