@@ -16,11 +16,10 @@ from engine.cpu_team import Team, fork, team
 from engine.jit import F32, I32, Array, exact_inner, exact_kernel, plain, share
 
 _TAKEN = 8
-"""Inputs that are added to a sum while it is in a register."""
+"""Inputs that are added in one pass over a strip's sums."""
 
-_STRIP = 128
-"""Outputs that are summed at a time: those of a batch stay in the first cache."""
-
+_STRIP = 640
+"""Outputs that are summed at a time. Longer ones keep more of memory's streams busy, shorter ones more threads."""
 
 _LOG2E, _LN2 = F32(1.4426950408889634), F32(0.6931471805599453)
 _C2, _C3, _C4, _C5, _C6 = F32(1 / 2), F32(1 / 6), F32(1 / 24), F32(1 / 120), F32(1 / 720)
