@@ -146,6 +146,7 @@ class Session:
         self._running = False
         self._held = False
         self._listened = False
+        self._told_unread = False
         self._watched = time.monotonic()
 
     direction = Direction.SENDRECV
@@ -361,8 +362,15 @@ class Session:
 
     def press(self, info: Info) -> None:
         """A key by INFO, where it did not come by RTP already."""
+        if self.call is None or self.call.handle.ended:
+            return
         key, leg = parse_dtmf(info.content_type, info.body), self._first_leg()
-        if key is None or leg is None or self.call is None or self.call.handle.ended:
+        if key is None or leg is None:
+            self._shared.stats.unread_infos += 1
+            if not self._told_unread:
+                self._told_unread = True
+                kind = info.content_type.partition(";")[0]
+                logger.warning("call %s: no key can be read of an INFO with %s: left out", self.call_id, kind)
             return
         now = time.monotonic()
         if self.call.keys.is_new(key.digit, now, Source.INFO):
