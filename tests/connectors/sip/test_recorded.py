@@ -174,6 +174,73 @@ async def test_recording_client_is_known_by_its_tags_or_its_metadata(
         await recorder.hang_up()
 
 
+def parts(sdp: Body, document: bytes, *headers: str) -> Body:
+    """A multipart of a description and metadata with these header lines."""
+    head = "".join(f"{line}\r\n" for line in headers).encode()
+    first = b"--b42\r\nContent-Type: application/sdp\r\n\r\n" + sdp.content
+    return Body(
+        "multipart/mixed;boundary=b42", first + b"\r\n--b42\r\n" + head + b"\r\n" + document + b"\r\n--b42--\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Content-Type: application/recording+xml",),
+        ("Content-Type: application/xml", "Content-Disposition: recording-session"),
+        ("content-type:text/xml", "content-disposition:recording-session;handling=required"),
+        ("Content-Type: text/xml",),
+        ("Content-Type: text/plain",),
+        ("Content-Type: application/octet-stream",),
+    ],
+)
+async def test_recording_client_without_tags_is_known_by_metadata_of_any_type(headers: tuple[str, ...]) -> None:
+    async with stage() as server, recorder_at(server) as recorder:
+        body = parts(recorder.sdp("1", "2"), said(("1", CARLA), ("2", ALEX)), *headers)
+        request = recorder.caller.request("INVITE", body.content, content_type=body.content_type)
+        answer = await recorder.phone.ask(request)
+        recorder.caller.learn(answer)
+        recorder.phone.put(recorder.caller.ack(request))
+        (start,) = server.call_records()
+        assert (start.connector, start.from_, start.to) == ("siprec", "+15550100", "4711")
+        assert roles(start) == {"1": "customer", "2": "agent"}
+        assert "+sip.srs" in (answer.headers.get("Contact") or "")
+        await recorder.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("tag", "connector"),
+    [
+        (";src", "siprec"),
+        (';+sip.src="TRUE"', "siprec"),
+        (";+SIP.SRC", "siprec"),
+        (";src=192.0.2.7", "sip"),
+        ("", "sip"),
+    ],
+)
+async def test_recording_client_is_known_by_its_feature_tag_in_all_forms(tag: str, connector: str) -> None:
+    async with stage() as server, recorder_at(server) as recorder:
+        sdp = recorder.sdp("1")
+        recorder.caller.contact += tag
+        request = recorder.caller.request("INVITE", sdp.content, content_type=sdp.content_type)
+        answer = await recorder.phone.ask(request)
+        recorder.caller.learn(answer)
+        recorder.phone.put(recorder.caller.ack(request))
+        assert server.call_records()[0].connector == connector
+        await recorder.hang_up()
+
+
+async def test_one_line_of_both_parties_names_both_and_is_of_neither() -> None:
+    both = said(("1", CARLA), ("2", ALEX)).replace(b"<send>s2</send>", b"<send>s1</send>")
+    async with stage() as server, recorder_at(server) as recorder:
+        await recorder.invite(recorder.sdp("1", direction="sendrecv"), both)
+        (start,) = server.call_records()
+        assert roles(start) == {"1": "unknown"}
+        assert (start.metadata["leg.1.name"], start.metadata["leg.1.number"]) == ("Carla, Alex", "+15550100, 4711")
+        assert (start.from_, start.to) == ("+15550100", "4711")
+        await recorder.hang_up()
+
+
 @pytest.mark.parametrize("how", ["UPDATE", "INVITE"])
 async def test_metadata_after_the_description_changes_the_roles_of_what_follows(how: str) -> None:
     sentences = [script(words("One."), words("Two.", start=2.0)) for _ in range(2)]
