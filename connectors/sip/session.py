@@ -408,8 +408,12 @@ class Session:
 
     def _follow_hold(self, agreed: list[Negotiated]) -> None:
         """`inactive` and the null address are a hold; so is `sendonly` from a peer that has listened to us some
-        time: one that never has only hands its audio on."""
+        time: one that never has only hands its audio on. So is a running call whose peer has taken all its lines away:
+        nothing can be heard of it until one is back, and that is no silence to end it for."""
+        negotiation = self.media.negotiation
         if not agreed:
+            if self._running and not negotiation.streams and not negotiation.offering:
+                self.hold(True)
             return
         self._listened = self._listened or any(not one.remote.on_hold for one in agreed)
         silent = all(not one.remote.direction.sends or one.remote.null_address for one in agreed)

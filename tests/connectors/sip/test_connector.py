@@ -682,3 +682,27 @@ async def test_keys_under_an_ssrc_of_their_own_are_heard_beside_the_audio() -> N
         await hang_up(phone, caller)
         await server.ended()
         assert server.keys() == ["6", "7"]
+
+
+@pytest.mark.parametrize("how", ["port 0", "no line"])
+async def test_call_whose_only_line_is_taken_away_is_on_hold_until_it_is_back(how: str) -> None:
+    config = changed(rtp=RtpConfig(inactivity_s=0.3))
+    said = script(words("first words")), script(words("second words"))
+    async with stage(config, *said) as server, phone_at(server) as phone:
+        caller = phone.caller()
+        port = (await phone.call(caller)).audio[0][1].port
+        await phone.talk(port, seconds=1.6)
+        head = phone.offer().partition(b"m=audio")[0]
+        gone = caller.request("INVITE", head if how == "no line" else head + b"m=audio 0 RTP/AVP 0\r\n")
+        assert (await phone.ask(gone)).status == 200
+        phone.put(caller.ack(gone))
+        await asyncio.sleep(2.5)
+        back = caller.request("INVITE", phone.offer())
+        answer = await phone.ask(back)
+        phone.put(caller.ack(back))
+        await phone.talk(parse(answer.body).audio[0][1].port, seconds=1.6)
+        await hang_up(phone, caller)
+        await server.ended()
+        assert [one for one in server.actions() if one is not CallAction.UPDATE] == [START, HOLD, RESUME, END]
+        assert [one.transcript for one in server.finals()] == ["first words", "second words"]
+        assert {one.speaker_role for one in server.finals()} == {SpeakerRole.CUSTOMER}
