@@ -410,14 +410,18 @@ class Session:
         """`inactive` and the null address are a hold; so is `sendonly` from a peer that has listened to us some
         time: one that never has only hands its audio on. So is a running call whose peer has taken all its lines away:
         nothing can be heard of it until one is back, and that is no silence to end it for."""
-        negotiation = self.media.negotiation
         if not agreed:
-            if self._running and not negotiation.streams and not negotiation.offering:
+            if self._has_no_line():
                 self.hold(True)
             return
         self._listened = self._listened or any(not one.remote.on_hold for one in agreed)
         silent = all(not one.remote.direction.sends or one.remote.null_address for one in agreed)
         self.hold(silent or (self._listened and all(one.remote.on_hold for one in agreed)))
+
+    def _has_no_line(self) -> bool:
+        """The peer has taken all lines of a running session away."""
+        negotiation = self.media.negotiation
+        return self._running and not negotiation.streams and not negotiation.offering
 
     def _on_rtp_dtmf(self, leg: LegHandle, event: DtmfEvent) -> None:
         call = self.call

@@ -637,13 +637,16 @@ async def test_call_on_hold_is_resumed_by_the_answer_to_a_reinvite_without_an_of
     async with stage() as server, phone_at(server) as phone:
         caller = phone.caller()
         await phone.call(caller)
-        for direction, told in ((held, [START, HOLD]), ("sendrecv", [START, HOLD, RESUME])):
+        told = [START]
+        for direction, action in ((held, HOLD), ("sendrecv", RESUME)):
+            told.append(action)
             invite = caller.request("INVITE")
             answer = await phone.ask(invite)
             assert [line.direction.value for _, line in parse(answer.body).audio] == ["sendrecv"]
             plain = phone.offer(direction).replace(b"a=sendrecv\r\n", b"")
             phone.put(caller.ack(invite, plain))
-            await server.until(lambda told=told: server.actions() == told)
+            await server.until(lambda: len(server.actions()) == len(told))
+            assert server.actions() == told
         await hang_up(phone, caller)
         await server.ended()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from connectors.rtp.config import RtpConfig
 from connectors.sdp import SessionDescription, parse
 from connectors.sip.message import SipResponse
 from connectors.siprec import RoleRule
@@ -181,6 +182,24 @@ def parts(sdp: Body, document: bytes, *headers: str) -> Body:
     return Body(
         "multipart/mixed;boundary=b42", first + b"\r\n--b42\r\n" + head + b"\r\n" + document + b"\r\n--b42--\r\n"
     )
+
+
+async def test_recording_whose_lines_are_all_taken_away_is_on_hold_until_one_is_back() -> None:
+    config = changed(rtp=RtpConfig(inactivity_s=0.3))
+    async with stage(config, script(words("One.")), script(words("Two."))) as server, recorder_at(server) as recorder:
+        await recorder.invite(recorder.sdp("1"), said(("1", CARLA)))
+        await recorder.talk("1", seconds=1.2)
+        sdp = recorder.sdp("1")
+        port = f"m=audio {recorder.phone.rtp_port}".encode()
+        await recorder.invite(replace(sdp, content=sdp.content.replace(port, b"m=audio 0")))
+        await asyncio.sleep(2.5)
+        await recorder.invite(recorder.sdp("1"))
+        await recorder.talk("1", seconds=1.2)
+        await recorder.hang_up()
+        await server.ended()
+        assert actions(server) == [START, HOLD, RESUME, END]
+        heard = [(one.transcript, one.speaker_role.value) for one in server.finals()]
+        assert heard == [("One.", "customer"), ("Two.", "customer")]
 
 
 @pytest.mark.parametrize(
