@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import TypeVar
 from urllib.parse import unquote
 
+from connectors.telephone import plain_number
+
 MAX_OBJECTS = 64
 """Objects of one kind that are kept, in a document and over all updates: the newest ones."""
 
@@ -39,6 +41,7 @@ class Difference(StrEnum):
     TOO_MANY = "too many objects"
     WRAPPED = "objects in an element of their own"
     NESTED_REFERENCE = "stream named in an element or attribute of its own"
+    BARE_AMPERSAND = "ampersand that is not escaped"
     NAME_OUTSIDE = "name or address outside of nameID"
 
 
@@ -64,7 +67,8 @@ class RsParticipant:
 
     @property
     def number(self) -> str:
-        """The user part of a sip: URI or the number of a tel: URI, without parameters; '' where there is none."""
+        """The user part of a sip: URI or the number of a tel: URI, without parameters, and visual separators of a
+        telephone number; '' where there is none."""
         address = address_of(self.aor)
         scheme, colon, rest = address.partition(":")
         scheme, rest = (scheme.lower(), rest) if colon and scheme.lower() in _SCHEMES else ("", address)
@@ -74,7 +78,8 @@ class RsParticipant:
             digits = "".join(sign for sign in number if sign not in "-.() ")
             # Without a scheme it is a number only where it looks like one.
             return digits if scheme or not digits.strip("+*#0123456789") else ""
-        return unquote(user.split(";")[0].split(":")[0])
+        is_phone = "user=phone" in rest.rpartition("@")[2].lower().split(";")
+        return plain_number(unquote(user.split(";")[0].split(":")[0]).strip(), is_phone=is_phone)
 
 
 def address_of(text: str) -> str:

@@ -4,6 +4,7 @@ Sits between the parts of a SIPREC body and `connectors.siprec`. Vendors differ 
 the attribute names of drafts; what is understood all the same is counted in `RsMetadata.differences`.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -41,9 +42,22 @@ NAMESPACE = "urn:ietf:params:xml:ns:recording:1"
 
 
 def parse_metadata(xml: bytes) -> RsMetadata:
-    """Read a document. Raises `XmlError` (a `ValueError`): no well-formed and harmless XML, or no recording in it."""
-    root = parse_xml(xml)
-    return _Reader(root, rs_layout.find_recording(root)).read()
+    """Read a document. An ampersand that begins no entity is one. Raises `XmlError` (a `ValueError`): no well-formed
+    and harmless XML, or no recording in it."""
+    bare_ampersands = 0
+    try:
+        root = parse_xml(xml)
+    except XmlError:
+        escaped, bare_ampersands = _BARE_AMPERSAND.subn(b"&amp;", xml)
+        if not bare_ampersands:
+            raise
+        root = parse_xml(escaped)
+    reader = _Reader(root, rs_layout.find_recording(root))
+    reader.count(Difference.BARE_AMPERSAND, bare_ampersands)
+    return reader.read()
+
+
+_BARE_AMPERSAND = re.compile(rb"&(?![A-Za-z_:#\x80-\xff][\w:.\-\x80-\xff]*;)")
 
 
 _ORDER = (
@@ -110,12 +124,12 @@ class _Reader:
         )
         metadata = self._with_caller(metadata)
         if not metadata.mode_given:
-            self._count(Difference.NO_DATA_MODE)
+            self.count(Difference.NO_DATA_MODE)
         if metadata.complete:
             self._check_references(metadata)
         return replace(metadata, differences=dict(self._differences))
 
-    def _count(self, difference: Difference, times: int = 1) -> None:
+    def count(self, difference: Difference, times: int = 1) -> None:
         if times:
             self._differences[difference] += times
 
@@ -128,21 +142,21 @@ class _Reader:
         attributes = self._root.attributes | top.attributes
         namespace = attributes.get(f"xmlns:{prefix}" if colon else "xmlns", "").strip()
         if not namespace:
-            self._count(Difference.NO_NAMESPACE)
+            self.count(Difference.NO_NAMESPACE)
         elif namespace != NAMESPACE:
-            self._count(Difference.OTHER_NAMESPACE)
+            self.count(Difference.OTHER_NAMESPACE)
         objects = [node.kind for node in self._elements if node.kind in _ORDER]
         direct = [child.kind for child in top.children if child.kind in _ORDER]
-        self._count(Difference.WRAPPED, int(self._root.kind != "recording" or len(direct) != len(objects)))
+        self.count(Difference.WRAPPED, int(self._root.kind != "recording" or len(direct) != len(objects)))
         places = [_ORDER.index(kind) for kind in direct]
-        self._count(Difference.ELEMENT_ORDER, int(places != sorted(places)))
-        self._count(Difference.NAME_CASE, sum(_other_case(node) for node in self._root.walk()))
+        self.count(Difference.ELEMENT_ORDER, int(places != sorted(places)))
+        self.count(Difference.NAME_CASE, sum(_other_case(node) for node in self._root.walk()))
 
     def _check_references(self, metadata: RsMetadata) -> None:
         groups = set(metadata.groups)
         if not groups or any(session.group_id not in groups for session in metadata.sessions):
-            self._count(Difference.NO_GROUP)
-        self._count(Difference.DANGLING, metadata.dangling)
+            self.count(Difference.NO_GROUP)
+        self.count(Difference.DANGLING, metadata.dangling)
 
     def _read_told(self) -> None:
         """Extension data that name the object they belong to (drafts of RFC 7865)."""
@@ -178,11 +192,11 @@ class _Reader:
         for node in self._named(name):
             item = build(node)
             if item is None:
-                self._count(Difference.NO_IDENTIFIER)
+                self.count(Difference.NO_IDENTIFIER)
                 continue
-            self._count(Difference.DUPLICATE, int(item.id in found))
+            self.count(Difference.DUPLICATE, int(item.id in found))
             found[item.id] = _merged(found.get(item.id), item)
-        self._count(Difference.TOO_MANY, max(len(found) - MAX_OBJECTS, 0))
+        self.count(Difference.TOO_MANY, max(len(found) - MAX_OBJECTS, 0))
         return tuple(found.values())[-MAX_OBJECTS:]
 
     def _identifier(self, node: Node, name: str, draft: str = "") -> str | None:
@@ -190,7 +204,7 @@ class _Reader:
         value = node.attribute(name)
         if value is None and draft:
             value = node.attribute(draft)
-            self._count(Difference.DRAFT_ATTRIBUTES, int(value is not None))
+            self.count(Difference.DRAFT_ATTRIBUTES, int(value is not None))
         return self._canonical(value) if value and value.strip() else None
 
     def _canonical(self, text: str) -> str:
@@ -201,7 +215,7 @@ class _Reader:
         digits = inner.lower().replace("-", "")
         if len(digits) != 32 or not set(digits) <= set("0123456789abcdef"):
             return inner or text
-        self._count(Difference.UPPER_CASE_UUID, int(inner != inner.lower()))
+        self.count(Difference.UPPER_CASE_UUID, int(inner != inner.lower()))
         return inner.lower()
 
     def _references(self, node: Node, name: str) -> tuple[str, ...]:
@@ -213,7 +227,7 @@ class _Reader:
             nested = [item.text for item in child.walk() if item is not child and item.text.strip()]
             if not texts and not nested:
                 nested = [text for key in _REFERENCES if (text := child.attribute(key) or "").strip()][:1]
-            self._count(Difference.NESTED_REFERENCE, len(nested))
+            self.count(Difference.NESTED_REFERENCE, len(nested))
             for text in texts + nested:
                 found += self._one_or_more(text)
         return tuple(dict.fromkeys(found))[:MAX_REFERENCES]
@@ -246,7 +260,7 @@ class _Reader:
         addresses = [(one.attribute("aor") or _text(one, "aor") or one.text).strip()[:MAX_TEXT] for one in named]
         names = [name for one in named if (name := _text(one, "name") or one.attribute("name") or "")]
         if not any(addresses) and not names and not named:
-            self._count(Difference.NAME_OUTSIDE, int(bool(_outside(node, "aor") or _outside(node, "name"))))
+            self.count(Difference.NAME_OUTSIDE, int(bool(_outside(node, "aor") or _outside(node, "name"))))
         addresses += [_outside(node, "aor")]
         names += [_outside(node, "name")]
         known = [address for address in addresses if address]
@@ -263,7 +277,7 @@ class _Reader:
 
     def _nameless(self, node: Node, identifier: str) -> str:
         """Give a participant without an identifier, who names their streams themselves, one."""
-        self._count(Difference.NO_IDENTIFIER)
+        self.count(Difference.NO_IDENTIFIER)
         node.attributes["participant_id"] = identifier
         return self._canonical(identifier)
 
@@ -293,7 +307,7 @@ class _Reader:
             if identifier and (send or receive) and self._canonical(identifier) not in speaking:
                 ended = bool(_text(node, "disassociate-time"))
                 drafted.append(StreamAssociation(self._canonical(identifier), send, receive, ended))
-        self._count(Difference.DRAFT_ASSOCIATION, len(drafted))
+        self.count(Difference.DRAFT_ASSOCIATION, len(drafted))
         told = {one.participant_id for one in drafted}
         return (*(one for one in stated if one.participant_id not in told), *drafted)[-MAX_OBJECTS:]
 

@@ -137,6 +137,8 @@ class _Lines:
             if blank:  # 'rtpmap 0 PCMU/8000': no name has a blank
                 colon, detail = ":", rest.strip() + colon + detail
                 self.mended += 1
+            self.mended += name[-1:] in {";", ","}  # no name ends so
+            name = name.rstrip(";,")
             if name:
                 self.sections[-1].attributes.append(Attribute(name, detail.strip() if colon else None))
             else:

@@ -28,6 +28,7 @@ UPDATE_S = 0.05
 _REPEAT_S = (
     0.1  # end packets of the same length this close behind each other are of one press, whatever their timestamp
 )
+_DYNAMIC = 96
 _SEGMENT = 0x10000
 _PAYLOAD = struct.Struct("!BBH")
 
@@ -51,6 +52,32 @@ class EventPayload:
 
     def encode(self) -> bytes:
         return _PAYLOAD.pack(self.event, (0x80 if self.end else 0) | self.volume & 0x3F, self.duration)
+
+
+def is_key(payload_type: int, payload: bytes) -> bool:
+    """Whether a payload of a type that nobody has agreed on is a key all the same: a dynamic type, as long as an event,
+    with the reserved bit clear. No audio codec has packets like that."""
+    return (
+        payload_type >= _DYNAMIC
+        and len(payload) == _PAYLOAD.size
+        and payload[0] < len(DIGITS)
+        and payload[1] & 0x40 == 0
+    )
+
+
+class Beside:
+    """Telephone events under an SSRC of their own, with sequence numbers of their own."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, int] | None = None
+
+    def is_new(self, ssrc: int, sequence: int) -> bool:
+        """False for a packet that came again or was overtaken: the later ones say all that it does."""
+        last = self._last
+        if last is not None and last[0] == ssrc and not 0 < (sequence - last[1]) % 0x10000 < 0x8000:
+            return False
+        self._last = ssrc, sequence
+        return True
 
 
 @dataclass(slots=True)

@@ -29,7 +29,8 @@ class RtpStats:
     Packets that never reached the stream: `malformed`; `foreign`, from an address or source that has no part in the
     call; `unknown_payload` types (these have sequence numbers and are received, too); `unauthentic` and `replayed`
     (SRTP). RTCP datagrams: `rtcp`; among them `reports`, with something valid, and `malformed_rtcp`. `dtmf`: keys;
-    `malformed_events`, `other_events`.
+    `malformed_events`, `other_events`; packets of keys taken although their payload type was not agreed on
+    (`unagreed_events`), or under another SSRC than the audio's (`events_beside`).
 
     `jitter_ms`, `wait_ms` (how long a gap is waited for), `r_factor`, `mos`, `rtt_ms`: as of the last `measure`.
     """
@@ -58,6 +59,8 @@ class RtpStats:
     dtmf: int = 0
     malformed_events: int = 0
     other_events: int = 0
+    unagreed_events: int = 0
+    events_beside: int = 0
     jitter_ms: float = 0.0
     wait_ms: float = 0.0
     rtt_ms: float | None = None

@@ -211,6 +211,8 @@ class RtpReceiver:
         if address == self.peer and known and stream.receive(packet, now):
             return
         self._sign(address, now)
+        if address == self.peer and not known and stream.press_beside(packet, now):
+            return
         if known and self._symmetric and self.peer not in (None, address) and self._has_moved(packet, address, now):
             return
         needed = self._needed(address, packet, now)

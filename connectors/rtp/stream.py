@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from connectors.codecs import UnsupportedCodec, sample_rate_hz
 from connectors.payload_formats import COMFORT_NOISE, TELEPHONE_EVENT, Codec
 from connectors.rtp.clock import TimestampClock
-from connectors.rtp.dtmf import EventPayload, KeyPresses
+from connectors.rtp.dtmf import Beside, EventPayload, KeyPresses, is_key
 from connectors.rtp.durations import BYTEWISE, STEADY_CODECS, duration
 from connectors.rtp.errors import MalformedEvent
 from connectors.rtp.events import Audio, DtmfEvent, RtpEvent, Silence
@@ -46,6 +46,7 @@ _EARLY_S = 0.005  # a little beyond the fastest packet, so that a fast clock doe
 _CONTINUED = 50  # numbers that a peer may lose on the way from one address to another: a second
 
 _NOTHING = Codec(-1, "", 1)
+_UNAGREED = Codec(-1, TELEPHONE_EVENT, 8000)
 
 
 class RtpStream:
@@ -64,6 +65,7 @@ class RtpStream:
         self._arrived = 0.0
         self._heard_at = 0.0
         self._keys = KeyPresses()
+        self._beside = Beside()
         self._buffer: JitterBuffer[tuple[RtpPacket, float]] = JitterBuffer()
         self._expected = 0
         self._plain = False
@@ -309,7 +311,10 @@ class RtpStream:
         """A packet whose turn it is; `missing` were given up right before it."""
         codec = self._codecs.get(packet.payload_type)
         self._missing += missing
-        if codec is None:
+        if codec is None and is_key(packet.payload_type, packet.payload):
+            self.stats.unagreed_events += 1
+            self._press(packet, _UNAGREED, arrival)
+        elif codec is None:
             self.stats.unknown_payload += 1
         elif codec.name == TELEPHONE_EVENT:
             self._press(packet, codec, arrival)
@@ -437,7 +442,19 @@ class RtpStream:
             self._transit, self._jitter = self._transit * rate / old, self._jitter * rate / old
             self._earliest = self._earliest * rate / old
 
-    def _press(self, packet: RtpPacket, codec: Codec, arrival: float) -> None:
+    def press_beside(self, packet: RtpPacket, now: float) -> bool:
+        """A packet of the peer's under another SSRC than its audio: True where it is of a key. Such senders have
+        sequence numbers and timestamps of their own for keys, and the stream goes on."""
+        codec = self._codecs.get(packet.payload_type)
+        if self._begun is None or codec is None or codec.name != TELEPHONE_EVENT:
+            return False
+        self.stats.events_beside += 1
+        if self._beside.is_new(packet.ssrc, packet.sequence):
+            self._press(packet, codec, now, beside=True)
+        self.waiting = True
+        return True
+
+    def _press(self, packet: RtpPacket, codec: Codec, arrival: float, *, beside: bool = False) -> None:
         try:
             payload = EventPayload.parse(packet.payload)
         except MalformedEvent:
@@ -447,7 +464,7 @@ class RtpStream:
             self._keys.receive(
                 payload,
                 packet.timestamp,
-                self._start_s(packet.timestamp, payload.duration, codec, arrival),
+                self._start_s(None if beside else packet.timestamp, payload.duration, codec, arrival),
                 codec.clock_rate,
                 marker=packet.marker,
                 now=arrival,
@@ -455,13 +472,13 @@ class RtpStream:
             )
         )
 
-    def _start_s(self, timestamp: int, duration: int, codec: Codec, arrival: float) -> float:
+    def _start_s(self, timestamp: int | None, duration: int, codec: Codec, arrival: float) -> float:
         """Leg time at which a key was pressed: by its timestamp where that counts as those of the audio do, and else so
         long before the packet came as it says (RFC 4733, section 2.3.5)."""
         start_s = (self._position - self._filled) / self._rate
         if self._timestamp is None:
             return max(self._position / self._rate - (0 if self._begun is None else duration / codec.clock_rate), 0.0)
-        if codec.clock_rate == self._clock.rate:
+        if timestamp is not None and codec.clock_rate == self._clock.rate:
             return max(start_s + step(self._timestamp, timestamp) / codec.clock_rate, 0.0)
         return max(start_s + max(arrival - self._heard_at, 0.0) - duration / codec.clock_rate, 0.0)
 

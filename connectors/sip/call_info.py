@@ -1,22 +1,14 @@
 """What an INVITE says about its call: the numbers, and the header fields that go into the call's metadata."""
 
-import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from ipaddress import IPv4Address
 
 from connectors.sip.message import SipRequest
 from connectors.sip.uri import OtherUri, SipUri, Uri
+from connectors.telephone import is_dialled, plain_number
 
 MAX_FIELDS = 64
 MAX_CHARS = 1_024
-
-
-LEAST_DIGITS = 7
-"""So many make a user part of digits and separators a telephone number."""
-
-_SEPARATORS = re.compile(r"[\-.() ]")
-_DIALLED = re.compile(r"\+?[0-9*#\-.() ]*[0-9*#][0-9*#\-.() ]*")
 
 
 def number_of(uri: Uri) -> str:
@@ -27,20 +19,9 @@ def number_of(uri: Uri) -> str:
         return str(uri)
     number = uri.user.partition(";")[0].strip()
     is_phone = not isinstance(uri, SipUri) or (uri.parameters.get("user") or "").lower() == "phone"
-    is_dialled = _DIALLED.fullmatch(number) is not None
-    if not number or not (is_phone or is_dialled):
+    if not number or not (is_phone or is_dialled(number)):
         return uri.user
-    if is_phone or number[0] == "+" or (sum(map(str.isdigit, number)) >= LEAST_DIGITS and not _is_address(number)):
-        return (_SEPARATORS.sub("", number) if is_dialled else number) or number
-    return number
-
-
-def _is_address(text: str) -> bool:
-    try:
-        IPv4Address(text)
-    except ValueError:
-        return False
-    return True
+    return plain_number(number, is_phone=is_phone)
 
 
 def call_metadata(request: SipRequest, patterns: Sequence[str]) -> dict[str, str]:

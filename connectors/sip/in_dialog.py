@@ -48,7 +48,8 @@ def info(usages: Usages, call: SipCall, pending: Pending, now: float) -> None:
     usages.answer(pending, call.dialog.local_tag, 200, now)
     kind = pending.request.content_type
     if pending.request.body and kind is not None and not call.is_over:
-        usages.events.append(Info(call, kind.essence, pending.request.body))
+        whole = str(kind) if kind.essence.startswith("multipart/") else kind.essence
+        usages.events.append(Info(call, whole, pending.request.body))
 
 
 def prack(usages: Usages, call: SipCall, pending: Pending, now: float) -> None:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from connectors.sip.dtmf_info import KEY_TYPES
 from connectors.sip.leniency import known_tokens
 from connectors.sip.message import METHODS, SipRequest
 from connectors.siprec_body import METADATA_TYPES
@@ -11,7 +12,7 @@ _METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "UPDATE", "PRAC
 _EXTENSIONS = ("100rel", "timer", "replaces", "siprec")
 _SDP = "application/sdp"
 _BODIES = (_SDP, "multipart/mixed", *METADATA_TYPES)
-_INFO_BODIES = ("application/dtmf-relay", "application/dtmf", "text/plain")
+_INFO_BODIES = (*KEY_TYPES, "text/plain", "multipart/mixed")
 _OPTIONAL = re.compile(r";[ \t]*handling[ \t]*=[ \t]*\"?optional\"?[ \t]*(?:;|$)", re.IGNORECASE)
 _SCHEMES = frozenset({"sip", "sips", "tel"})
 
@@ -50,6 +51,10 @@ def takes_body(content_type: str) -> bool:
     return content_type in _BODIES or content_type.startswith("multipart/")
 
 
+def _takes_key(content_type: str) -> bool:
+    return content_type in _INFO_BODIES or content_type.startswith("multipart/")
+
+
 def _method(request: SipRequest, refer_status: int) -> Refusal | None:
     if request.method == "REFER":
         return Refusal(refer_status, (("Allow", ALLOW),))
@@ -75,7 +80,7 @@ def _content(request: SipRequest) -> Refusal | None:
         return Refusal(469, (("Recv-Info", ""),))
     if request.body and request.method != "BYE" and not _is_optional(request):
         kind = request.content_type
-        is_taken = takes_body if request.method != "INFO" else _INFO_BODIES.__contains__
+        is_taken = takes_body if request.method != "INFO" else _takes_key
         if kind is None or not is_taken(kind.essence):
             taken = _BODIES if request.method != "INFO" else _INFO_BODIES
             return Refusal(415, (("Accept", ", ".join(taken)),))

@@ -10,6 +10,7 @@ there are two ways to read it, the error of the first reading stands.
 | white space around separators, and in the angle brackets of a `Contact` or route | not there |
 | no closing angle bracket | it closes before the first parameter that belongs to the header, or at the end |
 | brackets twice; none after a quoted name | once; around the URI |
+| a backslash that escapes the last quotation mark of a name | not there |
 | an unquoted display name of any characters but `,` `;` `<` | quoted |
 | a URI with `@` or of a bare host, without a scheme | `sip:` |
 | characters of a user or parameter that have to be escaped; a `%` that escapes nothing | escaped |
@@ -55,6 +56,9 @@ _HEADER_PARAMETER = re.compile(
 """Begins what follows an address whose bracket was not closed."""
 
 _LOST_SEMICOLON = re.compile(r"[A-Za-z0-9.+\-]+[ \t]*=")
+_ESCAPED_END = re.compile(r'"([^"\\<>]*)\\+"[ \t]*(?=<[^"]*$)')
+"""A name that ends in a backslash, which escapes the quotation mark behind it, and no other is there."""
+
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ZONE = re.compile(r"\[([0-9A-Fa-f:.]+)%[^\]]*\]")
 _VIA = re.compile(r"(SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*[^\s/;,]+)[ \t]+([^;]*?)[ \t]*(;.*)?", re.IGNORECASE | re.DOTALL)
@@ -266,6 +270,9 @@ def _split_display(text: str, where: str) -> tuple[str, str]:
     """The display name without quotes, and what follows it. Raises where its quotes do not pair."""
     opening, quoted = text.find("<"), text.find('"')
     if quoted == 0:
+        lost = _ESCAPED_END.match(text)
+        if lost is not None:
+            return lost[1], text[lost.end() :]
         end = quoted_end(text, 0, where)
         rest = text[end:].strip(_BLANKS)
         if rest[:1] == "<" or _SCHEME.match(rest):

@@ -100,9 +100,10 @@ class RecordedDialog(Session):
         return unheard
 
     def _follow_pause(self, recording: RecordingSession) -> None:
-        self._held = recording.paused
+        gone = self._has_no_line()
+        self._held = recording.paused or gone
         if self.call is not None:
-            self.call.hold(self, self._held if recording.has_legs else None)
+            self.call.hold(self, self._held if recording.has_legs or gone else None)
 
     def _tell_doubts(self, recording: RecordingSession) -> None:
         if recording.doubts and recording.doubts != self._doubts:

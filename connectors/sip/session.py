@@ -146,6 +146,7 @@ class Session:
         self._running = False
         self._held = False
         self._listened = False
+        self._told_unread = False
         self._watched = time.monotonic()
 
     direction = Direction.SENDRECV
@@ -361,8 +362,15 @@ class Session:
 
     def press(self, info: Info) -> None:
         """A key by INFO, where it did not come by RTP already."""
+        if self.call is None or self.call.handle.ended:
+            return
         key, leg = parse_dtmf(info.content_type, info.body), self._first_leg()
-        if key is None or leg is None or self.call is None or self.call.handle.ended:
+        if key is None or leg is None:
+            self._shared.stats.unread_infos += 1
+            if not self._told_unread:
+                self._told_unread = True
+                kind = info.content_type.partition(";")[0]
+                logger.warning("call %s: no key can be read of an INFO with %s: left out", self.call_id, kind)
             return
         now = time.monotonic()
         if self.call.keys.is_new(key.digit, now, Source.INFO):
@@ -400,12 +408,20 @@ class Session:
 
     def _follow_hold(self, agreed: list[Negotiated]) -> None:
         """`inactive` and the null address are a hold; so is `sendonly` from a peer that has listened to us some
-        time: one that never has only hands its audio on."""
+        time: one that never has only hands its audio on. So is a running call whose peer has taken all its lines away:
+        nothing can be heard of it until one is back, and that is no silence to end it for."""
         if not agreed:
+            if self._has_no_line():
+                self.hold(True)
             return
         self._listened = self._listened or any(not one.remote.on_hold for one in agreed)
         silent = all(not one.remote.direction.sends or one.remote.null_address for one in agreed)
         self.hold(silent or (self._listened and all(one.remote.on_hold for one in agreed)))
+
+    def _has_no_line(self) -> bool:
+        """The peer has taken all lines of a running session away."""
+        negotiation = self.media.negotiation
+        return self._running and not negotiation.streams and not negotiation.offering
 
     def _on_rtp_dtmf(self, leg: LegHandle, event: DtmfEvent) -> None:
         call = self.call

@@ -13,14 +13,16 @@ from connectors.siprec import SiprecStats
 class SipStats:
     """`calls`: dialogs now. `failed`: calls that a fault of ours ended. `refused_lines`: audio lines that running calls
     wanted to add and had no room for. `sdp_mended`, `sdp_ignored`: lines of session descriptions that were written
-    wrongly and taken as they are meant, or left out. `transport`: messages; `requests`: what the core made of them;
-    `transactions`; `recording`: the metadata of recording clients; `digest`: credentials."""
+    wrongly and taken as they are meant, or left out. `unread_infos`: bodies of INFO of which no key could be read.
+    `transport`: messages; `requests`: what the core made of them; `transactions`; `recording`: the metadata of
+    recording clients; `digest`: credentials."""
 
     calls: int = 0
     failed: int = 0
     refused_lines: int = 0
     sdp_mended: int = 0
     sdp_ignored: int = 0
+    unread_infos: int = 0
     transport: TransportStats = field(default_factory=TransportStats)
     requests: UasStats = field(default_factory=UasStats)
     transactions: TransactionStats = field(default_factory=TransactionStats)

@@ -5,6 +5,7 @@ answers with `ring`, `accept`, `reject` and `hang_up`. After each of them the dr
 `next_timer()`. What peers do wrong is answered and counted; no exception leaves `receive`.
 """
 
+import re
 import secrets
 from collections.abc import Callable, Sequence
 
@@ -32,7 +33,7 @@ from connectors.sip.invitation import (
 from connectors.sip.message import SipRequest, SipResponse
 from connectors.sip.transaction import Arrival, Flow, response_flow
 from connectors.sip.usage import UasOptions, UasStats, Usages
-from connectors.siprec_body import METADATA_REQUEST, METADATA_TYPES
+from connectors.siprec_body import METADATA_REQUEST
 
 __all__ = [
     "Acknowledged",
@@ -319,10 +320,17 @@ class SipUas:
 
 
 def _is_recording(request: SipRequest) -> bool:
-    """Of a recording client: by its option tag or feature tag (RFC 7866, section 6.1), or, where a client sends
-    neither, by its metadata."""
+    """Of a recording client: by its option tag or feature tag (RFC 7866, section 6.1; `src` in its drafts), or, where a
+    client sends neither, by its metadata: their type, their purpose, or the namespace of RFC 7865 and its drafts."""
     return (
         "siprec" in request.require
-        or any("+sip.src" in contact.parameters for contact in request.contacts)
-        or METADATA_TYPES[1].encode() in request.body.lower()
+        or any("+sip.src" in one.parameters or one.parameters.get("src", "") is None for one in request.contacts)
+        or _HAS_METADATA.search(request.body) is not None
     )
+
+
+_HAS_METADATA = re.compile(
+    rb"application/(?:rs-metadata|recording\+xml)|content-disposition[ \t]*:[ \t]*recording-session"
+    rb"|urn:ietf:params:xml:ns:(?:recording|siprec)\b",
+    re.IGNORECASE,
+)

@@ -551,3 +551,12 @@ def test_a_key_with_a_blank_before_it_is_read() -> None:
 @pytest.mark.parametrize("value", ["PCMU/" + "1" * 60_000 + "k", "opus" + " " * 60_000 + "x", "a/" * 30_000])
 def test_a_long_rtpmap_takes_no_time_to_speak_of(value: str) -> None:
     assert audio(f"a=rtpmap:96 {value}", formats="0 96").codecs[0].name == "PCMU"
+
+
+@pytest.mark.parametrize("line", ["a=inactive;", "a=inactive,", "a=inactive ;", "a=Inactive;;", "a=inactive:"])
+def test_an_attribute_with_a_separator_behind_it_is_that_attribute(line: str) -> None:
+    description = parse(f"v=0\r\nm=audio 4000 RTP/AVP 0\r\nc=IN IP4 192.0.2.1\r\n{line}\r\na=rtcp-mux;\r\n")
+    ((_, audio),) = description.audio
+    assert audio.direction is Direction.INACTIVE
+    assert audio.rtcp_mux
+    assert description.mended >= 1

@@ -210,6 +210,16 @@ def test_that_holds_for_identifiers_that_are_no_uuids(written: str) -> None:
         ("<name>Dana</name><aor>sip:+1555@x;user=phone</aor>", "Dana", "+1555"),
         ('<nameID aor="sip:1@x"/><name>Dana</name>', "Dana", "1"),
         ('<nameID aor="sip:1@x" name="Dana"/>', "Dana", "1"),
+        ('<nameID aor="sip:+1-555-000-1111@x"/>', "", "+15550001111"),
+        ('<nameID aor="sip:(555)%20000-1111@x"/>', "", "5550001111"),
+        ('<nameID aor="sip:47-11@x;user=phone"/>', "", "4711"),
+        ('<nameID aor="sip:47-11@x"/>', "", "47-11"),
+        ('<nameID aor="sip:dana.c-1@x"/>', "", "dana.c-1"),
+        ('<nameID aor="sip:192.168.0.10@x"/>', "", "192.168.0.10"),
+        ('<nameID aor="sip:123@ims01.example;noa=international;srvattri=national"/>', "", "123"),
+        ('<nameID aor="sip:@x"><name>op-8001</name></nameID>', "op-8001", ""),
+        ('<nameID aor="sip:1@x?a=1&b=2"><name>Dana & Co</name></nameID>', "Dana & Co", "1"),
+        ('<nameID aor="sip:1@x"><name>Dana &amp; Co &</name></nameID>', "Dana & Co &", "1"),
     ],
 )
 def test_names_and_numbers_of_a_participant(person: str, name: str, number: str) -> None:
@@ -217,6 +227,16 @@ def test_names_and_numbers_of_a_participant(person: str, name: str, number: str)
     told = Told(recording(SESSION, people, STREAMS, SENDS), "1")
     assert told.legs == [(name, CUSTOMER)]
     assert told.numbers == [number]
+
+
+def test_ampersands_that_are_not_escaped_are_counted_and_open_no_door() -> None:
+    people = PEOPLE.replace("<name>Dana</name>", "<name>Dana & Alex & Co</name>")
+    told = Told(recording(SESSION, people, STREAMS, SENDS), "1", "2")
+    assert told.legs == [("Dana & Alex & Co", CUSTOMER), ("Alex", AGENT)]
+    assert told.differences[Difference.BARE_AMPERSAND] == 2
+    entity = '<!DOCTYPE recording [<!ENTITY co "Company">]>'
+    with pytest.raises(XmlError, match="document type"):
+        parse_metadata(recording(SESSION, people.replace("& Co", "&co;"), STREAMS, SENDS, head=entity))
 
 
 def test_two_associations_of_one_participant_say_more_and_not_less() -> None:

@@ -204,6 +204,10 @@ class Phone(asyncio.DatagramProtocol):
         self.sequence += 1
         self._rtp.sendto(packet.encode(), (LOOPBACK, port))
 
+    def send_rtp(self, data: bytes, port: int) -> None:
+        """A datagram from the RTP port to one of the server's."""
+        self._rtp.sendto(data, (LOOPBACK, port))
+
     def report(self, port: int) -> None:
         """A receiver report of a peer that sends nothing."""
         self._rtp.sendto(encode_compound([ReceiverReport(1)]), (LOOPBACK, port + 1))

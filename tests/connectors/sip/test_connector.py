@@ -9,6 +9,7 @@ import pytest
 
 from connectors.rtp.config import RtpConfig
 from connectors.rtp.dtmf import EventPayload
+from connectors.rtp.packet import RtpPacket
 from connectors.sdp import parse
 from connectors.sip import Credential, SipConfig, SipUnavailable
 from connectors.sip.digest import DigestClient
@@ -629,3 +630,82 @@ async def test_port_that_is_taken_is_named() -> None:
         taken = SipConfig(udp=f"{LOOPBACK}:{other.address[1]}", tcp=None)
         with pytest.raises(SipUnavailable, match=r"udp = .*in use"):
             await type(server.connector)(server.calls, taken).start()
+
+
+@pytest.mark.parametrize("held", ["inactive", "sendonly"])
+async def test_call_on_hold_is_resumed_by_the_answer_to_a_reinvite_without_an_offer(held: str) -> None:
+    async with stage() as server, phone_at(server) as phone:
+        caller = phone.caller()
+        await phone.call(caller)
+        told = [START]
+        for direction, action in ((held, HOLD), ("sendrecv", RESUME)):
+            told.append(action)
+            invite = caller.request("INVITE")
+            answer = await phone.ask(invite)
+            assert [line.direction.value for _, line in parse(answer.body).audio] == ["sendrecv"]
+            plain = phone.offer(direction).replace(b"a=sendrecv\r\n", b"")
+            phone.put(caller.ack(invite, plain))
+            await server.until(lambda: len(server.actions()) == len(told))
+            assert server.actions() == told
+        await hang_up(phone, caller)
+        await server.ended()
+
+
+@pytest.mark.parametrize("audio", [b"", b"m=audio 0 RTP/AVP 0\r\n"])
+async def test_call_goes_on_as_it_was_when_a_fax_is_refused(audio: bytes) -> None:
+    said = script(words("still here"))
+    async with stage(changed(), said) as server, phone_at(server) as phone:
+        caller = phone.caller()
+        port = (await phone.call(caller)).audio[0][1].port
+        head = phone.offer().partition(b"m=audio")[0]
+        fax = caller.request("INVITE", head + audio + f"m=image {phone.rtp_port} udptl t38\r\n".encode())
+        assert (await phone.ask(fax)).status == 488
+        phone.put(caller.ack(fax))
+        await phone.talk(port, seconds=1.6)
+        await hang_up(phone, caller)
+        await server.ended()
+        assert server.actions() == [START, END]
+        assert [one.transcript for one in server.finals()] == ["still here"]
+
+
+async def test_keys_under_an_ssrc_of_their_own_are_heard_beside_the_audio() -> None:
+    async with stage() as server, phone_at(server) as phone:
+        caller = phone.caller()
+        port = (await phone.call(caller)).audio[0][1].port
+        await phone.talk(port, 0.4)
+        numbers = itertools.count(60_000)
+        for digit in (6, 7):
+            for index in range(6):
+                event = EventPayload(digit, index >= 3, 10, 160 * min(index + 1, 4)).encode()
+                packet = RtpPacket(101, next(numbers), 3_000_000_000 + digit * 1_600, 99, event)
+                phone.send_rtp(packet.encode(), port)
+                await phone.talk(port, 0.02)
+        await phone.talk(port, 0.2)
+        await server.until(lambda: server.keys() == ["6", "7"])
+        await hang_up(phone, caller)
+        await server.ended()
+        assert server.keys() == ["6", "7"]
+
+
+@pytest.mark.parametrize("how", ["port 0", "no line"])
+async def test_call_whose_only_line_is_taken_away_is_on_hold_until_it_is_back(how: str) -> None:
+    config = changed(rtp=RtpConfig(inactivity_s=0.3))
+    said = script(words("first words")), script(words("second words"))
+    async with stage(config, *said) as server, phone_at(server) as phone:
+        caller = phone.caller()
+        port = (await phone.call(caller)).audio[0][1].port
+        await phone.talk(port, seconds=1.6)
+        head = phone.offer().partition(b"m=audio")[0]
+        gone = caller.request("INVITE", head if how == "no line" else head + b"m=audio 0 RTP/AVP 0\r\n")
+        assert (await phone.ask(gone)).status == 200
+        phone.put(caller.ack(gone))
+        await asyncio.sleep(2.5)
+        back = caller.request("INVITE", phone.offer())
+        answer = await phone.ask(back)
+        phone.put(caller.ack(back))
+        await phone.talk(parse(answer.body).audio[0][1].port, seconds=1.6)
+        await hang_up(phone, caller)
+        await server.ended()
+        assert [one for one in server.actions() if one is not CallAction.UPDATE] == [START, HOLD, RESUME, END]
+        assert [one.transcript for one in server.finals()] == ["first words", "second words"]
+        assert {one.speaker_role for one in server.finals()} == {SpeakerRole.CUSTOMER}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from connectors.rtp.config import RtpConfig
 from connectors.sdp import SessionDescription, parse
 from connectors.sip.message import SipResponse
 from connectors.siprec import RoleRule
@@ -171,6 +172,91 @@ async def test_recording_client_is_known_by_its_tags_or_its_metadata(
         recorder.phone.put(recorder.caller.ack(request))
         assert "+sip.srs" in (answer.headers.get("Contact") or "")
         assert server.call_records()[0].connector == "siprec"
+        await recorder.hang_up()
+
+
+def parts(sdp: Body, document: bytes, *headers: str) -> Body:
+    """A multipart of a description and metadata with these header lines."""
+    head = "".join(f"{line}\r\n" for line in headers).encode()
+    first = b"--b42\r\nContent-Type: application/sdp\r\n\r\n" + sdp.content
+    return Body(
+        "multipart/mixed;boundary=b42", first + b"\r\n--b42\r\n" + head + b"\r\n" + document + b"\r\n--b42--\r\n"
+    )
+
+
+async def test_recording_whose_lines_are_all_taken_away_is_on_hold_until_one_is_back() -> None:
+    config = changed(rtp=RtpConfig(inactivity_s=0.3))
+    async with stage(config, script(words("One.")), script(words("Two."))) as server, recorder_at(server) as recorder:
+        await recorder.invite(recorder.sdp("1"), said(("1", CARLA)))
+        await recorder.talk("1", seconds=1.2)
+        sdp = recorder.sdp("1")
+        port = f"m=audio {recorder.phone.rtp_port}".encode()
+        await recorder.invite(replace(sdp, content=sdp.content.replace(port, b"m=audio 0")))
+        await asyncio.sleep(2.5)
+        await recorder.invite(recorder.sdp("1"))
+        await recorder.talk("1", seconds=1.2)
+        await recorder.hang_up()
+        await server.ended()
+        assert actions(server) == [START, HOLD, RESUME, END]
+        heard = [(one.transcript, one.speaker_role.value) for one in server.finals()]
+        assert heard == [("One.", "customer"), ("Two.", "customer")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Content-Type: application/recording+xml",),
+        ("Content-Type: application/xml", "Content-Disposition: recording-session"),
+        ("content-type:text/xml", "content-disposition:recording-session;handling=required"),
+        ("Content-Type: text/xml",),
+        ("Content-Type: text/plain",),
+        ("Content-Type: application/octet-stream",),
+    ],
+)
+async def test_recording_client_without_tags_is_known_by_metadata_of_any_type(headers: tuple[str, ...]) -> None:
+    async with stage() as server, recorder_at(server) as recorder:
+        body = parts(recorder.sdp("1", "2"), said(("1", CARLA), ("2", ALEX)), *headers)
+        request = recorder.caller.request("INVITE", body.content, content_type=body.content_type)
+        answer = await recorder.phone.ask(request)
+        recorder.caller.learn(answer)
+        recorder.phone.put(recorder.caller.ack(request))
+        (start,) = server.call_records()
+        assert (start.connector, start.from_, start.to) == ("siprec", "+15550100", "4711")
+        assert roles(start) == {"1": "customer", "2": "agent"}
+        assert "+sip.srs" in (answer.headers.get("Contact") or "")
+        await recorder.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("tag", "connector"),
+    [
+        (";src", "siprec"),
+        (';+sip.src="TRUE"', "siprec"),
+        (";+SIP.SRC", "siprec"),
+        (";src=192.0.2.7", "sip"),
+        ("", "sip"),
+    ],
+)
+async def test_recording_client_is_known_by_its_feature_tag_in_all_forms(tag: str, connector: str) -> None:
+    async with stage() as server, recorder_at(server) as recorder:
+        sdp = recorder.sdp("1")
+        recorder.caller.contact += tag
+        request = recorder.caller.request("INVITE", sdp.content, content_type=sdp.content_type)
+        answer = await recorder.phone.ask(request)
+        recorder.caller.learn(answer)
+        recorder.phone.put(recorder.caller.ack(request))
+        assert server.call_records()[0].connector == connector
+        await recorder.hang_up()
+
+
+async def test_one_line_of_both_parties_names_both_and_is_of_neither() -> None:
+    both = said(("1", CARLA), ("2", ALEX)).replace(b"<send>s2</send>", b"<send>s1</send>")
+    async with stage() as server, recorder_at(server) as recorder:
+        await recorder.invite(recorder.sdp("1", direction="sendrecv"), both)
+        (start,) = server.call_records()
+        assert roles(start) == {"1": "unknown"}
+        assert (start.metadata["leg.1.name"], start.metadata["leg.1.number"]) == ("Carla, Alex", "+15550100, 4711")
+        assert (start.from_, start.to) == ("+15550100", "4711")
         await recorder.hang_up()
 
 
