@@ -20,7 +20,6 @@ _INHERITED = frozenset(
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 
 _FORMS = {
-    "extmap": r"[0-9]{1,5}(/[a-z]+)? \S+",
     "fmtp": r"[0-9]{1,3} \S.*",
     "group": r"\S.*",
     "ice-options": r"\S.*",
@@ -33,7 +32,7 @@ _FORMS = {
     "ssrc-group": r"\S+( [0-9]{1,10})+",
 }
 """Values of the attributes that an answer can do without, as far as their readers rely on it (RFC 8866, RFC 5576, RFC
-8285, RFC 4585, RFC 3605). One that is not like this is left out."""
+4585, RFC 3605). One that is not like this is left out."""
 
 _FORM = {name: re.compile(form) for name, form in _FORMS.items()}
 

@@ -85,7 +85,7 @@ async def test_a_session_that_only_receives_is_refused(client: Client) -> None:
     "line",
     [
         *("a=ssrc:abc cname:x", "a=ssrc:1", "a=ssrc:1 cname", "a=ssrc-group:FID x", "a=ssrc-group:"),
-        *("a=extmap:x urn:a", "a=extmap:1", "a=extmap:1 urn:a b c", "a=rtcp:x", "a=rtcp:", "a=rtcp:9 IN IP4"),
+        *("a=rtcp:x", "a=rtcp:", "a=rtcp:9 IN IP4"),
         *("a=rtcp-fb:", "a=rtcp-fb:111", "a=fmtp:", "a=fmtp:111", "a=fmtp:abc x=1", "a=fmtp:97 x=1"),
         *("a=rtpmap:97", "a=rtpmap:97 x", "a=rtpmap:97 x/y", "a=rtpmap:97 x/1/z", "a=msid:"),
     ],
