@@ -202,8 +202,8 @@ def _hint(kind: Any) -> str:
     if kind is bool:
         return ": write true or false"
     options = (kind, *get_args(kind))
-    values = [value for option in options if get_origin(option) is Literal for value in get_args(option)]
-    values += [value for option in options if isinstance(option, EnumType) for value in option]
+    values: list[Any] = [value for option in options if get_origin(option) is Literal for value in get_args(option)]
+    values += [value for option in options if isinstance(option, EnumType) for value in list[Any](option)]
     if values:
         return f": use one of {', '.join(str(value) for value in values)}"
     if any(get_origin(option) in (tuple, list, dict) for option in options):
