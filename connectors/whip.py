@@ -107,6 +107,8 @@ class Offer:
             raise WhipRefused(400, "the offer has no media" + (" in use" if lines.unused else ""))
         if lines.unbundled:
             raise WhipRefused(400, "a bundle-only line is in no bundle with a line that has a port")
+        if lines.ambiguous:
+            raise WhipRefused(400, "two lines in use have the same mid")
         named = {item.name for item in offer.attributes}
         for media in offer.media:
             _check_media(media, named, codecs)
@@ -123,7 +125,7 @@ class Offer:
             kept.append(line)
         ice = set()
         for attributes in (offer.attributes, *(media.attributes for media in offer.media)):
-            values = {item.name: item.value or "" for item in attributes}
+            values = {item.name: (item.value or "").strip() for item in attributes}
             if "ice-ufrag" in values and "ice-pwd" in values:
                 ice.add((values["ice-ufrag"], values["ice-pwd"]))
         return cls("\r\n".join(kept), len(offer.media), frozenset(ice), lines)
@@ -181,7 +183,7 @@ class IceFragment:
         candidates: list[tuple[str, str]] = []
         mid = None
         complete = False
-        for line in _lines(text):
+        for line in _lines(text.lstrip("\ufeff")):
             if not line.strip():
                 continue
             kind, equals, value = line.strip().partition("=")
@@ -202,7 +204,7 @@ class IceFragment:
             elif name == "end-of-candidates":
                 complete = True
             else:
-                values.setdefault(name, detail)
+                values.setdefault(name.strip(), detail.strip())
         ufrag, pwd = values.get("ice-ufrag"), values.get("ice-pwd")
         if not ufrag or not pwd:
             raise WhipRefused(400, "the fragment lacks ice-ufrag or ice-pwd")

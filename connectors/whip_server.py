@@ -93,6 +93,15 @@ class WhipServer:
         wanted = SessionRequest.parse(list(request.query.items()), limits)
         offer = Offer.parse(await self._text(request), self._config.codecs, limits)
         session, answer = await self._sessions.start(wanted, offer)
+        if offer.lines.ignored:
+            self.stats.irregular += offer.lines.ignored
+            level = logging.WARNING if self.stats.irregular == offer.lines.ignored else logging.DEBUG
+            logger.log(
+                level,
+                "%s: left %d attributes of an offer out that cannot be read and are not needed",
+                request.path,
+                offer.lines.ignored,
+            )
         response = web.Response(status=201, text=offer.lines.complete(finish_answer(answer)), content_type=OFFER_TYPE)
         response.headers[hdrs.LOCATION] = f"{request.path.rstrip('/')}/{session.session_id}"
         response.headers[hdrs.ETAG] = f'"{session.etag}"'

@@ -7,8 +7,9 @@ section, never the tree.
 import re
 import tomllib
 from collections.abc import Mapping
+from enum import EnumType
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -28,6 +29,11 @@ DEFAULT_FILE = Path("trunkline.toml")
 _PREFIX = "TRUNKLINE_"
 _FOR_TESTS = "TRUNKLINE_TEST_"
 _HOLDS_SECRET = re.compile("TOKEN|PASSWORD|CREDENTIAL|ICE_SERVERS|URL")
+
+
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
+_OWN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/mic"})
+_OWN_FOLDERS = ("/api/", "/static/")
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,8 +117,27 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
             hint = f" (known: {known})" if "unknown field" in str(error) else ""
             raise ConfigError(f"{origin}: [{name}] {str(error).replace('`', chr(39))}{hint}") from error
     config = Config(**values)
+    _check_paths(config)
     _check_doors(config)
     return config
+
+
+def _check_paths(config: Config) -> None:
+    """Raises `ConfigError` where an endpoint would have no address of its own."""
+    found: dict[str, str] = {}
+    for section in ("twilio", "webrtc"):
+        path = getattr(getattr(config, section), "path", None)
+        if path is None:
+            continue
+        if not _PATH.fullmatch(path):
+            raise ConfigError(f"[{section}] path = {path!r}: a path is like /{section}, of letters, digits and -._~/")
+        if path.rstrip("/") in _OWN_PATHS or path.startswith(_OWN_FOLDERS):
+            raise ConfigError(f"[{section}] path = {path!r} is an address of the server's own: choose another")
+        if path.rstrip("/") in found:
+            raise ConfigError(
+                f"[{section}] path = {path!r} is that of [{found[path.rstrip('/')]}], too: choose another"
+            )
+        found[path.rstrip("/")] = section
 
 
 def _check_doors(config: Config) -> None:
@@ -172,6 +197,20 @@ def _struct(kind: Any) -> Any:
 _SECTIONS: dict[str, Any] = {field.name: _struct(field.type) for field in msgspec.structs.fields(Config)}
 
 
+def _hint(kind: Any) -> str:
+    """What a variable of this kind may hold, where the message of a wrong one does not say it."""
+    if kind is bool:
+        return ": write true or false"
+    options = (kind, *get_args(kind))
+    values: list[Any] = [value for option in options if get_origin(option) is Literal for value in get_args(option)]
+    values += [value for option in options if isinstance(option, EnumType) for value in list[Any](option)]
+    if values:
+        return f": use one of {', '.join(str(value) for value in values)}"
+    if any(get_origin(option) in (tuple, list, dict) for option in options):
+        return ": lists and tables stand in the file"
+    return ""
+
+
 def _override(sections: dict[str, Any], variable: str, value: str) -> None:
     """Put one environment variable's value where the file would have it."""
     target, kind, rest = sections, Config, variable.removeprefix(_PREFIX).lower()
@@ -183,7 +222,7 @@ def _override(sections: dict[str, Any], variable: str, value: str) -> None:
                     target[field.name] = msgspec.convert(value, field.type, strict=False)
                 except msgspec.ValidationError as error:
                     shown = "..." if _HOLDS_SECRET.search(variable) else repr(value)
-                    raise ConfigError(f"{variable}={shown}: {error}") from error
+                    raise ConfigError(f"{variable}={shown}: {error}{_hint(field.type)}") from error
                 return
             if nested is not None and rest.startswith(field.name + "_"):
                 target, kind = target.setdefault(field.name, {}), nested

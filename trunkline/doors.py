@@ -10,7 +10,12 @@ from ipaddress import collapse_addresses, ip_network
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
-from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
+from aiohttp.http_exceptions import (
+    BadHttpMethod,
+    HttpProcessingError,
+    InvalidURLError,
+    LineTooLong,
+)
 from aiohttp.typedefs import Handler, Middleware
 
 from connectors.sip.config import DEFAULT_PORTS, SipConfig, parse_listen
@@ -107,7 +112,8 @@ def through_proxies(config: "Config") -> Middleware:
 
     @web.middleware
     async def watch(request: web.Request, handler: Handler) -> web.StreamResponse:
-        door = doors.get(request.path) or doors.get(request.path.rpartition("/")[0])
+        path = f"{request.path}/"
+        door = next((door for own, door in doors.items() if path.startswith(f"{own.rstrip('/')}/")), None)
         mark = None if door is None else mark_of_proxy(request)
         if door is not None and mark is not None:
             if door not in told:
@@ -169,10 +175,19 @@ class ServerLog(logging.LoggerAdapter[logging.Logger]):
         return True
 
 
+_HEADER = re.compile(r"(?P<what>Missing|Duplicate) '(?P<name>[A-Za-z-]{1,40})' header.*")
+"""Messages that name a header of HTTP's own; all others are cut off before the first thing they quote."""
+
+
 def _reason(error: HttpProcessingError) -> str:
     """In words of ours: the message of the error quotes the request."""
     if isinstance(error, LineTooLong):
         return "a header or the request line is too long"
     if isinstance(error, BadHttpMethod):
         return "another protocol, such as TLS" if "HTTPS" in error.message else "no method of HTTP, or another protocol"
+    if isinstance(error, InvalidURLError):
+        return "its target is no URL"
+    header = _HEADER.fullmatch(error.message)
+    if header is not None:
+        return f"{header['what']} header {header['name']}"
     return re.split(r"[^\w ()/,.-]", error.message, maxsplit=1)[0].strip()[:80] or type(error).__name__

@@ -192,6 +192,18 @@ class CallBindings:
         except (CallError, EngineError) as exc:
             raise self._refusal_for(exc) from exc
 
+    async def add_track(self, stream: BoundStream, track: Track) -> None:
+        """One more leg of a running stream. Raises `StreamRefused`; the stream is then to be closed."""
+        streams = stream.bound.streams.values()
+        if any(track in other.started.tracks for other in streams):
+            raise self._refusal(POLICY, "track is already streamed")
+        stream.started = replace(stream.started, tracks=(*stream.started.tracks, track))
+        try:
+            leg = stream.legs[track] = self._add_leg(stream, track)
+            await leg.admitted()
+        except (CallError, EngineError) as exc:
+            raise self._refusal_for(exc) from exc
+
     def _add_leg(self, stream: BoundStream, track: Track) -> LegHandle:
         started, call = stream.started, stream.bound.call
         language = started.parameters.get(f"language_{track}") or started.parameters.get("language") or None

@@ -47,7 +47,8 @@ class MediaWebSocket:
         self._closed = False
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get(self._path, self.handle)]
+        slash = [] if self._path.endswith("/") else [web.get(f"{self._path}/", self.handle)]  # people add one
+        return [web.get(self._path, self.handle), *slash]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One peer, from its upgrade to the end of its stream."""

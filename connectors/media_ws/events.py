@@ -48,6 +48,13 @@ class StreamStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackAdded:
+    """The stream has a track that its start did not announce; before the first audio and the first key of it."""
+
+    track: Track
+
+
+@dataclass(frozen=True, slots=True)
 class Audio:
     """Contiguous audio of one track: `pts` is the previous event's `pts + len(codes)`, 0 for the first one.
 
@@ -107,7 +114,7 @@ class ProtocolError:
     reason: str
 
 
-Event = StreamStarted | Audio | Dtmf | Mark | Anomaly | Stopped | ProtocolError
+Event = StreamStarted | TrackAdded | Audio | Dtmf | Mark | Anomaly | Stopped | ProtocolError
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from connectors.media_ws.events import (
     Stopped,
     StreamStarted,
     Track,
+    TrackAdded,
 )
 from connectors.media_ws.lanes import Entry, Lanes
 from connectors.media_ws.socket import Frames, MediaSocket
@@ -81,6 +82,8 @@ class Peer:
             for event in self._core.receive(message.data, now):
                 if isinstance(event, StreamStarted):
                     await self._start(event)
+                elif isinstance(event, TrackAdded) and self._stream is not None:
+                    await self._bindings.add_track(self._stream, event.track)
                 else:
                     self._apply(event)
             if self._stream is not None:

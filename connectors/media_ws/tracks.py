@@ -54,6 +54,12 @@ class Tracks:
     def __iter__(self) -> Iterator[Track]:
         return iter(self._timelines)
 
+    def add(self, track: Track, missing: int) -> None:
+        """One more, which begins with the stream. `missing`: as for `place`, up to now."""
+        self._stats[track] = TrackStats()
+        self._timelines[track] = TrackTimeline(self._rate)
+        self._missing[track] = missing
+
     def is_new(self, track: Track, timestamp_ms: int) -> bool:
         """Whether a timestamp lies after all that were placed on this track."""
         return timestamp_ms > self._timelines[track].last_ms

@@ -14,6 +14,7 @@ do wrong, and what it gets:
 | `media`, `dtmf`, `mark` or `stop` before `start` | close 1002 |
 | another stream's SID, a second `start` or a `stop` of another call | close 1008 |
 | a second `start` of the same call | counted; numbers and timestamps begin anew |
+| `start` without tracks | counted; taken as inbound, and as what else there is audio or a key of (`TrackAdded`) |
 | `media`, `dtmf`, `mark`: no audio or key, wrong base64, an unannounced track | counted, ignored; too many: 1008 |
 | what is not needed missing or of another type; other forms of one meaning (`twilio_lenient`) | counted, taken |
 | no sequence number | counted; taken in the order of arrival |
@@ -57,6 +58,7 @@ from connectors.media_ws.events import (
     StreamStarted,
     StreamStats,
     Track,
+    TrackAdded,
 )
 from connectors.media_ws.renumbered import OldNumbers
 from connectors.media_ws.reorder import SequenceWindow, Verdict
@@ -101,6 +103,7 @@ class TwilioStream:
         self._doubted = False  # `_old` has messages
         self._keys: deque[int] = deque(maxlen=_REMEMBERED_KEYS)
         self._reader = Reader()
+        self._unannounced = False  # further tracks may come
 
     # -- from the driver
 
@@ -253,6 +256,7 @@ class TwilioStream:
         self._window = SequenceWindow(1, self._limits.reorder_window_ms / 1000)
         self._begin(message)
         self._tracks = Tracks(tracks, wire.SAMPLE_RATE_HZ, MULAW_ZERO, self.stats.tracks, now)
+        self._unannounced = self._reader.unannounced
         self._reader = Reader(tracks)
         self._sid = stream_sid
         self.state = State.STREAMING
@@ -272,7 +276,7 @@ class TwilioStream:
         body, stream_sid = message.start, stream_sid_of(message)
         if body.call_sid != self.started.call_sid or body.account_sid not in ("", self.started.account_sid):
             raise RemoteProtocolError(1008, "second start of another call")
-        if set(tracks_of(body)) - set(self.started.tracks):
+        if set(tracks_of(body)) - set(self._tracks) and not self._unannounced:
             raise RemoteProtocolError(1008, "second start with another track")
         self._release(now, flush=True)
         if self.state is State.STREAMING:  # else a stop was waiting
@@ -319,7 +323,7 @@ class TwilioStream:
         track, timestamp = message.media.track, wire.number(message.media.timestamp)
         if len(message.media.payload) > self._limits.max_payload_bytes:
             raise RemoteProtocolError(1009, "too much audio in one message")
-        if track not in self._tracks:
+        if not self._has(track):
             return self._malformed("media: a track that was not announced")
         if timestamp is None:
             self._irregular("no timestamp")
@@ -336,6 +340,14 @@ class TwilioStream:
         else:
             return self._enqueue_old(message, seq, now)
         self._push(seq, message, now)
+
+    def _has(self, track: Track) -> bool:
+        """Whether the stream has this track, from now on at the latest."""
+        if track not in self._tracks and self._unannounced:
+            self._tracks.add(track, self._window.missing)
+            self._reader.tracks = tuple(self._tracks)
+            self._events.append(TrackAdded(track))
+        return track in self._tracks
 
     def _enqueue_old(self, message: wire.Media, seq: int, now: float) -> None:
         """A message that was sent twice, or the sign of a peer that counts anew."""
@@ -359,7 +371,7 @@ class TwilioStream:
         if isinstance(message, wire.Stop):
             if message.stop.call_sid not in ("", self.started.call_sid):
                 raise RemoteProtocolError(1008, "stop of another call")
-        elif isinstance(message, wire.Dtmf) and _dtmf_track(message) not in self._tracks:
+        elif isinstance(message, wire.Dtmf) and not self._has(_dtmf_track(message)):
             return self._malformed("dtmf: track")
         elif isinstance(message, wire.Mark) and len(message.mark.name) > _MAX_NAME_CHARS:
             return self._malformed("mark: name")

@@ -61,11 +61,13 @@ class Fields:
 
 @dataclass(slots=True)
 class Reader:
-    """`tracks`: that the stream has announced. `odd`: what the message read last lacked, where that is more than a
-    matter of form; ''."""
+    """`tracks`: of the stream, as far as they are known. `odd`: what the message read last lacked, where that is more
+    than a matter of form; ''. `unannounced`: it was a start that named no tracks, and others than the one it is taken
+    for may come."""
 
     tracks: Collection[Track] = ()
     odd: str = ""
+    unannounced: bool = False
 
     def message(self, fields: Fields) -> wire.TwilioMessage:
         """The message of a known event. Raises `Unusable`."""
@@ -97,11 +99,14 @@ class Reader:
         )
         account, call = body.text("accountsid"), body.text("callsid")
         parameters = self._parameters(body.values.get("customparameters"))
+        for name in ("from", "to"):  # Twilio itself tells a stream no numbers
+            if number := body.text(name):
+                parameters.setdefault(name, number)
         return wire.StartBody(body.text("streamsid") or stream, account, call, tracks, form, parameters)
 
     def _announced(self, value: object) -> tuple[str, ...]:
         if value is None:
-            self.odd = "start without tracks, taken as inbound"
+            self.odd, self.unannounced = "start without tracks, taken as inbound until there is audio of others", True
             return (Track.INBOUND.value,)
         names = value if isinstance(value, list) else [value]
         return tuple(_text(name) for name in names)

@@ -545,6 +545,14 @@ async def test_plain_http_request_is_not_an_upgrade(serve: Serve) -> None:
     assert server.connector.stats.upgrades == 0
 
 
+async def test_a_slash_at_the_end_is_the_same_address(serve: Serve) -> None:
+    server = await serve()
+    ws = await server.session.ws_connect(server.url + "/")
+    await ws.send_str(twilio.start())
+    await running(server)
+    await ws.close()
+
+
 # -- signature
 
 
@@ -588,6 +596,17 @@ async def test_signature_over_the_public_url_is_the_one_that_counts_behind_a_pro
         await server.connect(**signed(server))
     ws = await server.connect(**{"X-Twilio-Signature": sign("secret", public)})
     await ws.close()
+
+
+async def test_a_slash_at_the_end_opens_nothing_and_is_signed_with_the_rest(serve: Serve) -> None:
+    server = await serve(TwilioConfig(auth_token="secret"))
+    for headers in ({}, {"X-Twilio-Signature": sign("guess", server.url.replace("ws://", "wss://") + "/")}):
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await server.session.ws_connect(server.url + "/", headers=headers)
+    right = {"X-Twilio-Signature": sign("secret", server.url.replace("ws://", "wss://") + "/")}
+    ws = await server.session.ws_connect(server.url + "/", headers=right)
+    await ws.close()
+    assert server.connector.stats.unsigned == 2
 
 
 # -- web pages of others

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from connectors.media_ws.config import MediaLimits
-from connectors.media_ws.events import Anomaly, Audio, Dtmf, Event, ProtocolError, Stopped, StreamStarted, Track
+from connectors.media_ws.events import (
+    Anomaly,
+    Audio,
+    Dtmf,
+    Event,
+    ProtocolError,
+    Stopped,
+    StreamStarted,
+    Track,
+    TrackAdded,
+)
 from connectors.media_ws.twilio import TwilioStream
 from tests.connectors import twilio_side as twilio
 from tests.connectors.conftest import Serve
@@ -256,6 +266,81 @@ def test_what_is_missing_in_a_start_and_taken_as_usual_is_told() -> None:
         assert "taken as" in heard.notes[0]
 
 
+TELNYX_START = {
+    "event": "start",
+    "sequence_number": "1",
+    "start": {
+        "user_id": "3E6F995F-85F7-4705-9741-53B116D28237",
+        "call_control_id": "v2:T02llQxIyaRkhfRKxgAP8nY511EhFLizdvdUKJiSw8d6A9BborherQ",
+        "call_session_id": "ff55a038-6f5d-11ef-9692-02420aeffb1f",
+        "from": "+15550100",
+        "to": "+15550111",
+        "media_format": {"encoding": "PCMU", "sample_rate": 8000, "channels": 1},
+    },
+    "stream_id": "32DE0DEA-53CB-4B21-89A4-9E1819C043BC",
+}
+
+
+def telnyx(count: int, tracks: Sequence[str]) -> list[dict[str, Any]]:
+    """20 ms of each track by turns."""
+    sent = [
+        media(2 + index, 20 * (index // len(tracks)), 1 + index, tracks[index % len(tracks)]) for index in range(count)
+    ]
+    return [one | {"streamSid": TELNYX_START["stream_id"]} for one in sent]
+
+
+@pytest.mark.parametrize("tracks", [("inbound", "outbound"), ("outbound", "inbound")])
+def test_tracks_that_no_start_announced_are_heard_from_their_first_audio_on(tracks: tuple[str, str]) -> None:
+    heard = Heard([TELNYX_START, *telnyx(200, tracks)], MediaLimits(max_malformed=3))
+    assert heard.codes(Track(tracks[0])) == list(range(1, 201, 2))
+    assert heard.codes(Track(tracks[1])) == list(range(2, 201, 2))
+    assert (heard.refusals, heard.stats.malformed) == ([], 0)
+    assert heard.events.count(TrackAdded(OUT)) == 1
+    assert "without tracks" in heard.notes[0]
+
+
+def test_a_track_that_comes_late_is_heard_in_its_place() -> None:
+    sent = telnyx(10, ("inbound",)) + [
+        one | {"sequenceNumber": str(12 + index)} for index, one in enumerate(telnyx(5, ("outbound",)))
+    ]
+    for index, one in enumerate(sent[10:]):
+        one["media"]["timestamp"] = str(200 + 20 * index)
+    heard = Heard([TELNYX_START, *sent])
+    assert heard.codes(OUT) == [0xFF] * 10 + [1, 2, 3, 4, 5]
+    assert heard.stats.tracks[OUT].lost == 0
+
+
+def test_a_key_on_a_track_that_no_start_announced_is_a_key() -> None:
+    key = {"event": "dtmf", "sequence_number": "2", "dtmf": {"track": "outbound", "digit": "5"}}
+    heard = Heard([TELNYX_START, key])
+    assert [event for event in heard.events if isinstance(event, TrackAdded | Dtmf)] == [
+        TrackAdded(OUT),
+        Dtmf(OUT, "5", 0.0),
+    ]
+
+
+def test_a_track_beside_those_that_were_announced_is_nobodys() -> None:
+    heard = Heard([ONE, media(2, 0, 1, "outbound"), media(3, 0, 2)])
+    assert (heard.codes(IN), heard.codes(OUT), heard.stats.malformed) == ([2], [], 1)
+
+
+def test_a_start_again_may_name_the_tracks_that_the_first_left_out() -> None:
+    again = TELNYX_START | {"start": TELNYX_START["start"] | {"tracks": ["inbound", "outbound"]}}  # type: ignore[operator]
+    heard = Heard([TELNYX_START, *telnyx(4, BOTH), again, *telnyx(4, BOTH)])
+    assert (heard.codes(IN), heard.codes(OUT), heard.refusals) == ([1, 3, 1, 3], [2, 4, 2, 4], [])
+
+
+def test_numbers_that_a_start_tells_are_those_of_the_call() -> None:
+    heard = Heard([TELNYX_START])
+    assert heard.started.parameters == {"from": "+15550100", "to": "+15550111"}
+
+
+def test_numbers_in_custom_parameters_go_before_those_of_the_start() -> None:
+    start = start_with({"from": "alice"}, "start", "customParameters")
+    start["start"] |= {"from": "+15550100", "to": 15550111, "mediaFormat": None}
+    assert Heard([start]).started.parameters == {"from": "alice", "to": "15550111"}
+
+
 @pytest.mark.parametrize("tracks", ["both_tracks", "both", ["both_tracks"], ["inbound_track", "outbound_track"]])
 def test_both_tracks_in_other_words_are_both(tracks: Any) -> None:
     assert set(started(start_with(tracks, "start", "tracks")).started.tracks) == {IN, OUT}
@@ -496,6 +581,37 @@ async def test_lanes_hear_copies_as_message_by_message() -> None:
     for line in await compared([opening() + numbers, opening() + lacking, opening() + whole]):
         assert line.core.stats.tracks[IN].packets == 80
         assert line.core.stats.tracks[IN].filled_samples == 0
+
+
+async def test_a_track_that_is_not_announced_becomes_a_leg_of_its_own(serve: Serve) -> None:
+    server = await serve()
+    ws = await server.connect()
+    for message in (TELNYX_START, *telnyx(100, BOTH)):
+        await ws.send_str(json.dumps(message))
+    call = await running(server, TELNYX_START["start"]["call_control_id"], legs=2)  # type: ignore[index]
+    await until(lambda: sum(leg.codes.size for leg in call.legs.values()) == 100 * 160)
+    assert call.legs["outbound"].codes[::160].tolist() == list(range(2, 101, 2))
+    assert call.legs["outbound"].options.role == "agent"
+    assert (call.info.from_, call.info.to) == ("+15550100", "+15550111")
+    await ws.send_str('{"event":"stop"}')
+    assert await close_code(ws) == 1000
+    await call.over.wait()
+    assert (call.reason, server.connector.stats.malformed) == ("completed", 0)
+
+
+async def test_a_track_that_the_engine_has_no_room_for_ends_its_call_with_the_reason_and_no_other(serve: Serve) -> None:
+    server = await serve()
+    server.calls.max_sessions = 2
+    other = await begin(server, ("inbound",), call="CAother", stream="MZother")
+    other_call = await running(server, "CAother", legs=1)
+    ws = await server.connect()
+    for message in (TELNYX_START, *telnyx(2, BOTH)):
+        await ws.send_str(json.dumps(message))
+    assert await close_code(ws) == 1013
+    await until(lambda: len(server.calls.running) == 1)
+    assert server.calls.history[-1].reason == "no room for this call, try again later"
+    assert not other_call.ended
+    await other.close()
 
 
 async def test_a_copys_call_is_heard_to_its_end_told_once_and_counted(

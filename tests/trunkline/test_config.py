@@ -81,11 +81,41 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     [
         ("TRUNKLINE_ENGINE_CHUNK", "80", "is no setting"),
         ("TRUNKLINE_SERVER_PORT", "many", "TRUNKLINE_SERVER_PORT='many'"),
+        ("TRUNKLINE_SERVER_STRICT", "yes", "write true or false"),
+        ("TRUNKLINE_SERVER_LOG_LEVEL", "info", "use one of DEBUG, INFO, WARNING, ERROR"),
+        ("TRUNKLINE_ENGINE_PRECISION", "fp16", "use one of float32, bfloat16, int8"),
+        ("TRUNKLINE_TWILIO_ORIGINS", "https://desk.example.com", "lists and tables stand in the file"),
+        ("TRUNKLINE_SIP_ALLOW", "192.0.2.0/24", "lists and tables stand in the file"),
     ],
 )
 def test_wrong_environment_variables_are_named(tmp_path: Path, name: str, value: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(write(tmp_path, ""), {name: value})
+
+
+@pytest.mark.parametrize("path", ["/{call", "/tw ilio", "/twilio?a=1", "/twilio#a", "/", "//", "/twilio//", "/t\n"])
+def test_a_path_that_no_request_can_have_is_a_mistake(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ConfigError, match=r"\[twilio\] .*a path is like /twilio"):
+        load_config(write(tmp_path, ""), {"TRUNKLINE_TWILIO_PATH": path})
+    with pytest.raises(ConfigError, match=r"\[webrtc\] "):
+        load_config(write(tmp_path, f"[webrtc]\npath = {json.dumps(path)}\n"))
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/metrics", "/metrics/", "/mic", "/api/calls", "/static/live.js"])
+def test_a_path_of_the_servers_own_is_a_mistake(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ConfigError, match="an address of the server's own"):
+        load_config(write(tmp_path, ""), {"TRUNKLINE_TWILIO_PATH": path})
+
+
+def test_two_endpoints_at_one_path_are_a_mistake(tmp_path: Path) -> None:
+    file = write(tmp_path, "[twilio]\npath = '/in/'\n[webrtc]\npath = '/in'\n")
+    with pytest.raises(ConfigError, match=r"\[webrtc\] path = '/in' is that of \[twilio\], too"):
+        load_config(file)
+
+
+@pytest.mark.parametrize("path", ["/twilio", "/a/b-c_d.e~1", "/media/", "/apis"])
+def test_other_paths_are_taken(tmp_path: Path, path: str) -> None:
+    assert load_config(write(tmp_path, ""), {"TRUNKLINE_TWILIO_PATH": path}).twilio.path == path
 
 
 def test_outside_address_is_allowed_with_a_token(tmp_path: Path) -> None:

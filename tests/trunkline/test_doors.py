@@ -33,6 +33,7 @@ MALFORMED = {
     "too many headers": b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-Sesame: sesame\r\n" * 1000 + b"\r\n",
     "no version": b"GET /?token=sesame HTTP\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: sesame\r\n\r\n",
     "negative length": b"POST /api/calls HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
     "two lengths": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     "chunk size": b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nsesame\r\n\r\n",
@@ -74,6 +75,29 @@ async def test_what_is_no_http_is_counted_and_one_line_that_repeats_nothing_of_i
     assert re.match("no HTTP from (127.0.0.1|a client), number 1: ", loud[0].getMessage())
     assert "esame" not in caplog.text
     assert "\n" not in loud[0].getMessage()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no host", "Missing header Host"),
+        ("two hosts", "Duplicate header Host"),
+        ("two lengths", "Duplicate Content-Length"),
+        ("target that is no URL", "its target is no URL"),
+        ("chunk size", "Invalid character in chunk size"),
+        ("TLS", "another protocol, such as TLS"),
+        ("SIP", "no method of HTTP, or another protocol"),
+    ],
+)
+async def test_what_is_wrong_with_it_is_said_in_words(caplog: pytest.LogCaptureFixture, name: str, said: str) -> None:
+    runner = web.AppRunner(web.Application(), access_log=None, logger=ServerLog(HttpStats()))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    assert b" 40" in await raw(f"http://{host}:{port}", MALFORMED[name])
+    await runner.cleanup()
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert line.endswith(f", number 1: {said}")
 
 
 async def test_a_body_that_nobody_reads_and_nobody_could_is_counted_without_a_traceback(
@@ -185,7 +209,9 @@ async def test_a_strict_server_refuses_what_a_proxy_passes_on_to_an_open_endpoin
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await session.ws_connect(running.twilio, headers=FORWARDED)
         assert refused.value.status == 403
-        for method, path in (("POST", "/whip"), ("DELETE", "/whip/session")):
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await session.ws_connect(running.twilio + "/", headers=FORWARDED)
+        for method, path in (("POST", "/whip"), ("DELETE", "/whip/session"), ("DELETE", "/whip/session/")):
             async with session.request(method, running.url + path, headers=FORWARDED) as response:
                 assert response.status == 403
         async with session.ws_connect(running.twilio):
