@@ -19,10 +19,11 @@ _BEGINNINGS = (
 )
 _PIECES_OF_MP4 = b"moof", b"styp", b"sidx", b"prft"
 _INSIDE = re.compile(
-    rb"(?:RIFF|RIFX|RF64|BW64)....WAVE|fLaC\0|OggS\0|caff\0\x01|FORM....AIF[FC]|\x1a\x45\xdf\xa3", re.DOTALL
+    rb"(?:RIFF|RIFX|RF64|BW64)....WAVE|fLaC\0|OggS\0|caff\0\x01|FORM....AIF[FC]|\x1a\x45\xdf\xa3.{1,64}?(?:webm|matroska)",
+    re.DOTALL,
 )
 _NAMES = {b"R": "WAV", b"B": "WAV", b"f": "FLAC", b"O": "Ogg", b"c": "CAF", b"F": "AIFF", b"\x1a": "WebM or Matroska"}
-_SEARCHED = 1 << 20
+_SEARCHED = 1 << 17
 _MARKUP = re.compile(rb"<(?:\?xml|!doctype|!--|html|head|body|error|response|\w*response)[\s>]", re.IGNORECASE)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=\r\n]+")
 
@@ -55,13 +56,18 @@ def _text(head: bytes) -> str | None:
     shown = " ".join(text[:_SHOWN].decode("ascii", "replace").split())
     if _MARKUP.match(text):
         return f"is a web page or a message, not audio: it begins with {shown!r}"
-    if text.startswith(b"data:audio/") or (len(text) >= 64 and _BASE64.fullmatch(text)):
+    if text.startswith(b"data:audio/") or (_is_varied(text, 32) and _BASE64.fullmatch(text)):
         return "is audio written as text (base64): decode it first (base64 -d)"
     if text[:1] in (b"{", b"[") and _is_printable(text):
         return f"is JSON, not audio: it begins with {shown!r}"
-    if len(text) >= 16 and _is_printable(text):
+    if b" " in text and _is_varied(text, 8) and _is_printable(text):
         return f"is text: it begins with {shown!r}"
     return None
+
+
+def _is_varied(text: bytes, least: int) -> bool:
+    """Whether it has so many different bytes: silence in A-law has one, which is printable."""
+    return len(set(text)) >= least
 
 
 def _is_printable(text: bytes) -> bool:

@@ -336,9 +336,11 @@ def test_audio_without_a_header_is_not_taken_for_text(tmp_path: Path) -> None:
     for name, content in {
         "noise": rng.bytes(16_000),
         "quiet": bytes([0xFF, 0x7F]) * 8000,
+        "silence in A-law": bytes([0x55]) * 16_000,
+        "quiet in A-law": bytes([0x55, 0x54, 0x57, 0x56, 0x51, 0x50]) * 2667 + b"..",
         "loud": rng.integers(0x10, 0x7F, 16_000, dtype=np.uint8).tobytes(),
     }.items():
         path = tmp_path / f"{name}.ulaw"
         path.write_bytes(content)
         with AudioFile(path, raw=parse_raw_format("ulaw:8000")) as file:
-            assert sum(block.shape[1] for block in file.blocks()) == pytest.approx(32_000, abs=2), name
+            assert sum(block.shape[1] for block in file.blocks()) == pytest.approx(32_000, abs=20), name
