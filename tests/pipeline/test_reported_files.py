@@ -171,6 +171,28 @@ def test_a_tag_without_audio_is_refused(tmp_path: Path) -> None:
     assert "cannot be read as audio" in outcome(tmp_path / "call.mp3", tag(300)).error
 
 
+# FLAC -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("total", [1, 8000, 80_000])
+def test_a_flac_file_that_declares_fewer_samples_than_it_has_is_heard_to_its_end(tmp_path: Path, total: int) -> None:
+    data = encoded(tmp_path, "FLAC", "PCM_16")
+    whole = outcome(tmp_path / "whole.flac", data)
+    assert not whole.faults
+    data[21] &= 0xF0
+    data[22:26] = struct.pack(">I", total)
+    found = outcome(tmp_path / "call.flac", data)
+    (fault,) = found.faults
+    assert "has a header that declares only" in fault
+    assert np.array_equal(found.pcm, whole.pcm)
+
+
+def test_a_tag_behind_a_flac_file_is_no_audio(tmp_path: Path) -> None:
+    found = outcome(tmp_path / "call.flac", encoded(tmp_path, "FLAC", "PCM_16") + b"TAG" + bytes(125))
+    assert (found.faults, found.error) == ([], "")
+    assert found.seconds == WHOLE
+
+
 # Ogg ------------------------------------------------------------------------------------------------------------------
 
 
