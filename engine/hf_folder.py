@@ -7,6 +7,7 @@ one to one to NeMo's. Defaults of absent keys are those of transformers 5.24.
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from engine.config import (
     check_contexts,
     dictionary,
 )
-from engine.errors import DamagedCheckpoint, UnsupportedCheckpoint
-from engine.file_kinds import is_pointer, pointer
+from engine.errors import CheckpointError, DamagedCheckpoint, UnsupportedCheckpoint
+from engine.file_kinds import is_pointer, pointer, recognised
 from engine.language_tags import released_prompts
 from engine.tokenizer import Tokenizer
 from engine.weight_table import weight_table
@@ -228,6 +229,14 @@ def _special_names(folder: Path, source: str) -> frozenset[str]:
     return frozenset(names)
 
 
+def _unreadable(path: Path, shown: str, error: Exception) -> CheckpointError:
+    """The error for a file of weights: what it is instead, or that it did not arrive whole."""
+    with suppress(OSError):
+        if isinstance(other := recognised(path), DamagedCheckpoint):
+            return other
+    return DamagedCheckpoint(f"{shown} cannot be read ({error}): it is cut short or damaged, copy or download it again")
+
+
 def _tensors(folder: Path, source: str) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name in _shards(folder, source):
@@ -240,7 +249,7 @@ def _tensors(folder: Path, source: str) -> dict[str, Tensor]:
         except FileNotFoundError as error:
             raise _no_weights(folder, name, source) from error
         except (OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
-            raise DamagedCheckpoint(f"{source}/{name} cannot be read: {error}") from error
+            raise _unreadable(folder / name, f"{source}/{name}", error) from error
         if twice := sorted(tensors.keys() & found.keys()):
             raise DamagedCheckpoint(f"{source}: weight {twice[0]} is in {name} and in another file")
         tensors.update(found)

@@ -20,11 +20,12 @@ from torch import Tensor
 from engine.config import FAMILY, from_nemo
 from engine.errors import CheckpointError, DamagedCheckpoint, UnsupportedCheckpoint
 from engine.file_kinds import is_pointer, pointer, recognised
-from engine.tokenizer import Tokenizer, from_sentencepiece
+from engine.tokenizer import Tokenizer, from_sentencepieces
 from engine.weight_table import weight_table
 from engine.weights import Checkpoint
 
 CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
+_DISTRIBUTED = "model_weights/"
 
 _TARGETS = (
     "EncDecRNNTBPEModelWithPrompt",
@@ -108,6 +109,11 @@ def _members(archive: tarfile.TarFile, path: Path) -> dict[str, tarfile.TarInfo]
     if CONFIG not in members and len(inside) == 1:  # a folder was packed, and not what is in it
         folder = inside[0].removesuffix(CONFIG)
         members = {name.removeprefix(folder): member for name, member in members.items()}
+    if CONFIG in members and any(name.startswith(_DISTRIBUTED) for name in members):
+        raise UnsupportedCheckpoint(
+            f"{path} holds a distributed checkpoint ({_DISTRIBUTED}), whose weights are in pieces: load it in NeMo and "
+            "save it again as one file (`save_to`)"
+        )
     if CONFIG not in members and "config.json" in {PurePosixPath(name).name for name in members}:
         raise UnsupportedCheckpoint(f"{path} is a checkpoint folder in an archive: unpack it and give the folder")
     return members
@@ -144,13 +150,23 @@ def _check_target(data: Any, path: Path) -> None:
 
 
 def _tokenizer(data: dict[str, Any], prompts: Any, find: Opener, path: Path) -> Tokenizer:
+    """Of one SentencePiece model, or of one for each of the `langs` of an aggregate tokenizer, in their order."""
     section = data.get("tokenizer")
-    reference = section.get("model_path") if isinstance(section, dict) else None
-    if not isinstance(reference, str):
-        raise DamagedCheckpoint(f"{path}: model_config.tokenizer.model_path is missing: the tokenizer cannot be found")
-    name = reference.removeprefix("nemo:")
-    with _open(find, name, path) as stream:
-        return from_sentencepiece(stream.read(), f"{path}:{name}", prompts)
+    section = section if isinstance(section, dict) else {}
+    by_language = section.get("langs") if section.get("type") == "agg" else None
+    sections = by_language if isinstance(by_language, dict) and by_language else {"": section}
+    models = []
+    for language, one in sections.items():
+        reference = one.get("model_path") if isinstance(one, dict) else None
+        if not isinstance(reference, str):
+            where = f"tokenizer.langs.{language}" if by_language else "tokenizer"
+            raise DamagedCheckpoint(
+                f"{path}: model_config.{where}.model_path is missing: the tokenizer cannot be found"
+            )
+        name = reference.removeprefix("nemo:")
+        with _open(find, name, path) as stream:
+            models.append((stream.read(), f"{path}:{name}"))
+    return from_sentencepieces(models, prompts)
 
 
 def _weights(stream: IO[bytes], path: Path) -> dict[str, Tensor]:

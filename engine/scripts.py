@@ -19,6 +19,9 @@ _OPENING = _WIDE_OPENING | frozenset("¿¡“‘«‹„‚([{")
 _REPEATING = frozenset("ฯๆໆ々〻ーｰ")
 """Letters by their class that lengthen, repeat or shorten what stands before them."""
 
+_FOLLOWING = frozenset("ะาำๅະາຳ") | frozenset("ぁぃぅぇぉゃゅょゎァィゥェォャュョヮｧｨｩｪｫｬｭｮ")
+"""Letters by their class that are a vowel sign of the consonant before them, or a small kana of the one before."""
+
 _JOINING = frozenset("\u200d\u2060\u1039\u17d2") | frozenset("เแโใไ\u0ec0\u0ec1\u0ec2\u0ec3\u0ec4")
 """Zero-width and word joiner, the stackers of Burmese and Khmer, the vowels of Thai and Lao before their consonant."""
 
@@ -34,13 +37,18 @@ def starts_word(text: str) -> bool:
     first = text[:1]
     if first in _WIDE_OPENING:
         return first != ""
-    return _UNSPACED.match(first) is not None and unicodedata.category(first)[0] in "LN" and first not in _REPEATING
+    if _UNSPACED.match(first) is None or unicodedata.category(first)[0] not in "LN":
+        return False
+    return first not in _REPEATING and first not in _FOLLOWING
 
 
 @lru_cache(4096)
 def continues_word(text: str) -> bool:
-    """True for text that begins with a combining mark, a joiner or a variation selector."""
-    return text != "" and (unicodedata.category(text[0])[0] == "M" or unicodedata.category(text[0]) == "Cf")
+    """True for text that begins with a combining mark, a vowel sign, a joiner or a variation selector."""
+    if text == "":
+        return False
+    category = unicodedata.category(text[0])
+    return category[0] == "M" or category == "Cf" or text[0] in _FOLLOWING
 
 
 def joins_next(text: str) -> bool:

@@ -104,10 +104,19 @@ def _describe(piece: str, silent: bool, tags: LanguageTags) -> Piece:
 
 def from_sentencepiece(model: bytes, where: str, prompts: Mapping[str, int] | None = None) -> Tokenizer:
     """Read a SentencePiece model file's bytes. Raises `DamagedCheckpoint`."""
-    try:
-        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-    except RuntimeError as error:
-        raise DamagedCheckpoint(f"{where} is not a SentencePiece model: {error}") from error
-    count = processor.get_piece_size()
-    silent = frozenset(i for i in range(count) if processor.is_control(i) or processor.is_unknown(i))
-    return Tokenizer([processor.id_to_piece(i) for i in range(count)], silent, prompts)
+    return from_sentencepieces([(model, where)], prompts)
+
+
+def from_sentencepieces(models: Sequence[tuple[bytes, str]], prompts: Mapping[str, int] | None = None) -> Tokenizer:
+    """Several models (bytes, where from) as one vocabulary, one behind the other: NeMo's aggregate tokenizer. Raises
+    `DamagedCheckpoint`."""
+    pieces, silent = list[str](), set[int]()
+    for model, where in models:
+        try:
+            processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise DamagedCheckpoint(f"{where} is not a SentencePiece model: {error}") from error
+        first, count = len(pieces), processor.get_piece_size()
+        silent |= {first + i for i in range(count) if processor.is_control(i) or processor.is_unknown(i)}
+        pieces += [processor.id_to_piece(i) for i in range(count)]
+    return Tokenizer(pieces, frozenset(silent), prompts)

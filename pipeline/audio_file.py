@@ -16,7 +16,18 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.containers import ByteSource, Format, Part, Window, cut_short, format_of, is_surveyed, seconds, survey
+from pipeline.containers import (
+    ByteSource,
+    Format,
+    Part,
+    Window,
+    cut_short,
+    format_of,
+    is_surveyed,
+    not_audio,
+    seconds,
+    survey,
+)
 from pipeline.containers.lengths import declared_frames
 from pipeline.decoders import Decoder, DecodingFailed, G722Decoder, SoundFileDecoder
 from pipeline.errors import AudioFileError, AudioFileNotFound, AudioFileUnreadable, NotAudio
@@ -24,6 +35,7 @@ from pipeline.ffmpeg import FfmpegDecoder, PyAvDecoder, ffmpeg_program, has_pyav
 from pipeline.file_name import STANDARD_INPUT, full_name, shown
 from pipeline.raw_format import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, RawFormat, raw_hint
 from pipeline.resample import OUTPUT_RATE_HZ, StreamResampler
+from pipeline.sample_range import SampleRange
 
 _TOLERANCE_S = 0.5
 """Headers of compressed formats are wrong by a codec's delay and padding without anything missing."""
@@ -45,6 +57,7 @@ class AudioFile:
         self._raw = raw
         self._source = ByteSource(_open(self.path, self.name) if fd is None else fd)
         self._decoder: Decoder | None = None
+        self._range = SampleRange()
         try:
             self._begin()
         except OSError as error:
@@ -99,6 +112,7 @@ class AudioFile:
                 damage = damage or NotAudio(f"{self.name} cannot be decoded any further ({_one_line(error)})")
             finally:
                 self._close_decoder()
+        self.faults += [f"{self.name} {fault}" for fault in self._range.faults()]
         self._compare_with_now()
         if damage is not None:
             raise damage
@@ -123,8 +137,8 @@ class AudioFile:
         self._format = format_of(self._source, self.path.suffix.lower())
         if self._format is None and self._raw is None:
             self._raw = self._gsm_by_its_frames()
-        if self._format is None and self._raw is None:
-            raise NotAudio(self._unknown())
+        if self._format is None:
+            self._refuse_what_is_no_audio()
         self._parts = self._survey()
         lengths = []
         self.channels = 0
@@ -202,6 +216,7 @@ class AudioFile:
         delivered = 0
         while len(block := decoder.read(frames)):
             delivered += len(block)
+            block = self._range.mended(block)
             if resampler is not None:
                 block = resampler.process(block if channels > 1 else block[:, 0]).reshape(-1, channels)
             if len(block):
@@ -222,7 +237,7 @@ class AudioFile:
             return
         rate_hz = decoder.sample_rate_hz
         if declared - delivered > _TOLERANCE_S * rate_hz:
-            self.faults.append(f"{self.name} {cut_short(seconds(delivered / rate_hz), seconds(declared / rate_hz))}")
+            self.faults.append(f"{self.name} {cut_short(delivered, declared, rate_hz, 'samples')}")
 
     def _compare_with_now(self) -> None:
         """The file with what it was when it was opened."""
@@ -255,12 +270,16 @@ class AudioFile:
         firsts = [self._source.at(offset, 1)[0] for offset in range(0, min(self._source.size, 33 * 1000) - 32, 33)]
         return RawFormat("GSM610", "FILE", 8000, 1) if all(first >> 4 == 0xD for first in firsts) else None
 
-    def _unknown(self) -> str:
+    def _refuse_what_is_no_audio(self) -> None:
+        """A file of no known format, unless it may be audio without a header and `raw` says which."""
+        what = not_audio(self._source)
+        if what is None and self._raw is not None:
+            return
+        why = "nothing in it says a format" if what is None else f"it {what}"
         hint = raw_hint(self.path.suffix.lower())
-        return (
-            f"{self.name} cannot be read as audio (nothing in it says a format; if it is audio without a header, say "
-            f"which, e.g. --format {hint})"
-        )
+        if self._raw is None:
+            why += f"; if it is audio without a header, say which, e.g. --format {hint}"
+        raise NotAudio(f"{self.name} cannot be read as audio ({why})")
 
 
 def _open(path: Path, name: str) -> int:

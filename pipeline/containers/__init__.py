@@ -5,10 +5,12 @@ for each part, with the header fields that were wrong corrected -> a decoder.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from pipeline.containers.au import survey_au
 from pipeline.containers.chunks import survey_chunks
 from pipeline.containers.flac import survey_flac
+from pipeline.containers.foreign import not_audio
 from pipeline.containers.mp4 import survey_mp4
 from pipeline.containers.mpeg import survey_mpeg
 from pipeline.containers.ogg import survey_ogg
@@ -25,6 +27,7 @@ __all__ = [
     "format_of",
     "is_apple_double",
     "is_surveyed",
+    "not_audio",
     "seconds",
     "survey",
 ]
@@ -34,7 +37,11 @@ def survey(source: ByteSource, found: Format) -> tuple[Part, ...]:
     """The parts of a file, each to be decoded as a file of its own; at least one."""
     look = _SURVEYS.get(found.name)
     parts = look(source, found.start) if look is not None else ()
-    return parts or (Part(found.start, source.size - found.start),)
+    parts = parts or (Part(found.start, source.size - found.start),)
+    if not found.skipped:
+        return parts
+    fault = f"begins with {found.skipped:,} bytes that are no {found.name}: they were skipped"
+    return (replace(parts[0], faults=(fault, *parts[0].faults)), *parts[1:])
 
 
 def is_surveyed(found: Format) -> bool:
@@ -43,13 +50,13 @@ def is_surveyed(found: Format) -> bool:
 
 
 def _one_after_the_other(
-    source: ByteSource, start: int, look: Callable[[ByteSource, int], Part | None]
+    source: ByteSource, start: int, look: Callable[[ByteSource, int], tuple[Part, ...]]
 ) -> tuple[Part, ...]:
     """Files that were put together with `cat`."""
-    parts = []
-    while start < source.size and (part := look(source, start)) is not None and part.length > 0:
-        parts.append(part)
-        start = part.end
+    parts: list[Part] = []
+    while start < source.size and (found := look(source, start)) and found[-1].end > start:
+        parts += found
+        start = found[-1].end
     return tuple(parts)
 
 
@@ -58,7 +65,7 @@ def _chunks(source: ByteSource, start: int) -> tuple[Part, ...]:
 
 
 def _au(source: ByteSource, start: int) -> tuple[Part, ...]:
-    return _one_after_the_other(source, start, survey_au)
+    return _one_after_the_other(source, start, lambda *where: (part,) if (part := survey_au(*where)) else ())
 
 
 _SURVEYS: dict[str, Callable[[ByteSource, int], tuple[Part, ...]]] = {

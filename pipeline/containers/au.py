@@ -29,7 +29,7 @@ def survey_au(source: ByteSource, start: int) -> Part | None:
 
     end = start + offset + declared
     if declared > held:
-        fault = cut_short(length(max(held, 0)), length(declared))
+        fault = cut_short(max(held, 0), declared, frame * rate)
         return to_the_end() if declared >= PLACEHOLDER else to_the_end(fault)
     if source.at(end, 4) in _ORDERS or (declared and source.is_zero(end, source.size)):
         return Part(start, end - start)

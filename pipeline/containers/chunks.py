@@ -10,7 +10,7 @@ AIFF-C and Core Audio Format specifications.
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.containers.source import ByteSource
 from pipeline.containers.survey import Part, continued, cut_short, seconds, unfinished
@@ -23,6 +23,8 @@ _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _TAGS = b"TAG", b"ID3", b"APET", b"LYRI", b"3DI"
 _SMALL = 4  # bytes behind the end: a pad byte or two written wrongly are no audio
 _MOST_CHUNKS = 10_000
+_LARGEST_FORMAT = 1024
+_SEARCHED = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +114,38 @@ class _Layout:
             position = chunk.next(dialect, start)
 
 
-def survey_chunks(source: ByteSource, start: int) -> Part | None:
-    """The file that begins at `start`, up to where it ends by its own account; None where it is not one of these or
-    has no audio chunk, which is left to the decoder."""
+def survey_chunks(source: ByteSource, start: int) -> tuple[Part, ...]:
+    """The file that begins at `start`, up to where it ends by its own account: a part for each chunk of audio, of which
+    files have one by all specifications. Nothing where it is not one of these or no audio is found, which is left to
+    the decoder."""
     dialect = dialect_of(source.at(start, 40))
     if dialect is None:
-        return None
+        return ()
     layout = _Layout(source, dialect, start)
     if layout.audio is None:
+        lost = _lost_audio(source, dialect, start, layout) if dialect in (_RIFF, _RIFX) else None
+        return (lost,) if lost is not None else ()
+    return _Comparison(source, dialect, start, layout).parts()
+
+
+def _lost_audio(source: ByteSource, dialect: Dialect, start: int, layout: _Layout) -> Part | None:
+    """The audio of a WAV file in which a chunk before it has another size than it says, or an odd one no pad byte: by
+    the name of its chunk, behind that of the format."""
+    fmt = layout.chunks.get(b"fmt ")
+    if fmt is None or not 16 <= fmt.size <= _LARGEST_FORMAT:
         return None
-    return _Comparison(source, dialect, start, layout).part()
+    end = min(source.size, start + _SEARCHED)
+    position = source.find(dialect.audio, fmt.body + fmt.size, end)
+    while position >= 0:
+        chunk = _chunk(source, dialect, position)
+        if chunk is not None and (chunk.body + chunk.size <= source.size or chunk.size >= PLACEHOLDER):
+            length = min(chunk.size, source.size - chunk.body)
+            header = source.at(start, 12) + source.at(fmt.start, fmt.body + fmt.size - fmt.start)
+            header += bytes(len(header) % 2) + dialect.audio + struct.pack(dialect.size, length)
+            fault = f"has a damaged header: what was taken for its audio begins at byte {chunk.body:,}"
+            return Part(chunk.body, length, {}, (fault,), header)
+        position = source.find(dialect.audio, position + 1, end)
+    return None
 
 
 class _Comparison:
@@ -137,14 +161,31 @@ class _Comparison:
         self._audio = layout.audio.body + dialect.preface
         self._ds64 = layout.chunks.get(b"ds64") if dialect is _RIFF else None
         self._held = max(source.size - self._audio, 0)
+        self._others: list[Chunk] = []  # of audio, behind the first
 
-    def part(self) -> Part:
+    def parts(self) -> tuple[Part, ...]:
+        """More than one where the file has several chunks of audio: decoders stop at the end of the first."""
+        whole = self._part()
+        if not self._others:
+            return (whole,)
+        found = []
+        if self._declared():
+            found.append(replace(whole, length=self._others[0].start - self._start))
+        header = bytearray(self._source.at(self._start, self._audio - self._start))
+        field = self._chunk.start + self._dialect.id_bytes - self._start
+        ends = [*(chunk.start for chunk in self._others[1:]), whole.end]
+        for chunk, end in zip(self._others, ends, strict=True):
+            header[field : self._chunk.body - self._start] = struct.pack(self._dialect.size, chunk.size)
+            found.append(Part(chunk.body, end - chunk.body, {}, (), bytes(header)))
+        return tuple(found)
+
+    def _part(self) -> Part:
         declared, held = self._declared(), self._held
         if declared is None or (declared >= PLACEHOLDER and declared > held):
             return self._to_the_end(())
         if declared > held:
             missing = declared - held >= max(self._frame_bytes(), 2)
-            fault = cut_short(self._length(held), self._length(declared))
+            fault = cut_short(held, declared, self._format()[1])
             return self._to_the_end((fault,) if missing else ())
         end = self._audio + declared
         rest = self._rest(end)
@@ -169,6 +210,7 @@ class _Comparison:
         source, dialect = self._source, self._dialect
         for position in dict.fromkeys((end + (self._start - end) % dialect.multiple, end)):
             at = position
+            self._others.clear()
             while True:
                 if source.size - at <= _SMALL:
                     return source.size
@@ -180,7 +222,10 @@ class _Comparison:
                 chunk = _chunk(source, dialect, at)
                 if chunk is None or not _printable(chunk.id) or chunk.size < 0 or chunk.body + chunk.size > source.size:
                     break
+                if chunk.id == dialect.audio and chunk.size and dialect in (_RIFF, _RIFX):
+                    self._others.append(chunk)
                 at = chunk.next(dialect, self._start)
+        self._others.clear()
         if end > self._audio and source.is_zero(end, source.size):
             return source.size
         return None

@@ -8,8 +8,18 @@ _MOST_BOXES = 100_000
 
 
 def survey_mp4(source: ByteSource, start: int) -> tuple[Part, ...]:
-    """The one part of the file, with the fault that it is cut short where a box says so."""
-    position, index, lacking = start, False, 0
+    """A part for each of several files that were put together (FFmpeg reads the first); faults where one is cut
+    short."""
+    parts: list[Part] = []
+    while start < source.size and (not parts or parts[-1].length):
+        parts.append(_file(source, start))
+        start = parts[-1].end
+    return tuple(parts)
+
+
+def _file(source: ByteSource, start: int) -> Part:
+    """The one that begins at `start`, up to the next."""
+    position, index, lacking, end = start, False, 0, source.size
     for _ in range(_MOST_BOXES):
         head = source.at(position, 16)
         if len(head) < 8:
@@ -21,12 +31,15 @@ def survey_mp4(source: ByteSource, start: int) -> tuple[Part, ...]:
             size = source.size - position
         if size < 8:
             break
+        if head[4:8] == b"ftyp" and index:
+            end = position
+            break
         lacking = max(position + size - source.size, 0)
-        index = index or head[4:8] in (b"moov", b"moof")
+        index |= head[4:8] in (b"moov", b"moof")
         position += size
     faults = []
     if lacking:
         faults.append(f"is cut short: {lacking:,} bytes that it declares are missing; copy it anew if there is more")
     elif not index:
         faults.append("was never finished: its index (moov) is missing")
-    return (Part(start, source.size - start, {}, tuple(faults)),)
+    return Part(start, end - start, {}, tuple(faults))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pipeline.containers.source import ByteSource
-from pipeline.containers.survey import Part, cut_short, seconds
+from pipeline.containers.survey import Part, cut_short
 
 _BIT_RATES = {  # kbit/s by (MPEG-1, layer)
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -68,7 +68,12 @@ def id3_bytes(source: ByteSource, start: int) -> int:
 
 def is_mpeg(source: ByteSource, start: int) -> bool:
     """Whether frames of one kind follow each other from `start` on (zeros behind a tag are passed over)."""
-    position = _first_frame(source, start)
+    found, end = _in_a_row(source, _first_frame(source, start))
+    return found == _IN_A_ROW or (found >= _LEAST and end >= source.size)
+
+
+def _in_a_row(source: ByteSource, position: int) -> tuple[int, int]:
+    """Frames of one kind from here on, four at most, and where the last one ends."""
     found, kind = 0, None
     while found < _IN_A_ROW:
         header = frame_header(source.at(position, 4))
@@ -77,7 +82,19 @@ def is_mpeg(source: ByteSource, start: int) -> bool:
         kind = header.rate_hz, header.layer
         position += header.size
         found += 1
-    return found == _IN_A_ROW or (found >= _LEAST and position >= source.size)
+    return found, position
+
+
+def find_frames(source: ByteSource, start: int, end: int) -> int | None:
+    """Where in [start, end) frames of one kind begin to follow each other; None where they do not."""
+    for offset in range(start, min(end, source.size), _PIECE):
+        piece = source.at(offset, _PIECE)
+        at = piece.find(b"\xff")
+        while at >= 0:
+            if offset + at < end and _in_a_row(source, offset + at)[0] == _IN_A_ROW:
+                return offset + at
+            at = piece.find(b"\xff", at + 1)
+    return None
 
 
 def _first_frame(source: ByteSource, start: int) -> int:
@@ -165,8 +182,7 @@ class _Stretch:
     def faults(self) -> Iterator[str]:
         header = self.header
         if self.declared is not None and (self.declared - self.held) * header.samples > header.rate_hz:
-            held, declared = (seconds(n * header.samples / header.rate_hz) for n in (self.held, self.declared))
-            yield cut_short(held, declared)
+            yield cut_short(self.held, self.declared, header.rate_hz / header.samples, "frames")
 
     def part(self, source: ByteSource) -> Part:
         """Libsndfile stops at the number of frames that is declared, and estimates it where none is: so the right one

@@ -4,13 +4,15 @@ section 4): what two recordings are that were put together with `cat`, and what 
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.containers.source import ByteSource
 from pipeline.containers.survey import Part
 
 _HEADER = struct.Struct("<4sBBqIIIB")
 _CONTINUED, _FIRST, _LAST = 1, 2, 4
+_FLAGS_AT, _CHECK_AT = 5, 22
+_HEADER_PAGES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +60,96 @@ def survey_ogg(source: ByteSource, start: int) -> tuple[Part, ...]:
     """A part for each link; faults say where pages are missing, damaged or the last one never came."""
     gaps: list[int] = []
     links: list[list[Page]] = []
+    clock = _Clock()
     for page in _pages(source, start, gaps):
         begins = page.flags & _FIRST and not (links and links[-1][-1].flags & _FIRST)
-        if begins or not links:
+        if begins or not links or clock.begins_anew(page):
             links.append([])
+        clock.see(page)
         links[-1].append(page)
-    parts = []
+    parts: list[Part] = []
+    header = b""
     for number, link in enumerate(links):
         following = links[number + 1][0].start if number + 1 < len(links) else None
-        parts.append(Part(link[0].start, (following or link[-1].end) - link[0].start, {}, tuple(_faults(link))))
+        length = (following or link[-1].end) - link[0].start
+        goes_on = bool(parts) and not link[0].flags & _FIRST
+        is_over = following is None or bool(links[number + 1][0].flags & _FIRST)
+        if not goes_on:
+            header = _header(source, link)
+        faults = tuple(_faults(link, is_over=is_over))
+        if goes_on:
+            faults = ("ends or begins anew in its middle: both sides of that were heard, one after the other", *faults)
+        parts.append(Part(link[0].start, length, _ended(source, link), faults, header if goes_on else b""))
     if parts and sum(gaps):
         damage = f"has {sum(gaps):,} bytes that are no Ogg pages: they were skipped"
-        parts[-1] = Part(parts[-1].start, parts[-1].length, {}, (*parts[-1].faults, damage))
+        parts[-1] = replace(parts[-1], faults=(*parts[-1].faults, damage))
     return tuple(parts)
 
 
-def _faults(link: list[Page]) -> Iterator[str]:
+def _ended(source: ByteSource, link: list[Page]) -> dict[int, bytes]:
+    """Its last page with the mark of the end, where it has none: libopusfile takes an end that is not marked, and lies
+    within its page, for damage, and gives nothing of that page."""
+    last = link[-1]
+    if last.flags & (_LAST | _FIRST) or last.granule <= 0:
+        return {}
+    flags = bytes([last.flags | _LAST])
+    raw = source.at(last.start, last.end - last.start)
+    marked = raw[:_FLAGS_AT] + flags + raw[_FLAGS_AT + 1 : _CHECK_AT] + bytes(4) + raw[_CHECK_AT + 4 :]
+    if _check_sum(raw[:_CHECK_AT] + bytes(4) + raw[_CHECK_AT + 4 :]) != raw[_CHECK_AT : _CHECK_AT + 4]:
+        return {}  # it is damaged, and stays so
+    at = last.start - link[0].start
+    return {at + _FLAGS_AT: flags, at + _CHECK_AT: _check_sum(marked)}
+
+
+def _check_sum(page: bytes) -> bytes:
+    """Of a page whose field for it is zero (RFC 3533, section 6): CRC-32 of 0x04C11DB7, neither reflected nor
+    inverted."""
+    value = 0
+    for byte in page:
+        value = (value << 8 & 0xFFFFFFFF) ^ _CRC[value >> 24 ^ byte]
+    return struct.pack("<I", value)
+
+
+def _crc_of(byte: int) -> int:
+    value = byte << 24
+    for _ in range(8):
+        value = value << 1 ^ (0x104C11DB7 if value & 0x80000000 else 0)
+    return value
+
+
+_CRC = tuple(map(_crc_of, range(256)))
+
+
+class _Clock:
+    """Where a stream goes on behind its end, or its positions begin anew, as in recordings that were paused: decoders
+    stop there, so it is a link of its own."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, int] = {}
+        self._over: set[int] = set()
+
+    def begins_anew(self, page: Page) -> bool:
+        if page.flags & _FIRST:
+            return False
+        return page.serial in self._over or 0 <= page.granule < self._last.get(page.serial, 0)
+
+    def see(self, page: Page) -> None:
+        if page.granule >= 0:
+            self._last[page.serial] = page.granule
+        self._over.discard(page.serial)
+        if page.flags & _LAST:
+            self._over.add(page.serial)
+
+
+def _header(source: ByteSource, link: list[Page]) -> bytes:
+    """The pages before the first with audio: their position is 0 (RFC 7845, section 3), or none where a packet is
+    longer than its page."""
+    first = next((page for page in link if page.granule > 0), link[-1])
+    return source.at(link[0].start, first.start - link[0].start)
+
+
+def _faults(link: list[Page], *, is_over: bool) -> Iterator[str]:
+    """`is_over`: it does not go on behind these pages."""
     following: dict[int, int] = {}
     lost, over = 0, set()
     for page in link:
@@ -82,7 +158,9 @@ def _faults(link: list[Page]) -> Iterator[str]:
         following[page.serial] = page.sequence + 1
         if page.flags & _LAST:
             over.add(page.serial)
+    if len(link) > _HEADER_PAGES and all(page.granule <= 0 for page in link):
+        yield "has no positions in its pages: its end may not have been heard"
     if lost:
         yield f"lacks {lost} pages in the middle: what they held is lost"
-    if set(following) - over:
+    if is_over and set(following) - over:
         yield "is cut short or was never finished: its last page is missing; copy it anew if there is more"

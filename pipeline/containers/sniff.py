@@ -2,19 +2,20 @@
 
 from dataclasses import dataclass
 
-from pipeline.containers.mpeg import id3_bytes, is_mpeg
+from pipeline.containers.mpeg import find_frames, id3_bytes, is_mpeg
 from pipeline.containers.source import ByteSource
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     """`name`: for people. `demuxer`: FFmpeg's name for it, where FFmpeg reads it. `by_libsndfile`: libsndfile is tried
-    first. `start`: where it begins, behind tags."""
+    first. `start`: where it begins, behind tags. `skipped`: bytes before it that are no tags either."""
 
     name: str
     demuxer: str | None
     by_libsndfile: bool
     start: int = 0
+    skipped: int = 0
 
 
 # (offset, bytes, name, FFmpeg's demuxer, read by libsndfile). The first that fits counts.
@@ -89,6 +90,9 @@ _BY_SUFFIX = {
 _APPLE_DOUBLE = b"\x00\x05\x16\x07"
 _PICTURES = b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis", b"crx "
 _HEAD = 64
+_MPEG_SUFFIXES = ".mp3", ".mp2", ".mp1", ".mpga"
+_LONGEST_FRAME = 4096  # of layer I to III, with room
+_LONGEST_TAG = 16 << 20  # a picture is in it
 _TS_PACKET = 188
 
 
@@ -110,7 +114,18 @@ def format_of(source: ByteSource, suffix: str) -> Format | None:
         return Format("MPEG transport stream", "mpegts", False)
     if suffix in _BY_SUFFIX:
         return Format(_BY_SUFFIX[suffix], None, True)
-    return None
+    return _later_mpeg(source, start, suffix)
+
+
+def _later_mpeg(source: ByteSource, start: int, suffix: str) -> Format | None:
+    """MPEG audio that begins behind a tag of another size than it says, or in the middle of a frame; only where a tag
+    or the name says that it is MPEG audio."""
+    is_tagged = source.at(0, 3) == b"ID3"
+    if not is_tagged and suffix not in _MPEG_SUFFIXES:
+        return None
+    begin = start if start < source.size else 0
+    found = find_frames(source, begin, begin + (_LONGEST_TAG if is_tagged else _LONGEST_FRAME))
+    return None if found is None else Format("MPEG audio", "mp3", True, found, found - begin)
 
 
 def is_apple_double(head: bytes) -> bool:

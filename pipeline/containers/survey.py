@@ -29,8 +29,14 @@ def seconds(value: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"
 
 
-def cut_short(held: str, declared: str) -> str:
-    return f"is cut short: it holds {held} of the {declared} that its header declares; copy it anew if there is more"
+def cut_short(held: int, declared: int, rate: float, unit: str = "bytes") -> str:
+    """`rate`: units a second, 0 where it is unknown. Told in units where the seconds would read the same."""
+    texts = [seconds(count / rate) for count in (held, declared)] if rate else []
+    if len(set(texts)) < 2:
+        texts = [f"{count:,} {unit}" for count in (held, declared)]
+    return (
+        f"is cut short: it holds {texts[0]} of the {texts[1]} that its header declares; copy it anew if there is more"
+    )
 
 
 def unfinished(held: str) -> str:

@@ -191,7 +191,7 @@ def test_marks_that_are_a_piece_of_their_own_are_kept_and_never_begin_a_word(pie
     assert not any(begins_with_a_mark(word) or word.text[0] in "\u200c\u200d\ufe0fー・" for word in words)
 
 
-@pytest.mark.parametrize("mark", ["\u0e31", "\u17d2", "\u064e", "\u0301", "\u200d"])
+@pytest.mark.parametrize("mark", ["\u0e31", "\u0e33", "\u17d2", "\u064e", "\u0301", "\u200d"])
 def test_a_mark_right_after_a_tag_belongs_to_the_word_before_it(mark: str) -> None:
     tokenizer = pieces_of("▁ก", mark, "▁น")
     transcript, words = Transcript(tokenizer, None), list[Word]()
@@ -256,7 +256,11 @@ def test_punctuation_and_signs_of_unspaced_scripts_stay_where_they_were_written(
     ("pieces", "words"),
     [
         (("▁你", "好", "世"), ["你", "好", "世"]),
-        (("▁เ", "ก", "า"), ["เก", "า"]),
+        (("▁เ", "ก", "า", "ก"), ["เกา", "ก"]),
+        (("▁น", "\u0e49", "\u0e33", "ด"), ["น้ำ", "ด"]),
+        (("▁น", "\u0e49", "\u0e4d", "\u0e32", "ด"), ["น\u0e49\u0e4d\u0e32", "ด"]),
+        (("▁ກ", "ະ", "ນ", "ຳ"), ["ກະ", "ນຳ"]),
+        (("▁き", "ょ", "う", "フ", "ァ", "ン"), ["きょ", "う", "ファ", "ン"]),
         (("▁ស", "\u17d2", "រ", "ក"), ["ស្រ", "ក"]),
         (("▁说", "「", "好", "」", "吗"), ["说", "「好」", "吗"]),
         (("▁私", "は", "A", "B", "で"), ["私", "はAB", "で"]),
@@ -277,6 +281,20 @@ def test_a_character_in_bytes_is_shown_when_it_is_whole(text: str) -> None:
     assert seen[0] == "a"
     assert set(seen[1 : len(text.encode())]) == {"a"}
     assert text_of(words) == f"a{text}b"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "words"),
+    [
+        (("▁", "北", "東", "<0xE7>", "<0x88>", "<0xBF>", "，"), ["北", "東", "爿，"]),
+        (("▁K", "<0x64>", "<0x79>", "ť", "▁a", "<0x75>", "to"), ["Kdyť", "auto"]),
+        (("▁d", "<0x20>", "<0x76>", "oda"), ["d", "voda"]),
+    ],
+)
+def test_pieces_of_bytes_that_are_ordinary_pieces_are_written_as_characters(
+    pieces: tuple[str, ...], words: list[str]
+) -> None:
+    assert [word.text for word in spoken(*pieces)] == words
 
 
 def test_bytes_that_make_no_character_are_replaced() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.trunkline.test_cli import CALL, ENVIRONMENT, trunkline
+from tests.trunkline.test_cli import CALL, ENVIRONMENT, trunkline, without_compiling
 from tests.trunkline.test_transcribe import COMMAND
 
 AGAIN = "copy it anew if there is more"
@@ -48,11 +48,6 @@ def run(
         timeout=240,
         check=False,
     )
-
-
-def without_compiling(errors: str) -> list[str]:
-    """Lines of standard error; the first start of a fresh tree says that it compiles its kernels."""
-    return [line for line in errors.splitlines() if not line.startswith("compiling the kernels")]
 
 
 def test_every_fault_is_one_line_and_the_other_files_are_complete(tmp_path: Path) -> None:
