@@ -153,7 +153,9 @@ class TwilioPlayer:
     def _media(self, track: Track, codes: NDArray[np.uint8], at: int) -> wire.Media:
         self.report.media[track] += 1
         timestamp_ms = at * CHUNK_MS // CHUNK
-        body = wire.MediaBody(track, str(timestamp_ms), codes.tobytes(), str(self.report.media[track]))
+        body = wire.MediaBody(
+            track=track, chunk=str(self.report.media[track]), timestamp=str(timestamp_ms), payload=codes.tobytes()
+        )
         return wire.Media(self._next_sequence(), self.stream_sid, body)
 
     def _next_sequence(self) -> str:

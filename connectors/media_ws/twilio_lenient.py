@@ -132,7 +132,9 @@ class Reader:
         payload = decode_payload(body.values.get("payload"))
         if payload is None:
             raise Unusable("$.media.payload")
-        return wire.MediaBody(self._track(body, "$.media.track"), body.text("timestamp"), payload)
+        return wire.MediaBody(
+            track=self._track(body, "$.media.track"), timestamp=body.text("timestamp"), payload=payload
+        )
 
     def _dtmf(self, body: Fields) -> wire.DtmfBody:
         digit = body.text("digit").strip().upper()

@@ -54,14 +54,14 @@ class Start(_Message, tag="start", frozen=True):
     start: StartBody
 
 
-class MediaBody(_Body, frozen=True):
+class MediaBody(_Body, frozen=True, kw_only=True):
     """`timestamp`: ms since the stream began. `chunk` is not used for order: captures of one-track streams number it
     per track, Twilio's example of a two-track stream numbers it across both."""
 
     track: Track
+    chunk: str = ""
     timestamp: str
     payload: bytes
-    chunk: str = ""
 
 
 class Media(_Message, tag="media", frozen=True, gc=False):

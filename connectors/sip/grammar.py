@@ -27,9 +27,13 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
+_PAIRED = re.compile(r'[\\"\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')
+
+
 def quote(text: str) -> str:
-    """`text` as a quoted-string."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """`text` as a quoted-string. What stands in one as a quoted-pair alone, control characters among it, is one again
+    (RFC 3261, section 25.1)."""
+    return '"' + _PAIRED.sub(r"\\\g<0>", text) + '"'
 
 
 def unquote_string(text: str) -> str:

@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
+import msgspec
 import numpy as np
 import pytest
 from aiohttp import web
 
 from connectors.errors import StreamClosed
 from connectors.media_ws import TwilioPlayer
+from connectors.media_ws.events import Track
 from connectors.media_ws.signature import is_valid
+from connectors.media_ws.steady import Foreseen
 
 Handler = Callable[[web.WebSocketResponse, dict[str, Any]], Any]
 
@@ -143,3 +146,11 @@ async def test_no_server_is_a_client_error(listener: Listener) -> None:
 def test_stream_without_tracks_is_an_error() -> None:
     with pytest.raises(ValueError, match="track"):
         TwilioPlayer("ws://localhost/twilio", None, None)
+
+
+def test_media_have_the_form_of_twilios_own_which_the_server_takes_in_bulk() -> None:
+    player = TwilioPlayer("ws://localhost/twilio", INBOUND, None, stream_sid="MZ1")
+    first, second = (player._media(Track.INBOUND, INBOUND[at : at + 160], at) for at in (0, 160))
+    texts = [msgspec.json.encode(one) for one in (first, second)]
+    assert list(json.loads(texts[0])["media"]) == ["track", "chunk", "timestamp", "payload"]
+    assert Foreseen.after(texts[1], texts[0], Track.INBOUND, 1, 320) is not None

@@ -94,4 +94,6 @@ def assembled(tokenizer: Tokenizer, tokens: Iterable[Token], configured: str | N
         transcript.add(token.piece, token.frame, 1.0)
         if (news := transcript.take()) is not None:
             words[news[0] :] = news[1]
+    if (news := transcript.take(last=True)) is not None:
+        words[news[0] :] = news[1]
     return spoken(words)

@@ -108,7 +108,7 @@ async def test_bad_peers_are_refused_and_a_good_call_goes_on_undisturbed(serve: 
                 ["not json"] * 101,
                 [media_message(0, good)] * 101,
                 [start_message("CA2", ["inbound"], encoding="audio/opus")],
-                [start_message("CA3", ["inbound"]), start_message("CA3", ["inbound"])],
+                [start_message("CA3", ["inbound"]), start_message("CA4", ["inbound"])],
                 [start_message("CA1", ["inbound"])],
                 ["x" * (10 << 20)],
             ):

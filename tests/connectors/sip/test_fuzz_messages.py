@@ -97,6 +97,9 @@ def test_parsed_message_is_the_same_after_encoding(data: bytes) -> None:
     if isinstance(message, SipParseError):
         return
     again = parse_datagram(encode(message))
+    assert encode(again) == encode(message)
+    if any(oddity.ignored for oddity in message.oddities):
+        return  # what was left out may have been the one part that is no UTF-8, so the rest is read as other text
     message.headers.remove("Content-Length")
     again.headers.remove("Content-Length")
     assert again == message

@@ -19,6 +19,8 @@ from connectors.sip.leniency import (
     read_uri,
     read_via,
 )
+from connectors.sip.message import SipRequest, SipResponse, encode
+from connectors.sip.parser import parse_datagram
 
 TEXT = st.text(st.sampled_from('<>";:,=@? \t%[]sipabtg1.é\\'), max_size=30)
 
@@ -180,3 +182,15 @@ def test_what_is_read_stands_when_it_is_written_and_read_again(text: str, begin:
             assert str(parse(str(value))) == str(value)
         elif isinstance(value, tuple):
             assert all(str(parse_contact(str(one))) == str(one) for one in value)
+
+
+def test_answer_to_an_address_that_was_mended_can_be_read_whatever_its_name_holds() -> None:
+    request = parse_datagram(
+        b"OPTIONS sip:a@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:b@h>;tag=1\r\n"
+        b'To: "BEL:\\\x07 \\"\\\\ DEL:\\\x7f" <name@example.com>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n'
+    )
+    assert isinstance(request, SipRequest)
+    answer = parse_datagram(encode(request.response(200, to_tag="t")))
+    assert isinstance(answer, SipResponse)
+    to, _ = read_address(str(answer.headers.get("To")), "To")
+    assert (to.display_name, to.tag) == ('BEL:\x07 "\\ DEL:\x7f', "t")
