@@ -44,7 +44,9 @@ class PyAvDecoder:
         self._window = window
         try:
             # Titles that are no UTF-8 decide over nothing; from release 19 on they are not even looked at.
-            options: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
+            options: dict[str, Any] = (
+                {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
+            )
             self._container: Any = av.open(window, format=demuxer, **options)
         except (av.FFmpegError, ValueError, UnicodeDecodeError) as error:
             raise DecodingFailed(_words(window.error or error)) from error
