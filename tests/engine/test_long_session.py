@@ -70,5 +70,5 @@ def test_the_thirtieth_minute_is_as_the_third_and_memory_stays(demo_path: Path, 
     for minute in minutes[1:-1]:
         assert relative(minute) == relative(few[2])
     # The words of a session are kept to its end: some 10 kB a minute. A stream's slot and audio do not grow.
-    # What the allocator keeps settles within the first minutes.
-    assert memory[-1] - memory[9] < 2 * MEBIBYTE
+    # What the allocator keeps settles within the first ten; 2 MiB in 28 minutes are 1.4 in the other twenty.
+    assert memory[-1] - memory[9] < 1.4 * MEBIBYTE
