@@ -302,7 +302,8 @@ class _Media:
             self._others.append(item)
 
     def _codecs(self, text: str) -> list[Codec]:
-        """What a payload type is. It may have several clocks, and then stands for each; two names are one too many."""
+        """What a payload type is. It may have several clocks, and then stands for each. Two names are one too many, and
+        then neither counts: a static number keeps its own codec, a dynamic one has none."""
         payload_type = number(text, 127) if text == "0" or not text.startswith("0") else None
         if payload_type is None:
             return []
@@ -315,7 +316,8 @@ class _Media:
         self._lines.mended += sum(STRICT_MAP.fullmatch(value) is None for value in maps) if known else 0
         if len({item.name for item in known.values()}) > 1:
             self._lines.ignored += 1
-            return []
+            static = codec(payload_type, None, parameters)
+            return [] if static is None else [static]
         return list(known.values())
 
     def _milliseconds(self, name: str) -> int | None:

@@ -476,6 +476,15 @@ def test_a_number_with_two_names_is_ambiguous_and_left_out() -> None:
     assert description.ignored == 1
 
 
+@pytest.mark.parametrize("second", ["v=0PCMU/8000", "PCMA/8000", "opus/48000/2"])
+def test_a_static_number_with_two_names_keeps_its_own_codec(second: str) -> None:
+    text = written(("a=rtpmap:0 PCMU/8000", f"a=rtpmap:0 {second}\r\na=rtpmap:0 PCMU/8000"))
+    description = parse(text)
+    assert description.media == parse(OFFER).media
+    assert description.ignored == 1
+    assert parse(encode(description)) == description
+
+
 @pytest.mark.parametrize(
     ("line", "address"),
     [

@@ -108,7 +108,7 @@ async def test_calls_of_an_engine_that_fails_end_at_once_and_say_why(serve: Serv
             while running.server.calls.active:  # noqa: ASYNC110 - a counter has no event
                 await asyncio.sleep(0.02)
     (end,) = (one for one in running.recorder.of("CA1") if isinstance(one, CallRecord) and one.action is CallAction.END)
-    assert end.reason == "internal error: leg inbound: the engine ended its session"
+    assert end.reason == "engine failed"
 
 
 async def test_faults_that_were_contained_are_counted_by_place_and_leave_the_server_ready(serve: Serve) -> None:
