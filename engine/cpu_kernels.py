@@ -28,7 +28,7 @@ class Norm(NamedTuple):
 
 @inner
 def _exp(x: np.float32) -> np.float32:
-    """e to the x for |x| <= 87, to 1e-6 of itself: a power of two put into the exponent, times a polynomial."""
+    """e to the x for |x| <= 87, to 3.2e-5 of itself: a power of two put into the exponent, times a polynomial."""
     t = x * _LOG2E
     whole = I32(t)
     f = (t - F32(whole)) * _LN2

@@ -288,6 +288,7 @@ class Client:
         by_wire_id = self._by_wire_id
         hypotheses: list[Hypothesis | None] = []
         closed: list[Session] = []
+        faults: dict[Session, SessionFault] = {}
         progress: dict[Session, float] = {}
         for told in events.told:
             remote = by_wire_id.get(told.id)
@@ -315,7 +316,10 @@ class Client:
             if remote is not None:
                 self._end(remote)
                 closed.append(remote.session)
-        return StepEvents(tuple(one for one in hypotheses if one is not None), tuple(closed), progress)
+                if wire_id in events.failed:
+                    faults[remote.session] = SessionFault(FaultReason.FAILED, events.failed[wire_id])
+        known = tuple(one for one in hypotheses if one is not None)
+        return StepEvents(known, tuple(closed), progress, faults=faults)
 
     def _admit(self, opened: Opened) -> StepEvents | None:
         remote = self._by_wire_id.get(opened.id)

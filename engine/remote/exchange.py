@@ -1,7 +1,7 @@
 """An engine process's side of the conversation: the sessions of all gateways. Sans-IO: no socket, no clock.
 
 Whatever one gateway sends, the others' sessions go on: what is no message ends its connection, what the engine does not
-take is answered or left out. A fault of ours with one session ends that session: it is dropped and told as refused.
+take is answered or left out. A fault of ours with one session ends that session: it is dropped, its gateway told why.
 """
 
 import logging
@@ -115,6 +115,8 @@ class Exchange:
                 gateway, number = owner
                 _part(parts, gateway).closed.append(number)
                 gateway.sessions.pop(number, None)
+                if fault := events.faults.get(session):
+                    _part(parts, gateway).failed[number] = fault.detail
         return parts
 
     def capacity(self, gateway: Gateway) -> Capacity:
@@ -156,13 +158,14 @@ class Exchange:
         if number is None:
             return []
         session = gateway.sessions.pop(number, None)
-        if session is not None:
-            self._owners.pop(session, None)
-            try:
-                self._engine.drop(session)
-            except Exception as fault:  # noqa: BLE001 - it was told that the session is over
-                self.supervisor.fault("engine exchange", fault)
-        return [Refused(number, f"internal error: {one_line(error)}", False)]
+        if session is None:
+            return [Refused(number, f"internal error: {one_line(error)}", False)]
+        self._owners.pop(session, None)
+        try:
+            self._engine.drop(session)
+        except Exception as fault:  # noqa: BLE001 - it was told that the session is over
+            self.supervisor.fault("engine exchange", fault)
+        return [Events([], [number], {}, {number: one_line(error)})]
 
     def _push(self, gateway: Gateway, message: Push) -> list[FromEngine]:
         answers: list[FromEngine] = []

@@ -111,11 +111,13 @@ class Told(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Events(msgspec.Struct, array_like=True, frozen=True, tag=22):
-    """What one step brought for the sessions of this gateway. `progress`: seconds heard, by session."""
+    """What one step brought for the sessions of this gateway. `progress`: seconds heard, by session. `failed`: why, by
+    session, for those of `closed` that a fault of the engine has ended."""
 
     told: list[Told]
     closed: list[int]
     progress: dict[int, float]
+    failed: dict[int, str] = {}
 
 
 class Refused(msgspec.Struct, array_like=True, frozen=True, tag=23):

@@ -22,8 +22,8 @@ from engine.engine import Engine
 from engine.errors import EngineError, EngineUnavailable
 from engine.remote import RemoteEngine, Spawned
 from engine.remote.server import EngineServer, serve_connection
-from engine.remote.wire import VERSION, Greeting, Open, Push, Refused, frame
-from engine.session import Session, SessionOptions
+from engine.remote.wire import VERSION, Events, Greeting, Open, Push, frame
+from engine.session import FaultReason, Session, SessionFault, SessionOptions
 from engine.stream import Stream
 from engine.weights import Checkpoint
 from tests.engine.listener import exact
@@ -122,6 +122,7 @@ def test_a_fault_of_one_session_ends_it_and_no_other_session_notices(
     assert words[1:] == undisturbed[1:]
     assert all(words[1:])
     assert sorted(pair.reader.closed, key=lambda one: one.id) == sessions
+    assert pair.reader.faults == {sessions[0]: SessionFault(FaultReason.FAILED, "RuntimeError: boom")}
     assert pair.engine.failure is None
     assert pair.engine.open_sessions == 0
     assert pair.client.sessions == {}
@@ -149,7 +150,9 @@ def test_a_session_that_cannot_be_taken_up_by_a_successor_ends_and_the_others_go
 
 
 @pytest.mark.parametrize("method", ["finalize", "close", "set_language", "open"])
-def test_what_the_engine_raises_for_one_request_is_told_as_refusal(method: str, checkpoint: Checkpoint) -> None:
+def test_what_the_engine_raises_for_one_request_ends_that_session_and_says_why(
+    method: str, checkpoint: Checkpoint
+) -> None:
     pair = Pair(checkpoint)
     if method == "open":
         pair.engine.open = boom  # type: ignore[method-assign, assignment]
@@ -161,6 +164,9 @@ def test_what_the_engine_raises_for_one_request_is_told_as_refusal(method: str, 
         getattr(pair.client, method)(session, *(["es-US"] if method == "set_language" else []))
     pair.send()
     assert pair.reader.closed == [session]
+    fault = pair.reader.faults[session]
+    assert fault.reason is (FaultReason.REFUSED if method == "open" else FaultReason.FAILED)
+    assert "RuntimeError: boom" in fault.detail
     assert pair.exchange.supervisor.faults == {"engine exchange": 1}
 
 
@@ -172,8 +178,7 @@ def test_audio_of_the_others_in_one_message_is_heard(checkpoint: Checkpoint) -> 
     pair.engine._streams[first].push = boom  # type: ignore[method-assign]
     pcm = np.zeros(3 * 3_200, np.float32)
     (answer,) = pair.exchange.receive(pair.gateway, Push([0, 1, 2], [3_200] * 3, pcm.data.cast("B")))
-    assert isinstance(answer, Refused)
-    assert (answer.id, answer.retryable, answer.reason) == (0, False, "internal error: RuntimeError: boom")
+    assert answer == Events([], [0], {}, {0: "RuntimeError: boom"})
     others = [pair.engine._streams[session] for session in pair.gateway.sessions.values()]
     assert [stream.audio.end for stream in others] == [3_200] * 2
 
