@@ -14,8 +14,8 @@ WORKERS = --numprocesses 4 --dist loadfile
 SIDE_BY_SIDE = OMP_WAIT_POLICY=passive
 
 # Tests whose results could depend on the order of sums, and so on the CPU.
-NUMERICAL = tests/engine tests/pipeline tests/connectors/test_steady.py tests/connectors/test_media_lanes.py \
-	tests/connectors/rtp/test_lanes.py tests/connectors/rtp/test_recognition.py
+NUMERICAL = tests/engine tests/pipeline tests/connectors/media_ws/test_foreseen.py tests/connectors/media_ws/test_bulk.py \
+	tests/connectors/rtp/test_bulk.py tests/connectors/rtp/test_recognition.py
 
 .PHONY: demo test test-avx2 check evaluate clean
 
@@ -36,7 +36,7 @@ test-avx2: $(VENV)/.test
 check: $(VENV)/.test $(VENV)/.check
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy trunkline connectors pipeline engine sinks liveview supervision training benchmarks tests
+	$(VENV)/bin/mypy trunkline connectors pipeline engine sinks liveview supervision training benchmarks testing tests
 
 evaluate: $(VENV)/.test
 	$(VENV)/bin/python -m training.evaluate

@@ -18,10 +18,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.remote.client import Client
-from engine.remote.exchange import Exchange, Gateway
-from engine.remote.wire import VERSION, Events, Greeting, Hello, frame, from_engine, from_gateway
-from engine.session import (
+from engine.api import (
     AUTO,
     EngineLoad,
     Hypothesis,
@@ -32,6 +29,9 @@ from engine.session import (
     StepEvents,
     Word,
 )
+from engine.remote.client import Client
+from engine.remote.exchange import Exchange, Gateway
+from engine.remote.wire import VERSION, Events, Greeting, Hello, frame, from_engine, from_gateway
 from engine.stats import EngineStats
 
 TICK_S = 0.02

@@ -29,14 +29,14 @@ import torch
 from torch import Tensor
 
 from benchmarks import real_dims
+from engine.checkpoint.tokenizer import from_sentencepiece
+from engine.checkpoint.weights import Checkpoint
 from engine.chunking import FRAME
 from engine.config import from_nemo
-from engine.core import Core
-from engine.tokenizer import from_sentencepiece
-from engine.weights import Checkpoint
-from tests.engine.audio import Audio, babble
-from tests.engine.libraries import quiet
-from tests.engine.streams import window
+from engine.executor import Core
+from testing.audio import Audio, babble
+from testing.libraries import quiet
+from testing.streams import window
 
 LEFT = 56
 CACHED_MELS = 9

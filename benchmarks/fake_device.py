@@ -13,13 +13,13 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from engine.attention import AttentionKind
+from engine.api import Precision
+from engine.checkpoint.weights import Checkpoint, WeightReader
 from engine.config import ModelConfig
-from engine.device_step import DeviceStep
-from engine.model import Model
-from engine.precision import DTYPES
-from engine.session import Precision
-from engine.weights import Checkpoint, WeightReader
+from engine.cuda.step import DeviceStep
+from engine.model.attention import AttentionKind
+from engine.model.model import Model
+from engine.model.precision import DTYPES
 
 GPU = torch.device("cuda")
 

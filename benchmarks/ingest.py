@@ -27,13 +27,13 @@ from aiohttp import web
 from benchmarks.load.null_recognizer import NullRecognizer
 from benchmarks.load.sender import INTERVAL_S
 from benchmarks.load.window import TickClock, Window, measure
-from connectors import sdp
-from connectors.capabilities import Capabilities
 from connectors.media_ws import MediaLimits, TwilioConfig, twilio
-from connectors.negotiation import Negotiated, NegotiationSession
 from connectors.rtp.endpoint import RtpEndpoint
 from connectors.rtp.ports import PortPool
-from engine.session import SAMPLE_RATE_HZ
+from connectors.sdp import description as sdp
+from connectors.sdp.capabilities import Capabilities
+from connectors.sdp.offer_answer import Negotiated, NegotiationSession
+from engine.api import SAMPLE_RATE_HZ
 from pipeline.call import CallInfo, Calls, LegOptions, PipelineConfig
 from sinks.record import SpeakerRole
 from trunkline import loop

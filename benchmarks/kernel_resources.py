@@ -18,8 +18,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from benchmarks.dimensions import RELEASED
-from engine import kernels
-from engine.state import ring_chunks
+from engine.cuda import ring_attention as kernels
+from engine.model.state import ring_chunks
 
 CAPABILITIES = (80, 90, 100)
 """A100, H100 and H200, B200."""

@@ -17,10 +17,10 @@ import sentencepiece
 import torch
 from torch import Tensor
 
-from tests.engine.audio import babble
-from tests.engine.checkpoints import new_model, standardise_subsampling
-from tests.engine.libraries import quiet
-from tests.engine.shapes import PROMPTS_RELEASED, TAGS, Shape
+from testing.audio import babble
+from testing.checkpoints import new_model, standardise_subsampling
+from testing.libraries import quiet
+from testing.shapes import PROMPTS_RELEASED, TAGS, Shape
 
 PIECES = 13_087
 RELEASED = Shape(

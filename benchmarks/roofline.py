@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from benchmarks.dimensions import RELEASED
 from benchmarks.fake_device import count
-from engine.attention import AttentionKind
 from engine.chunking import FRAME_MS, chunk_samples
 from engine.config import ModelConfig
-from engine.device_decoder import turns
-from engine.state import ring_chunks
+from engine.cuda.search import turns
+from engine.model.attention import AttentionKind
+from engine.model.state import ring_chunks
 
 BYTES = 2
 """Of a number in bfloat16."""

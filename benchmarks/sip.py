@@ -24,7 +24,7 @@ from typing import Any
 
 import psutil
 
-from connectors.sip.uri import SipUri
+from connectors.sip.message.uri import SipUri
 from trunkline.loadtest.plan import Plan
 from trunkline.loadtest.report import Report, Thresholds, percentile
 from trunkline.loadtest.run import LoadTest

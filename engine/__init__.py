@@ -7,7 +7,7 @@ Chain of a session's audio: `AudioBuffer` -> `Scheduler` (batch) -> `LogMel` -> 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from engine.session import (
+from engine.api import (
     AUTO,
     Hypothesis,
     LanguageSource,

@@ -22,18 +22,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.capacity import Capacity, most_sessions
-from engine.checkpoint import load_checkpoint
-from engine.chunking import FRAME_MS
-from engine.core import Core, Emission
-from engine.errors import EngineError, EngineFull, SessionClosed, UnsupportedPrecision
-from engine.language_lock import LanguageLock, Move
-from engine.languages import Languages
-from engine.loading import aside
-from engine.precision import default_precision, has_int8
-from engine.preparation import Preparation
-from engine.scheduler import Scheduler
-from engine.session import (
+from engine.admission.capacity import Capacity, most_sessions
+from engine.api import (
     AUTO,
     SAMPLE_RATE_HZ,
     EngineLoad,
@@ -45,11 +35,21 @@ from engine.session import (
     SessionOptions,
     StepEvents,
 )
-from engine.slots import Slots
+from engine.checkpoint.find import load_checkpoint
+from engine.checkpoint.weights import Checkpoint
+from engine.chunking import FRAME_MS
+from engine.errors import EngineError, EngineFull, SessionClosed, UnsupportedPrecision
+from engine.executor import Core, Emission
+from engine.loading import aside
+from engine.model.precision import default_precision, has_int8
+from engine.preparation import Preparation
+from engine.sessions.language_lock import LanguageLock, Move
+from engine.sessions.languages import Languages
+from engine.sessions.scheduler import Scheduler
+from engine.sessions.slots import Slots
+from engine.sessions.stream import Stream
+from engine.sessions.transcript import Transcript
 from engine.stats import EngineStats
-from engine.stream import Stream
-from engine.transcript import Transcript
-from engine.weights import Checkpoint
 from supervision import Supervisor, one_line
 
 logger = logging.getLogger(__name__)

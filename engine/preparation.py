@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from engine.capacity import measure
-from engine.core import Core
-from engine.slots import Slots
+from engine.admission.capacity import measure
+from engine.executor import Core
+from engine.sessions.slots import Slots
 
 _MEASURING_S = 0.4
 """Time that measuring the steps of one class may take, roughly."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
+from engine.api import FaultReason, Recognizer, Session, SessionOptions
 from engine.chunking import DEFAULT_CHUNK_MS, FRAME_MS
-from engine.session import FaultReason, Recognizer, Session, SessionOptions
 from pipeline.clock import Clock
 from pipeline.dispatch import Dispatch, Publish
 from pipeline.errors import CallEnded, CallError, CallsFull, Draining, DuplicateCall, DuplicateLeg

@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
-from engine.session import Hypothesis, Recognizer, Session, StepEvents
+from engine.api import Hypothesis, Recognizer, Session, StepEvents
 from pipeline.clock import Clock
 from pipeline.leg import Leg
 from sinks.record import AnyRecord

@@ -23,8 +23,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.api import Recognizer, Session
 from engine.errors import EngineError
-from engine.session import Recognizer, Session
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import ALAW_OFFSET, FLOAT_TABLE, MULAW_OFFSET, SILENCE
 from pipeline.resample import (

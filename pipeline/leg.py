@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from engine.api import FaultReason, Hypothesis, Recognizer, Session, SessionFault
 from engine.errors import EngineError, EngineFull
-from engine.session import FaultReason, Hypothesis, Recognizer, Session, SessionFault
 from pipeline.clock import Clock
 from pipeline.errors import CallEnded
 from pipeline.frames import AudioFrame

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import Engine, Hypothesis, Session, SessionOptions, StepEvents
+from engine.api import SAMPLE_RATE_HZ
 from engine.errors import EngineError, EngineFull
-from engine.session import SAMPLE_RATE_HZ
 from pipeline.audio_file import AudioFile
 from pipeline.errors import AudioFileError, TooManyChannels
 from pipeline.recording import Recording

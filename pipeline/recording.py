@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 
-from engine.session import Hypothesis, Session
+from engine.api import Hypothesis, Session
 from pipeline.records import CallInfo, LegOptions, Numbering, RecordMaker
 from pipeline.segments import Segment, Segmenter
 from sinks.record import SpeakerRole, TranscriptRecord

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TypeVar
 
-from engine.session import Hypothesis, LanguageSource, Word
+from engine.api import Hypothesis, LanguageSource, Word
 from pipeline.punctuation import bare_word, ends_sentence, is_opening, may_be_abbreviation
 
 KEPT_SEGMENTS = 8  # closed segments that a late tag may still correct

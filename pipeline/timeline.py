@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engine.session import Hypothesis, Word
+from engine.api import Hypothesis, Word
 
 MAX_ARRIVALS = 2_048  # 40 s of 20 ms packets: more than a recogniser may lag before its latency has lost all meaning
 MAX_JUMPS = 64

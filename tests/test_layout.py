@@ -6,7 +6,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("trunkline", "connectors", "pipeline", "engine", "sinks", "liveview", "supervision", "training", "benchmarks")
+ROOMS = (
+    "trunkline",
+    "connectors",
+    "pipeline",
+    "engine",
+    "sinks",
+    "liveview",
+    "supervision",
+    "training",
+    "benchmarks",
+    "testing",
+)
 ALLOWED = {
     "trunkline": {"connectors", "pipeline", "engine", "sinks", "liveview", "supervision"},
     "connectors": {"pipeline", "engine", "sinks", "supervision"},
@@ -21,11 +32,11 @@ HOMES = {
     "transformers": set[str](),
     "prometheus_client": {"trunkline/metrics.py"},
     "kafka": {"sinks/kafka.py", "trunkline/loadtest/kafka_source.py"},
-    "aiortc": {"connectors/webrtc.py"},
+    "aiortc": {"connectors/webrtc/peer.py"},
     "pylibsrtp": {"connectors/rtp/srtp.py"},
     "redis": {"sinks/redis_view.py"},
-    "huggingface_hub": {"engine/checkpoint.py"},
-    "triton": {"engine/kernels.py"},
+    "huggingface_hub": {"engine/checkpoint/find.py"},
+    "triton": {"engine/cuda/ring_attention.py"},
     "av": {"pipeline/ffmpeg.py"},
 }
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from engine import AUTO, Engine
+from engine.api import Precision
 from engine.chunking import FRAME_MS
 from engine.errors import EngineError
-from engine.session import Precision
 from training import voices
 from training.evaluation_set import SpeechCache, SpokenCall, single_sentences, steady_calls, switching_calls
 from training.grammar import LOCALES

@@ -295,7 +295,7 @@ def _bench_engine(options: argparse.Namespace) -> int:
 
 
 def _twiml(options: argparse.Namespace) -> int:
-    from connectors.media_ws.twiml import twiml
+    from connectors.media_ws.twilio.twiml import twiml
     from trunkline.errors import ConfigError
 
     parameters = {"from": "{{From}}", "to": "{{To}}"} if options.numbers else {}

@@ -15,8 +15,8 @@ import msgspec
 
 from connectors.media_ws.config import TwilioConfig
 from connectors.sip.config import SipConfig
-from connectors.webrtc_config import WebRtcConfig
-from engine.session import Precision
+from connectors.webrtc.config import WebRtcConfig
+from engine.api import Precision
 from liveview.api import LiveViewConfig
 from liveview.forwarding import is_loopback
 from pipeline.call import PipelineConfig

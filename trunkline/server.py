@@ -43,7 +43,7 @@ from trunkline.metrics import Metrics
 
 if TYPE_CHECKING:
     from connectors.sip.connector import SipConnector
-    from connectors.webrtc import WebRtcConnector
+    from connectors.webrtc.peer import WebRtcConnector
     from engine.engine import Engine
 
 logger = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class Server:
         self.calls = Calls(engine, self.fanout.publish, pipeline)
         self._served: dict[str, MediaWebSocket | WebRtcConnector] = {"twilio": twilio(self.calls, config.twilio)}
         if config.webrtc is not None:
-            self._served["webrtc"] = import_module("connectors.webrtc").WebRtcConnector(self.calls, config.webrtc)
+            self._served["webrtc"] = import_module("connectors.webrtc.peer").WebRtcConnector(self.calls, config.webrtc)
         self._sip: SipConnector | None = None
         if config.sip is not None:
             self._sip = import_module("connectors.sip.connector").SipConnector(self.calls, config.sip)

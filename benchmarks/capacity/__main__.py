@@ -32,9 +32,9 @@ from benchmarks.capacity import peers
 from benchmarks.capacity.sessions import HEAD, sessions
 from benchmarks.capacity.steps import OurSteps
 from benchmarks.engine_step import LEFT, Others, machine
-from engine.checkpoint import load_checkpoint
-from engine.precision import default_precision, has_vnni
-from engine.session import Precision
+from engine.api import Precision
+from engine.checkpoint.find import load_checkpoint
+from engine.model.precision import default_precision, has_vnni
 
 KEYS = (
     "sessions_80ms",

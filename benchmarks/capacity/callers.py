@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from engine.api import SAMPLE_RATE_HZ, Session, SessionOptions, StepEvents
 from engine.remote import RemoteEngine
-from engine.session import SAMPLE_RATE_HZ, Session, SessionOptions, StepEvents
-from tests.engine.audio import Audio, babble
+from testing.audio import Audio, babble
 
 PACKET = SAMPLE_RATE_HZ // 50
 TICKS = 2

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from benchmarks import real_dims
 from benchmarks.capacity.calibrate import Calibration, calibrate, greedy_rate
-from tests.engine.audio import babble, noise
-from tests.engine.libraries import nemo_models, quiet
+from testing.audio import babble, noise
+from testing.libraries import nemo_models, quiet
 
 TOKENS_PER_SECOND = 4.0
 TOLERANCE = 0.5

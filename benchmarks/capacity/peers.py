@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.engine_step import LEFT, NemoStreams
-from tests.engine.audio import babble
-from tests.engine.libraries import quiet
+from testing.audio import babble
+from testing.libraries import quiet
 
 PROMPT = 101
 _DISTINCT = 4
@@ -92,7 +92,7 @@ def buffered_step(model: Any, chunk: int, rows: int, rounds: int) -> float:
 
 def hugging_face(model: Any, folder: Path) -> Any:
     """The same weights in transformers; written to the folder on the way, unless they are there already."""
-    export = importlib.import_module("tests.engine.hf_export")
+    export = importlib.import_module("testing.hf_export")
     if not (folder / "config.json").exists():
         pieces = folder / "tokenizer.model"
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,9 @@ import psutil
 
 from benchmarks.capacity.callers import Callers
 from benchmarks.capacity.ramp import Ramp
+from engine.api import EngineLoad
 from engine.remote import RemoteEngine
 from engine.remote.link import Spawned
-from engine.session import EngineLoad
 
 _BEHIND_S = 0.02
 """Callers that are later than this with their packets are no callers in real time: the level is tried again."""

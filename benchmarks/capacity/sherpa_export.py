@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.capacity.model import restore
-from tests.engine.libraries import quiet
+from testing.libraries import quiet
 
 LEFT = 56
 AUTO = 101

@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.affine import Affine
+from engine.api import Precision
+from engine.checkpoint.weights import Checkpoint
 from engine.config import ModelConfig
-from engine.core import Core
-from engine.cpu_team import team
-from engine.int8_product import pack, product, room
-from engine.jit import plain
-from engine.session import Precision
-from engine.weights import Checkpoint
-from tests.engine.audio import babble
-from tests.engine.streams import window
+from engine.cpu.jit import plain
+from engine.cpu.openmp import team
+from engine.cpu.product import pack, product, room
+from engine.executor import Core
+from engine.model.affine import Affine
+from testing.audio import babble
+from testing.streams import window
 
 _FULL = 64
 """Encoder frames of history from which caches are full: streams begin as if they had so many."""

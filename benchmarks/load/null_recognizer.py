@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.session import AUTO, Recognizer, Session, SessionOptions, StepEvents
+from engine.api import AUTO, Recognizer, Session, SessionOptions, StepEvents
 
 
 class NullRecognizer(Recognizer):

@@ -5,7 +5,7 @@ from connectors.codecs.codec import Decoder, Encoder
 from connectors.codecs.errors import CodecUnavailable, UnsupportedCodec
 from connectors.codecs.libopus import libopus
 from connectors.codecs.linear import L16Decoder, L16Encoder
-from connectors.sdp import Codec
+from connectors.sdp.description import Codec
 from pipeline.frames import Encoding
 
 _RTP_CLOCKS = {"PCMU": 8_000, "PCMA": 8_000, "G722": 8_000, "OPUS": 48_000}

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import WSCloseCode, hdrs, web
 
-from connectors.media_ws.bindings import CallBindings
+from connectors.media_ws.calls import CallBindings
 from connectors.media_ws.config import MediaLimits
+from connectors.media_ws.connection import Peer
 from connectors.media_ws.events import Dialect
-from connectors.media_ws.peer import Peer
 from connectors.media_ws.socket import MediaSocket
 from connectors.origin import may_use
 

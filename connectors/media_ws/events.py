@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from connectors.media_ws.steady import Foreseen
+    from connectors.media_ws.foreseen import Foreseen
 
 
 class Track(StrEnum):

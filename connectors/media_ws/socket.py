@@ -15,8 +15,8 @@ from aiohttp import web
 from aiohttp._websocket.helpers import websocket_mask
 from aiohttp._websocket.writer import WebSocketWriter
 
+from connectors.media_ws.bulk import STILL_THERE_S, Lanes
 from connectors.media_ws.framing import CLOSE, HEAD_16, MASKED_16, TEXT, frame_length
-from connectors.media_ws.lanes import STILL_THERE_S, Lanes
 
 AtOnce = Callable[[bytearray, float], bool]
 """The bytes of a text message, ASCII, and the monotonic time. False: it is not taken, nothing has

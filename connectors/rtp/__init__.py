@@ -10,10 +10,10 @@ from connectors.rtp.endpoint import RtpEndpoint
 from connectors.rtp.errors import NoFreePort, RtpError, UnsupportedSuite
 from connectors.rtp.events import Audio, Bye, DtmfEvent, RtpEvent, Silence
 from connectors.rtp.packet import RtpPacket
+from connectors.rtp.player import Speaker
 from connectors.rtp.ports import PortPool
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
-from connectors.rtp.speaker import Speaker
 
 __all__ = [
     "Audio",

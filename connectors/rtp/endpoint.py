@@ -6,16 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.errors import LocalProtocolError
-from connectors.negotiation import Negotiated
-from connectors.rtp.agreement import Agreement, Keys
+from connectors.rtp.agreed_media import Agreement, Keys
 from connectors.rtp.config import RtpConfig
 from connectors.rtp.feed import AudioLeg, LegFeed, OnBye, OnDtmf
+from connectors.rtp.leg import RunningLeg
+from connectors.rtp.player import Speaker
 from connectors.rtp.ports import PortPool
 from connectors.rtp.quality import RtpStats
-from connectors.rtp.running import RunningLeg
 from connectors.rtp.sender import RtpSender
-from connectors.rtp.speaker import Speaker
 from connectors.rtp.transport import RtpTransport
+from connectors.sdp.offer_answer import Negotiated
 from supervision import Supervisor
 
 

@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 
 from connectors.codecs import CodecError, Decoder, decoder_for
-from connectors.payload_formats import Codec
 from connectors.rtp.events import Audio, Bye, DtmfEvent, RtpEvent, Silence
 from connectors.rtp.quality import RtpStats
+from connectors.sdp.codec import Codec
 from pipeline.call import LegStats
 from pipeline.frames import AudioFrame, Encoding, Samples
 from pipeline.ingest import Intake

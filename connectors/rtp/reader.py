@@ -14,8 +14,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from connectors.rtp.lanes import QUIET_S, Entry, Lanes
-from connectors.rtp.source import Address
+from connectors.rtp.bulk import QUIET_S, Entry, Lanes
+from connectors.rtp.latching import Address
 from connectors.rtp.steady import SteadyState
 from pipeline.ingest import Ingest
 from supervision import Supervisor

@@ -7,9 +7,9 @@ in the pipeline. No input makes it raise; what cannot be used is counted in `sta
 import secrets
 from collections.abc import Sequence
 
-from connectors.payload_formats import Codec
 from connectors.rtp.errors import MalformedRtp, SrtpRefused, SrtpReplayed
 from connectors.rtp.events import Bye, RtpEvent
+from connectors.rtp.latching import ELSEWHERE, NEWCOMER, OTHER_HOST, RELATCH_S, Address, Moving, Probation
 from connectors.rtp.packet import RtpPacket, is_rtcp
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.rtcp import (
@@ -23,10 +23,10 @@ from connectors.rtp.rtcp import (
     encode_compound,
     parse_compound,
 )
-from connectors.rtp.source import ELSEWHERE, NEWCOMER, OTHER_HOST, RELATCH_S, Address, Moving, Probation
 from connectors.rtp.srtp import SrtpReceiver
 from connectors.rtp.steady import SteadyState
 from connectors.rtp.stream import RtpStream
+from connectors.sdp.codec import Codec
 
 _NTP_UNIT = 1 << 32
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.codecs import encoder_for
-from connectors.payload_formats import Codec
 from connectors.rtp.packet import RtpPacket
+from connectors.sdp.codec import Codec
 
 MAX_QUEUED_S = 120.0
 

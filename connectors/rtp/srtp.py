@@ -7,7 +7,13 @@ forged ones, because a network that duplicates packets replays them.
 import pylibsrtp
 
 from connectors.rtp.errors import SrtpReplayed, SrtpUnauthentic, UnsupportedSuite
-from connectors.sdes import AEAD_AES_128_GCM, AES_CM_128_HMAC_SHA1_32, AES_CM_128_HMAC_SHA1_80, KEY_SALT_BYTES, Crypto
+from connectors.sdp.sdes import (
+    AEAD_AES_128_GCM,
+    AES_CM_128_HMAC_SHA1_32,
+    AES_CM_128_HMAC_SHA1_80,
+    KEY_SALT_BYTES,
+    Crypto,
+)
 
 _PROFILES = {
     AES_CM_128_HMAC_SHA1_80: pylibsrtp.Policy.SRTP_PROFILE_AES128_CM_SHA1_80,

@@ -11,7 +11,6 @@ packets is `steady` and may be counted elsewhere (`lanes`) until it is not, and 
 from collections.abc import Sequence
 
 from connectors.codecs import UnsupportedCodec, sample_rate_hz
-from connectors.payload_formats import COMFORT_NOISE, TELEPHONE_EVENT, Codec
 from connectors.rtp.clock import TimestampClock
 from connectors.rtp.dtmf import Beside, EventPayload, KeyPresses, is_key
 from connectors.rtp.durations import BYTEWISE, STEADY_CODECS, duration
@@ -22,6 +21,7 @@ from connectors.rtp.packet import HEADER, HEADER_SIZE, PLAIN, RtpPacket
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.sequence import extend, first_extended, step
 from connectors.rtp.steady import STEADY_AFTER, STEADY_RATE_HZ, STEADY_TICKS, SteadyState
+from connectors.sdp.codec import COMFORT_NOISE, TELEPHONE_EVENT, Codec
 
 QUIET_AFTER_S = 0.2
 """Without a packet for so long the peer counts as silent. Comfort noise says so at once (RFC 3389)."""

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 
-from connectors.rtp.lanes import Entry
+from connectors.rtp.bulk import Entry
+from connectors.rtp.latching import Address
 from connectors.rtp.ports import PortPool
 from connectors.rtp.reader import MediaReader, OnDatagram
-from connectors.rtp.source import Address
 from connectors.rtp.steady import SteadyState
 from pipeline.ingest import Ingest
 

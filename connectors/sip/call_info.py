@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from connectors.sip.message import SipRequest
-from connectors.sip.uri import OtherUri, SipUri, Uri
+from connectors.sip.message.message import SipRequest
+from connectors.sip.message.uri import OtherUri, SipUri, Uri
 from connectors.telephone import is_dialled, plain_number
 
 MAX_FIELDS = 64

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from connectors.capabilities import SrtpPolicy
 from connectors.media_ws.config import Role
 from connectors.rtp.config import RtpConfig
-from connectors.siprec_roles import RoleRule
+from connectors.sdp.capabilities import SrtpPolicy
+from connectors.siprec.roles import RoleRule
 from sinks.credentials import check_credentials
 
 Codec = Literal["PCMU", "PCMA", "G722", "OPUS", "L16"]

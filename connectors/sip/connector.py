@@ -17,23 +17,23 @@ from connectors.errors import ConnectorError
 from connectors.rtp.endpoint import RtpEndpoint
 from connectors.rtp.ports import PortPool
 from connectors.rtp.reader import MediaReader
+from connectors.sip.call import Acknowledged, Answer, Ended, IncomingCall, Info, Reoffer, SipCall, UasEvent
 from connectors.sip.config import SipConfig, parse_listen
+from connectors.sip.dialog_call import CallRegistry, Refused, Session, Shared, refusal_of
 from connectors.sip.digest import DigestAuthenticator
-from connectors.sip.errors import SipParseError
-from connectors.sip.invitation import Acknowledged, Answer, Ended, IncomingCall, Info, Reoffer, SipCall, UasEvent
 from connectors.sip.media import MediaPlace, Stream
-from connectors.sip.message import SipRequest, SipResponse
+from connectors.sip.message.errors import SipParseError
+from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.oddity_log import OddityLog
-from connectors.sip.recorded import RecordedDialog, Recordings
-from connectors.sip.session import CallRegistry, Refused, Session, Shared, refusal_of
+from connectors.sip.recording_dialog import RecordedDialog, Recordings
 from connectors.sip.session_timer import SessionTimerOptions
 from connectors.sip.stats import SipStats
-from connectors.sip.tcp import TcpTransport, tls_context
 from connectors.sip.transaction import Flow, TimerValues
-from connectors.sip.transport import AllowList
+from connectors.sip.transport.peers import AllowList
+from connectors.sip.transport.tcp import TcpTransport, tls_context
+from connectors.sip.transport.udp import UdpTransport
 from connectors.sip.uas import SipUas, UasOptions
-from connectors.sip.udp import UdpTransport
-from connectors.siprec import RecordedCalls
+from connectors.siprec.recording_session import RecordedCalls
 from pipeline.errors import Draining
 from supervision import Supervisor
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from connectors.sip.envelope import Envelope
-from connectors.sip.headers import RouteSet
-from connectors.sip.leniency import read_addresses
-from connectors.sip.message import Headers, SipRequest
+from connectors.sip.message.envelope import Envelope
+from connectors.sip.message.headers import RouteSet
+from connectors.sip.message.leniency import read_addresses
+from connectors.sip.message.message import Headers, SipRequest
+from connectors.sip.message.uri import SipUri, Uri
 from connectors.sip.transaction import Flow
-from connectors.sip.uri import SipUri, Uri
 
 
 @dataclass(slots=True)

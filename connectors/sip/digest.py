@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from connectors.errors import LocalProtocolError
-from connectors.sip.errors import SipParseError
-from connectors.sip.grammar import is_token, quote, split, unquote_string
-from connectors.sip.message import SipRequest, SipResponse
+from connectors.sip.message.errors import SipParseError
+from connectors.sip.message.grammar import is_token, quote, split, unquote_string
+from connectors.sip.message.message import SipRequest, SipResponse
 
 ALGORITHMS = ("SHA-256", "MD5")
 """Most preferred first (RFC 8760, section 2.4)."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from connectors.sip.envelope import Envelope
-from connectors.sip.extensions import parse_rack
-from connectors.sip.inspection import ALLOW, SUPPORTED, Refusal
-from connectors.sip.invitation import Acknowledged, CallEvent, CallState, EndReason, Info, Pending, Reoffer, SipCall
-from connectors.sip.message import SipRequest
-from connectors.sip.usage import Usages
+from connectors.sip.call import Acknowledged, CallEvent, CallState, EndReason, Info, Pending, Reoffer, SipCall
+from connectors.sip.calls import Usages
+from connectors.sip.message.envelope import Envelope
+from connectors.sip.message.extensions import parse_rack
+from connectors.sip.message.inspection import ALLOW, SUPPORTED, Refusal
+from connectors.sip.message.message import SipRequest
 
 Handler = Callable[[Usages, SipCall, Pending, float], None]
 

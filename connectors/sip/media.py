@@ -1,6 +1,6 @@
 """The media of one dialog: what is negotiated, an RTP endpoint for each audio line, and the leg that each one feeds.
 
-Sits between `session.Session`, which knows the call, and `connectors.negotiation` and `connectors.rtp`.
+Sits between `session.Session`, which knows the call, and `connectors.sdp.offer_answer` and `connectors.rtp`.
 """
 
 import asyncio
@@ -8,15 +8,15 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from connectors.capabilities import DEFAULT_CODECS, Capabilities
 from connectors.codecs import usable
-from connectors.media_lines import Direction
-from connectors.negotiation import Negotiated, NegotiationSession
 from connectors.rtp.config import RtpConfig
 from connectors.rtp.endpoint import RtpEndpoint
 from connectors.rtp.events import DtmfEvent
 from connectors.rtp.ports import PortPool
 from connectors.rtp.transport import RtpTransport
+from connectors.sdp.capabilities import DEFAULT_CODECS, Capabilities
+from connectors.sdp.media_lines import Direction
+from connectors.sdp.offer_answer import Negotiated, NegotiationSession
 from connectors.sip.config import SipConfig
 from pipeline.call import LegOptions, LegStats
 from pipeline.frames import AudioFrame

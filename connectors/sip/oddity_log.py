@@ -2,8 +2,8 @@
 
 import logging
 
-from connectors.sip.errors import SipParseError
-from connectors.sip.message import SipRequest, SipResponse
+from connectors.sip.message.errors import SipParseError
+from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.transaction import Flow
 
 logger = logging.getLogger(__name__)

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from connectors.sip.calls import UasStats
 from connectors.sip.digest import DigestStats
 from connectors.sip.transaction import TransactionStats
-from connectors.sip.transport import TransportStats
-from connectors.sip.usage import UasStats
-from connectors.siprec import SiprecStats
+from connectors.sip.transport.peers import TransportStats
+from connectors.siprec.recording_session import SiprecStats
 
 
 @dataclass(slots=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Literal, NamedTuple
 
-from connectors.sip.alarms import Alarms
-from connectors.sip.envelope import Envelope
-from connectors.sip.headers import Via
-from connectors.sip.machines import (
+from connectors.sip.message.envelope import Envelope
+from connectors.sip.message.headers import Via
+from connectors.sip.message.message import Headers, SipRequest, SipResponse
+from connectors.sip.timers import Alarms
+from connectors.sip.transaction_tables import (
     CLIENT,
     INVITE_CLIENT,
     INVITE_SERVER,
@@ -23,7 +24,6 @@ from connectors.sip.machines import (
     State,
     Table,
 )
-from connectors.sip.message import Headers, SipRequest, SipResponse
 
 Transport = Literal["UDP", "TCP", "TLS"]
 

@@ -9,14 +9,7 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 
-from connectors.sip.dialog import Dialog
-from connectors.sip.digest import Challenge, DigestAuthenticator
-from connectors.sip.envelope import Envelope, mark_source
-from connectors.sip.errors import SipParseError
-from connectors.sip.extensions import parse_replaces
-from connectors.sip.in_dialog import HANDLERS, acknowledge
-from connectors.sip.inspection import ACCEPT, ALLOW, SUPPORTED, Refusal, inspect, takes_body
-from connectors.sip.invitation import (
+from connectors.sip.call import (
     Acknowledged,
     Answer,
     CallEvent,
@@ -30,10 +23,17 @@ from connectors.sip.invitation import (
     SipCall,
     UasEvent,
 )
-from connectors.sip.message import SipRequest, SipResponse
+from connectors.sip.calls import UasOptions, UasStats, Usages
+from connectors.sip.dialog import Dialog
+from connectors.sip.digest import Challenge, DigestAuthenticator
+from connectors.sip.in_dialog import HANDLERS, acknowledge
+from connectors.sip.message.envelope import Envelope, mark_source
+from connectors.sip.message.errors import SipParseError
+from connectors.sip.message.extensions import parse_replaces
+from connectors.sip.message.inspection import ACCEPT, ALLOW, SUPPORTED, Refusal, inspect, takes_body
+from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.transaction import Arrival, Flow, response_flow
-from connectors.sip.usage import UasOptions, UasStats, Usages
-from connectors.siprec_body import METADATA_REQUEST
+from connectors.siprec.body import METADATA_REQUEST
 
 __all__ = [
     "Acknowledged",

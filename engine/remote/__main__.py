@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from engine.api import Precision
 from engine.engine import Engine
 from engine.errors import EngineError, EngineUnavailable
 from engine.remote.server import serve_connection
 from engine.remote.wire import Failed, frame
-from engine.session import Precision
 from supervision.signals import leave_to_parent
 
 

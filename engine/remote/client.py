@@ -12,9 +12,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.api import (
+    SAMPLE_RATE_HZ,
+    EngineLoad,
+    FaultReason,
+    Hypothesis,
+    Session,
+    SessionFault,
+    SessionOptions,
+    StepEvents,
+)
 from engine.errors import EngineFull, SessionClosed, UnknownChunk, UnknownLocale
-from engine.remote.script import Audio, CloseNow
-from engine.remote.session import RemoteSession
+from engine.remote.takeover.replay import Audio, CloseNow
+from engine.remote.takeover.session import RemoteSession
 from engine.remote.wire import (
     MAX_SAMPLES,
     Capacity,
@@ -31,16 +41,6 @@ from engine.remote.wire import (
     Refused,
     Reserve,
     SetLanguage,
-)
-from engine.session import (
-    SAMPLE_RATE_HZ,
-    EngineLoad,
-    FaultReason,
-    Hypothesis,
-    Session,
-    SessionFault,
-    SessionOptions,
-    StepEvents,
 )
 from engine.stats import EngineStats
 from supervision import Supervisor, one_line

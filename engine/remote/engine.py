@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.api import EngineLoad, Session, SessionOptions, StepEvents
 from engine.errors import EngineError, EngineUnavailable, MalformedFrame
 from engine.remote.client import Client
 from engine.remote.link import Link, Remote, Spawned
 from engine.remote.wire import VERSION, Events, Failed, Framer, FromEngine, Greeting, Hello, Ping, frame, from_engine
-from engine.session import EngineLoad, Session, SessionOptions, StepEvents
 from engine.stats import EngineStats
 from supervision import Supervisor, one_line
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from engine.api import EngineLoad, Recognizer, Session, SessionOptions, StepEvents
 from engine.errors import EngineError, EngineFull, MalformedFrame
 from engine.remote.wire import (
     VERSION,
@@ -31,7 +32,6 @@ from engine.remote.wire import (
     SetLanguage,
     Told,
 )
-from engine.session import EngineLoad, Recognizer, Session, SessionOptions, StepEvents
 from engine.stats import EngineStats
 from supervision import Supervisor, one_line
 

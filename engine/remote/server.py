@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.api import StepEvents
 from engine.engine import Engine
 from engine.errors import EngineUnavailable, MalformedFrame
 from engine.remote.exchange import Exchange, Gateway
 from engine.remote.link import parse_address
 from engine.remote.wire import Capacity, FromEngine, frame, from_gateway
-from engine.session import StepEvents
 from supervision import Supervisor
 from supervision.signals import handle_signals
 

@@ -18,8 +18,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from engine.api import EngineLoad, SessionOptions, Word
 from engine.errors import MalformedFrame
-from engine.session import EngineLoad, SessionOptions, Word
 from engine.stats import EngineStats
 
 VERSION = 2

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from connectors.media_ws.bindings import CallRegistry
+from connectors.media_ws.calls import CallRegistry
 from engine.errors import EngineFull, UnknownLocale
 from pipeline.call import CallInfo, Calls, LegOptions, LegStats
 from pipeline.errors import CallEnded, Draining, DuplicateCall, DuplicateLeg

@@ -14,8 +14,8 @@ from connectors.multipart import (
     parse_content_type,
     split_multipart,
 )
-from connectors.sdp import SdpError
-from connectors.siprec_body import read_body
+from connectors.sdp.description import SdpError
+from connectors.siprec.body import read_body
 
 SDP = "v=0\r\nm=audio 4000 RTP/AVP 0"
 XML = "<recording/>"

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.checkpoint import DEMO_MODEL
-from tests.engine.checkpoints import Made, make
-from tests.engine.oracle import NemoReference
-from tests.engine.shapes import Shape
+from engine.checkpoint.find import DEMO_MODEL
+from testing.checkpoints import Made, make
+from testing.oracle import NemoReference
+from testing.shapes import Shape
 
 MakeCheckpoint = Callable[[Shape], Made]
 

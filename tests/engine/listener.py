@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from engine.api import Hypothesis, Precision, Session, SessionOptions, StepEvents, Word
+from engine.checkpoint.tokenizer import Tokenizer
+from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
-from engine.session import Hypothesis, Precision, Session, SessionOptions, StepEvents, Word
-from engine.tokenizer import Tokenizer
-from engine.transcript import Transcript
-from engine.weights import Checkpoint
-from tests.engine.audio import Audio
-from tests.engine.oracle import Token
+from engine.sessions.transcript import Transcript
+from testing.audio import Audio
+from testing.oracle import Token
 
 Spoken = tuple[str, float, float]
 """A word's text, start and end."""

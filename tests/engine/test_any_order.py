@@ -7,16 +7,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from engine.checkpoint import load_checkpoint
-from engine.core import flush_samples
+from engine.api import Session, SessionOptions
+from engine.checkpoint.find import load_checkpoint
+from engine.checkpoint.weights import Checkpoint
 from engine.errors import EngineFull
-from engine.session import Session, SessionOptions
-from engine.weights import Checkpoint
-from tests.engine import audio
+from engine.executor import flush_samples
+from testing import audio
+from testing.oracle import FRAME, NemoReference
+from testing.shapes import NARROW
 from tests.engine.conftest import MakeCheckpoint
 from tests.engine.listener import Listener, Spoken, assembled, exact, settle, spoken
-from tests.engine.oracle import FRAME, NemoReference
-from tests.engine.shapes import NARROW
 
 CLASSES = (80, 160, 560)
 LANGUAGES = ("auto", "de-DE")

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint import DEMO_MODEL, load_checkpoint
+from engine.api import Precision, SessionOptions
+from engine.checkpoint.find import DEMO_MODEL, load_checkpoint
 from engine.chunking import nearest_class
 from engine.engine import Engine
 from engine.errors import UnknownChunk
-from engine.session import Precision, SessionOptions
-from tests.engine import audio
-from tests.engine.damage import edited_nemo
+from testing import audio
+from testing.damage import edited_nemo
 from tests.engine.listener import transcribe
 
 CONTEXTS: list[tuple[object, tuple[int, ...]]] = [

@@ -9,18 +9,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from engine.checkpoint import load_checkpoint
-from engine.core import flush_samples
+from engine.api import LanguageSource, SessionOptions, StepEvents, Word
+from engine.checkpoint.find import load_checkpoint
+from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineFull, SessionClosed, UnknownChunk, UnknownLocale
-from engine.session import LanguageSource, SessionOptions, StepEvents, Word
-from engine.weights import Checkpoint
-from tests.engine import audio
-from tests.engine.audio import Audio
+from engine.executor import flush_samples
+from testing import audio
+from testing.audio import Audio
+from testing.oracle import FRAME, NemoReference
+from testing.shapes import BIASED, ENGLISH, PLAIN, SHAPES, Shape
 from tests.engine.conftest import MakeCheckpoint
 from tests.engine.listener import Listener, assembled, cut, exact, settle, spoken, transcribe
-from tests.engine.oracle import FRAME, NemoReference
-from tests.engine.shapes import BIASED, ENGLISH, PLAIN, SHAPES, Shape
 
 MakeEngine = Callable[..., Engine]
 

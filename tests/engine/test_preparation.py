@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 
-from engine.admission import Forecast
-from engine.checkpoint import load_checkpoint
-from engine.core import Core
-from engine.emission import Emission
+from engine.admission.admission import Forecast
+from engine.api import FaultReason, Session, SessionOptions, StepEvents
+from engine.checkpoint.find import load_checkpoint
+from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineError
+from engine.executor import Core
+from engine.model.emission import Emission
 from engine.remote.__main__ import load
-from engine.session import FaultReason, Session, SessionOptions, StepEvents
-from engine.weights import Checkpoint
-from tests.engine import audio
+from testing import audio
+from testing.shapes import PLAIN
 from tests.engine.conftest import MakeCheckpoint
 from tests.engine.listener import Listener, settle, spoken, transcribe
-from tests.engine.shapes import PLAIN
 
 WAIT_S = 60.0
 CHUNK = np.zeros(1_280, np.float32)

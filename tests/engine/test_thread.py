@@ -6,16 +6,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from engine.checkpoint import load_checkpoint
-from engine.core import Core
+from engine.api import Session, SessionOptions, StepEvents
+from engine.checkpoint.find import load_checkpoint
+from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineError, SessionClosed
-from engine.session import Session, SessionOptions, StepEvents
-from engine.weights import Checkpoint
-from tests.engine import audio
+from engine.executor import Core
+from testing import audio
+from testing.shapes import PLAIN
 from tests.engine.conftest import MakeCheckpoint
 from tests.engine.listener import Listener, spoken, transcribe
-from tests.engine.shapes import PLAIN
 
 WAIT_S = 60.0
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from engine.scheduler import Scheduler
+from engine.sessions.scheduler import Scheduler
 
 FLUSH_CHUNKS = 8
 

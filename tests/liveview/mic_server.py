@@ -13,8 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from numpy.typing import NDArray
 
-from connectors.webrtc import WebRtcConnector
-from connectors.webrtc_config import WebRtcConfig
+from connectors.webrtc.config import WebRtcConfig
+from connectors.webrtc.peer import WebRtcConnector
 from engine.engine import Engine
 from liveview.api import LivePage, LiveViewConfig
 from liveview.microphone import Microphone

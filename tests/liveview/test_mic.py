@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from connectors.webrtc_config import WebRtcConfig
+from connectors.webrtc.config import WebRtcConfig
 from liveview.api import LiveViewConfig
 from sinks.record import CallAction
 from tests.liveview.browser import BEFORE_SCRIPTS, chromium

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.api import Recognizer, Session, SessionOptions, StepEvents
 from engine.errors import SessionClosed
-from engine.session import Recognizer, Session, SessionOptions, StepEvents
 
 
 class Collector(Recognizer):

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import EngineFull, SessionClosed, UnknownLocale
-from engine.session import (
+from engine.api import (
     SAMPLE_RATE_HZ,
     FaultReason,
     Hypothesis,
@@ -20,6 +19,7 @@ from engine.session import (
     StepEvents,
     Word,
 )
+from engine.errors import EngineFull, SessionClosed, UnknownLocale
 
 
 @dataclass(frozen=True)

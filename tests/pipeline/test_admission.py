@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from engine.api import FaultReason, SessionFault
 from engine.errors import EngineError, EngineFull
-from engine.session import FaultReason, SessionFault
 from pipeline import Call, CallEnded, Leg, PipelineConfig
 from sinks.record import AnyRecord, CallAction, CallRecord
 from tests.pipeline.scripted import Cue, ScriptedRecognizer, script, words

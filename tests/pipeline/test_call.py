@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.api import LanguageSource
 from engine.errors import EngineFull, UnknownLocale
-from engine.session import LanguageSource
 from pipeline import (
     AudioFrame,
     CallEnded,

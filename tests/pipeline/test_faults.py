@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 import pipeline.ingest
+from engine.api import Session, StepEvents
 from engine.errors import SessionClosed
-from engine.session import Session, StepEvents
 from pipeline import AudioFrame, CallInfo, Calls, Encoding, Leg, LegOptions, PipelineConfig
 from pipeline.clock import Clock
 from pipeline.g711 import FLOAT_TABLE

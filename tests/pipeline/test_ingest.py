@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.session import Session
+from engine.api import Session
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import decode_alaw, decode_mulaw
 from pipeline.ingest import Ingest, Intake

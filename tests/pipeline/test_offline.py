@@ -9,11 +9,11 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from engine.checkpoint import load_checkpoint
+from engine.api import Session, SessionOptions, StepEvents
+from engine.checkpoint.find import load_checkpoint
+from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineError
-from engine.session import Session, SessionOptions, StepEvents
-from engine.weights import Checkpoint
 from pipeline.errors import AudioFileError, AudioFileNotFound, NotAudio, TooManyChannels
 from pipeline.offline import BLOCK_S, OfflineTranscription
 from sinks.record import TranscriptRecord

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.session import Hypothesis, LanguageSource, Session, Word
+from engine.api import Hypothesis, LanguageSource, Session, Word
 from pipeline.recording import SETTLE_S, Recording
 from pipeline.segments import Segmenter
 from sinks.record import TranscriptRecord

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from engine.session import Session
+from engine.api import Session
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.ingest import Ingest
 from pipeline.resample import (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.session import Hypothesis, LanguageSource, Session, Word
+from engine.api import Hypothesis, LanguageSource, Session, Word
 from pipeline.segments import KEPT_SEGMENTS, Segment, Segmenter
 from tests.pipeline.scripted import words
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.session import Session
+from engine.api import Session
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import ALAW_OFFSET, decode_alaw, decode_mulaw
 from pipeline.ingest import OFFSETS, Ingest

@@ -1,6 +1,6 @@
 import pytest
 
-from engine.session import Hypothesis, LanguageSource, Session, Word
+from engine.api import Hypothesis, LanguageSource, Session, Word
 from pipeline.timeline import MAX_ARRIVALS, MAX_JUMPS, Timeline
 
 SESSION = Session(0, 0, 0, 160)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.precision import has_int8
+from engine.model.precision import has_int8
 from tests.services.avx2 import AVX2_ALONE
 
 HERE = Path(__file__).parents[2]
 
 QUESTION = """
 import numpy, threadpoolctl, torch
-from engine.precision import has_int8, has_vnni
+from engine.model.model.precision import has_int8, has_vnni
 blas = {one["architecture"] for one in threadpoolctl.threadpool_info() if one["internal_api"] == "openblas"}
 print(torch.backends.cpu.get_cpu_capability(), has_int8(), has_vnni(), *blas)
 """

@@ -7,7 +7,7 @@ import pytest
 
 from connectors.media_ws.config import TwilioConfig
 from connectors.sip.config import Credential, SipConfig
-from connectors.webrtc_config import IceServer, WebRtcConfig
+from connectors.webrtc.config import IceServer, WebRtcConfig
 from sinks.config import KafkaConfig, RedisConfig
 from sinks.credentials import check_url
 

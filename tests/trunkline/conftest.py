@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from connectors.media_ws import PlayerReport, TwilioPlayer
-from engine.checkpoint import load_checkpoint
+from engine.checkpoint.find import load_checkpoint
+from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
-from engine.weights import Checkpoint
 from sinks.record import AnyRecord, CallAction, CallRecord
 from trunkline.config import Config
 from trunkline.server import Server

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from engine.checkpoint import DEMO_MODEL, load_checkpoint
+from engine.checkpoint.find import DEMO_MODEL, load_checkpoint
 from engine.engine import Engine
 from engine.errors import UnknownChunk
 from pipeline.call import PipelineConfig
-from tests.engine.damage import edited_nemo
+from testing.damage import edited_nemo
 from trunkline.cli import main
 from trunkline.config import Config, load_config
 from trunkline.errors import ConfigError

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from engine.checkpoint import DEMO_MODEL
+from engine.checkpoint.find import DEMO_MODEL
 from trunkline.cli import main
 from trunkline.demo.script import load_script
 from trunkline.version import __version__

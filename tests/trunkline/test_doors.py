@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from connectors.media_ws import TwilioConfig
-from connectors.webrtc_config import WebRtcConfig
+from connectors.webrtc.config import WebRtcConfig
 from liveview.api import LiveViewConfig
 from liveview.attempts import HttpStats
 from tests.trunkline.conftest import Running, Serve

@@ -1,6 +1,6 @@
 """What Prometheus sees of the engine's load."""
 
-from engine.session import ClassLoad, EngineLoad
+from engine.api import ClassLoad, EngineLoad
 from engine.stats import EngineStats
 from trunkline.metrics import Metrics
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.api import SessionOptions
+from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineFull
 from engine.remote import RemoteEngine, Spawned
 from engine.remote.server import EngineServer
-from engine.session import SessionOptions
-from engine.weights import Checkpoint
 from pipeline import AudioFrame, Call, CallInfo, Calls, Encoding, Leg, LegOptions, PipelineConfig
 from sinks.record import AnyRecord, CallAction, CallRecord, SpeakerRole, TranscriptRecord
 from trunkline.config import EngineConfig, load_config

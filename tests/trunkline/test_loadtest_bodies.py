@@ -2,11 +2,11 @@
 
 import pytest
 
-from connectors.capabilities import Capabilities
 from connectors.multipart import split_multipart
-from connectors.negotiation import NegotiationSession
-from connectors.rs_metadata import parse_metadata
-from connectors.sdp import Direction, parse
+from connectors.sdp.capabilities import Capabilities
+from connectors.sdp.description import Direction, parse
+from connectors.sdp.offer_answer import NegotiationSession
+from connectors.siprec.metadata_xml import parse_metadata
 from trunkline.loadtest.bodies import Participant, metadata, offer, recording
 
 WHO = (Participant("A & <B>", 'sip:a"b@example.com'), Participant("Agent", "tel:+15550100"))

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from connectors.sip import Credential
-from connectors.sip.grammar import Parameters
-from connectors.sip.parser import parse_datagram
-from connectors.sip.uri import SipUri
+from connectors.sip.message.grammar import Parameters
+from connectors.sip.message.parser import parse_datagram
+from connectors.sip.message.uri import SipUri
 from sinks.record import CallRecord
 from tests.connectors.sip.stage import LOOPBACK, Stage, changed, stage
 from tests.pipeline.scripted import Cue, script, words

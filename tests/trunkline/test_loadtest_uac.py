@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.sip.digest import DigestAuthenticator, DigestClient
-from connectors.sip.errors import SipParseError
-from connectors.sip.message import SipMessage, SipRequest, SipResponse
-from connectors.sip.parser import parse_datagram
-from connectors.sip.uri import SipUri
+from connectors.sip.message.errors import SipParseError
+from connectors.sip.message.message import SipMessage, SipRequest, SipResponse
+from connectors.sip.message.parser import parse_datagram
+from connectors.sip.message.uri import SipUri
 from trunkline.loadtest.bodies import Body
 from trunkline.loadtest.uac import TIMEOUT_S, Answered, Identity, Over, Refused, State, UacCall
 

@@ -6,7 +6,7 @@ import contextlib
 from rich.console import Console
 
 from connectors.media_ws import TwilioPlayer
-from engine.checkpoint import RELEASED_MODEL
+from engine.checkpoint.find import RELEASED_MODEL
 from supervision.signals import handle_signals
 from trunkline.config import Config
 from trunkline.demo.console import ConsoleSink

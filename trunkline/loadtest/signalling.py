@@ -5,9 +5,9 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from connectors.sip.errors import SipParseError
-from connectors.sip.message import SipMessage
-from connectors.sip.parser import StreamParser, parse_datagram
+from connectors.sip.message.errors import SipParseError
+from connectors.sip.message.message import SipMessage
+from connectors.sip.message.parser import StreamParser, parse_datagram
 from trunkline.errors import ConfigError
 
 CONNECT_S = 10.0

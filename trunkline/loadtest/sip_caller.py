@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from connectors import sdp
+from connectors.sdp import description as sdp
 from connectors.sip.digest import DigestClient
-from connectors.sip.message import SipMessage
-from connectors.sip.uri import SipUri
+from connectors.sip.message.message import SipMessage
+from connectors.sip.message.uri import SipUri
 from supervision import Supervisor
 from trunkline.loadtest import bodies
 from trunkline.loadtest.bodies import Body, Participant

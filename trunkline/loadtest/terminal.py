@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from connectors.sip.errors import SipParseError
-from connectors.sip.uri import SipUri, parse_uri
+from connectors.sip.message.errors import SipParseError
+from connectors.sip.message.uri import SipUri, parse_uri
 from trunkline.errors import ConfigError
 from trunkline.loadtest.command import DEFAULT_HTTP_PORT
 from trunkline.loadtest.outcome import Caller

@@ -10,7 +10,7 @@ import aiohttp
 
 from connectors.errors import StreamClosed
 from connectors.media_ws import TwilioPlayer
-from connectors.media_ws.client import CHUNK
+from connectors.media_ws.twilio.player import CHUNK
 from trunkline.loadtest.outcome import Outcome
 from trunkline.loadtest.script import RATE_HZ, Script
 

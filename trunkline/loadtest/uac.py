@@ -10,10 +10,10 @@ from enum import StrEnum
 
 from connectors.errors import LocalProtocolError
 from connectors.sip.digest import DigestClient
-from connectors.sip.errors import SipParseError
-from connectors.sip.headers import MAGIC_COOKIE, RouteSet
-from connectors.sip.message import Headers, SipMessage, SipRequest, SipResponse, encode
-from connectors.sip.uri import SipUri, Uri
+from connectors.sip.message.errors import SipParseError
+from connectors.sip.message.headers import MAGIC_COOKIE, RouteSet
+from connectors.sip.message.message import Headers, SipMessage, SipRequest, SipResponse, encode
+from connectors.sip.message.uri import SipUri, Uri
 from trunkline.loadtest.bodies import Body
 
 T1, T2 = 0.5, 4.0

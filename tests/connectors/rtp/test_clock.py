@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.codecs import sample_rate_hz
-from connectors.payload_formats import Codec
 from connectors.rtp.clock import LEARN_PAIRS, TimestampClock
 from connectors.rtp.events import Audio
 from connectors.rtp.receiver import RtpReceiver
+from connectors.sdp.codec import Codec
 from tests.connectors.rtp.network import (
     CODECS,
     G722,

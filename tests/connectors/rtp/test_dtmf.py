@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.payload_formats import Codec
 from connectors.rtp.dtmf import DIGITS, EventPayload, KeyPresses
 from connectors.rtp.errors import MalformedEvent
 from connectors.rtp.events import DtmfEvent
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
+from connectors.sdp.codec import Codec
 from tests.connectors.rtp.captures import capture
 from tests.connectors.rtp.network import CODECS, G722, OPUS, PCMU, START, Arrival, Sender, play
 

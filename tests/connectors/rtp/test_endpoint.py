@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from connectors.errors import LocalProtocolError
-from connectors.media_lines import AudioMedia, Direction
-from connectors.negotiation import Negotiated
-from connectors.payload_formats import Codec
 from connectors.rtp import DtmfEvent, NoFreePort, PortPool, RtpConfig, RtpEndpoint, RtpPacket
 from connectors.rtp.events import Bye
 from connectors.rtp.rtcp import Goodbye, ReceiverReport, SenderReport, encode_compound, parse_compound
 from connectors.rtp.srtp import SrtpReceiver, SrtpSender
-from connectors.sdes import Crypto
+from connectors.sdp.codec import Codec
+from connectors.sdp.media_lines import AudioMedia, Direction
+from connectors.sdp.offer_answer import Negotiated
+from connectors.sdp.sdes import Crypto
 from tests.connectors.rtp.network import CODECS, EVENTS, PCMA, PCMU, Sender
 from tests.connectors.rtp.test_dtmf import press
 from tests.connectors.rtp.test_feed import FakeLeg

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from connectors.codecs import encoder_for
-from connectors.payload_formats import Codec
 from connectors.rtp.events import Audio, Bye, DtmfEvent, Silence
 from connectors.rtp.feed import LegFeed
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
+from connectors.sdp.codec import Codec
 from pipeline.call import LegStats
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import decode_alaw, decode_mulaw

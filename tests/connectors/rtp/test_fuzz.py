@@ -9,7 +9,7 @@ from connectors.rtp.jitter import MAX_HELD
 from connectors.rtp.packet import Extension, RtpPacket
 from connectors.rtp.receiver import RtpReceiver
 from connectors.rtp.srtp import SrtpReceiver
-from connectors.sdes import Crypto
+from connectors.sdp.sdes import Crypto
 from tests.connectors.rtp.captures import capture, captures
 from tests.connectors.rtp.network import CODECS, PEER, START
 

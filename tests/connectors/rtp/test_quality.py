@@ -1,8 +1,8 @@
 import pytest
 
-from connectors.payload_formats import Codec
 from connectors.rtp.durations import duration
 from connectors.rtp.quality import mos, r_factor
+from connectors.sdp.codec import Codec
 from tests.connectors.rtp.network import G722, OPUS, PCMA, PCMU
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from connectors.rtp import DtmfEvent, RtpEndpoint
 from connectors.rtp.reader import MediaReader
 from connectors.rtp.rtcp import Goodbye, encode_compound
-from engine.session import Session
+from engine.api import Session
 from pipeline.call import LegStats
 from pipeline.g711 import decode_mulaw
 from pipeline.ingest import Ingest

@@ -17,7 +17,7 @@ from connectors.rtp.rtcp import (
     parse_compound,
 )
 from connectors.rtp.srtp import SrtpReceiver, SrtpSender
-from connectors.sdes import Crypto
+from connectors.sdp.sdes import Crypto
 from tests.connectors.rtp.network import CODECS, PCMU, PEER, START, Arrival, Sender, damage, play
 
 ELSEWHERE = ("198.51.100.7", 31000)

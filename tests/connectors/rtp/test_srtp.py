@@ -7,7 +7,7 @@ from connectors.rtp.events import Bye
 from connectors.rtp.receiver import RtpReceiver
 from connectors.rtp.rtcp import Goodbye, ReceiverReport, encode_compound
 from connectors.rtp.srtp import SrtpReceiver, SrtpSender
-from connectors.sdes import KEY_SALT_BYTES, Crypto
+from connectors.sdp.sdes import KEY_SALT_BYTES, Crypto
 from tests.connectors.rtp.network import CODECS, PEER, Arrival, Sender, damage, play
 
 SUITES = sorted(KEY_SALT_BYTES)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from connectors.sip.digest import DigestAuthenticator
-from connectors.sip.message import Headers, SipRequest, SipResponse, encode
-from connectors.sip.parser import parse_datagram
+from connectors.sip.message.message import Headers, SipRequest, SipResponse, encode
+from connectors.sip.message.parser import parse_datagram
+from connectors.sip.message.uri import SipUri, Uri
 from connectors.sip.transaction import Flow
 from connectors.sip.uas import Answer, IncomingCall, SipCall, SipUas, UasEvent, UasOptions
-from connectors.sip.uri import SipUri, Uri
 
 E = TypeVar("E")
 

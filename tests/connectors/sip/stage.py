@@ -11,10 +11,10 @@ import msgspec
 
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.rtcp import ReceiverReport, encode_compound
-from connectors.sdp import SessionDescription, parse
+from connectors.sdp.description import SessionDescription, parse
 from connectors.sip import SipConfig, SipConnector
-from connectors.sip.message import SipRequest, SipResponse, encode
-from connectors.sip.parser import parse_datagram
+from connectors.sip.message.message import SipRequest, SipResponse, encode
+from connectors.sip.message.parser import parse_datagram
 from connectors.sip.transaction import Flow, TimerValues
 from pipeline.call import Calls, PipelineConfig
 from sinks.record import AnyRecord, CallAction, CallRecord, DtmfRecord, TranscriptRecord

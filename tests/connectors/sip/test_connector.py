@@ -10,7 +10,7 @@ import pytest
 from connectors.rtp.config import RtpConfig
 from connectors.rtp.dtmf import EventPayload
 from connectors.rtp.packet import RtpPacket
-from connectors.sdp import parse
+from connectors.sdp.description import parse
 from connectors.sip import Credential, SipConfig, SipUnavailable
 from connectors.sip.digest import DigestClient
 from connectors.sip.transaction import TimerValues

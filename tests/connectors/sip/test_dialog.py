@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from connectors.sip.message import SipRequest
+from connectors.sip.message.message import SipRequest
 from connectors.sip.uas import Answer, Reoffer
 from tests.connectors.sip.peers import ANSWER, OFFER, PEER, TCP, UDP, Caller, Line, answer_to, line, only
 

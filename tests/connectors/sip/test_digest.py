@@ -13,9 +13,9 @@ from connectors.sip.digest import (
     digest_response,
     parse_digest,
 )
-from connectors.sip.errors import SipParseError
-from connectors.sip.message import Headers, SipRequest
-from connectors.sip.uri import parse_uri
+from connectors.sip.message.errors import SipParseError
+from connectors.sip.message.message import Headers, SipRequest
+from connectors.sip.message.uri import parse_uri
 
 URI = parse_uri("sip:+15550100@pbx.example")
 PASSWORDS = {"trunk": "s3cret", "other": "else"}

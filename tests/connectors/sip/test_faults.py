@@ -9,9 +9,9 @@ import msgspec
 import pytest
 import uvloop
 
-from connectors.rtp.running import MOST_FAULTS, RunningLeg
+from connectors.rtp.leg import MOST_FAULTS, RunningLeg
 from connectors.sip.config import PeerLimits
-from connectors.sip.session import Session
+from connectors.sip.dialog_call import Session
 from sinks.record import CallAction
 from tests.connectors.sip.stage import CONFIG, Phone, Stage, changed, stage
 from tests.pipeline.scripted import script, words
@@ -81,7 +81,7 @@ def in_a_message(two: Two) -> None:
 
 def in_a_datagram(two: Two) -> None:
     udp = two.stage.connector._transports["UDP"]
-    two.monkeypatch.setattr("connectors.sip.udp.parse_datagram", boom)
+    two.monkeypatch.setattr("connectors.sip.transport.udp.parse_datagram", boom)
     udp.datagram_received(b"OPTIONS sip:a SIP/2.0", ("127.0.0.1", 1))  # type: ignore[union-attr]
     two.monkeypatch.undo()
 

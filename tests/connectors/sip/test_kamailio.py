@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from connectors.sdp import SessionDescription, parse
-from connectors.sip.message import SipRequest
+from connectors.sdp.description import SessionDescription, parse
+from connectors.sip.message.message import SipRequest
 from sinks.record import SpeakerRole
 from tests.connectors.sip.peers import Caller
 from tests.connectors.sip.stage import LOOPBACK, Phone, Stage, stage

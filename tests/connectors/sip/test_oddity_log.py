@@ -2,8 +2,8 @@
 
 import pytest
 
-from connectors.sip.errors import SipParseError
-from connectors.sip.message import Oddity, SipResponse
+from connectors.sip.message.errors import SipParseError
+from connectors.sip.message.message import Oddity, SipResponse
 from connectors.sip.oddity_log import MOST_LINES, OddityLog
 from connectors.sip.transaction import Flow
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectors.sip.message import SipRequest, SipResponse
+from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.session_timer import SessionTimerOptions
 from connectors.sip.uas import (
     Answer,

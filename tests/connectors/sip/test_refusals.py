@@ -2,9 +2,9 @@
 
 import pytest
 
-from connectors.sip.errors import SipParseError
-from connectors.sip.message import SipRequest, SipResponse, encode
-from connectors.sip.parser import parse_datagram
+from connectors.sip.message.errors import SipParseError
+from connectors.sip.message.message import SipRequest, SipResponse, encode
+from connectors.sip.message.parser import parse_datagram
 from connectors.sip.uas import (
     UasOptions,
 )

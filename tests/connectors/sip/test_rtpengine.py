@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from connectors.sdp import parse
+from connectors.sdp.description import parse
 from pipeline.g711 import decode_mulaw
 from sinks.record import CallAction, SpeakerRole
 from tests.connectors.sip.peers import Caller

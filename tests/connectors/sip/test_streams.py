@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from connectors.sip import PeerLimits, SipUnavailable
-from connectors.sip.message import SipResponse, encode
-from connectors.sip.parser import StreamParser
+from connectors.sip.message.message import SipResponse, encode
+from connectors.sip.message.parser import StreamParser
 from connectors.sip.transaction import Flow
 from pipeline.call import Calls
 from sinks.record import CallAction

@@ -2,10 +2,10 @@
 
 import pytest
 
-from connectors.sip.alarms import Alarms
-from connectors.sip.machines import CLIENT, INVITE_CLIENT, INVITE_SERVER, SERVER, Table
-from connectors.sip.message import SipRequest, SipResponse
+from connectors.sip.message.message import SipRequest, SipResponse
+from connectors.sip.timers import Alarms
 from connectors.sip.transaction import TimerValues
+from connectors.sip.transaction_tables import CLIENT, INVITE_CLIENT, INVITE_SERVER, SERVER, Table
 from connectors.sip.uas import Answer, UasOptions
 from tests.connectors.sip.peers import ANSWER, OFFER, TCP, UDP, Caller, Line, answer_to, line, only
 

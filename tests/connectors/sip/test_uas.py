@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from connectors.errors import LocalProtocolError
+from connectors.sip.call import TABLE, CallState
 from connectors.sip.digest import DigestAuthenticator, DigestClient
-from connectors.sip.invitation import TABLE, CallState
-from connectors.sip.message import SipRequest, SipResponse
+from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.uas import (
     Acknowledged,
     Answer,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from engine.checkpoint import load_checkpoint
-from engine.weights import Checkpoint
+from engine.checkpoint.find import load_checkpoint
+from engine.checkpoint.weights import Checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 
+from engine.api import Session, SessionFault, StepEvents, Word
+from engine.checkpoint.weights import Checkpoint
 from engine.remote.client import Client
 from engine.remote.exchange import Exchange, Gateway
 from engine.remote.wire import VERSION, FromEngine, Greeting, Hello, frame, from_engine, from_gateway
-from engine.session import Session, SessionFault, StepEvents, Word
-from engine.weights import Checkpoint
 from tests.engine.listener import exact
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from engine.api import ClassLoad, EngineLoad, SessionOptions
 from engine.errors import EngineFull
 from engine.remote.client import Client
 from engine.remote.wire import VERSION, Capacity, Hello, frame, from_engine
-from engine.session import ClassLoad, EngineLoad, SessionOptions
 from engine.stats import EngineStats
 
 HELLO = Hello(VERSION, ["auto"], [80, 160], 64)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from engine.api import AUTO, FaultReason, SessionOptions
+from engine.checkpoint.weights import Checkpoint
 from engine.errors import EngineFull, SessionClosed, UnknownChunk, UnknownLocale
 from engine.remote.exchange import Gateway
 from engine.remote.wire import VERSION, Greeting, Open, Opened, Push, SetLanguage
-from engine.session import AUTO, FaultReason, SessionOptions
-from engine.weights import Checkpoint
 from tests.engine.remote.audio import legs
 from tests.engine.remote.pair import Pair
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.api import Session, SessionOptions
+from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineFull, SessionClosed
-from engine.session import Session, SessionOptions
-from engine.weights import Checkpoint
 from tests.engine.remote.audio import legs
 from tests.engine.remote.pair import Reader, plain
 

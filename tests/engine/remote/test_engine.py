@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.api import Session, SessionOptions, StepEvents
+from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineUnavailable
 from engine.remote import RemoteEngine, Spawned, parse_address
-from engine.session import Session, SessionOptions, StepEvents
-from engine.weights import Checkpoint
 from tests.engine.remote.audio import legs
 from tests.engine.remote.pair import Reader, plain
 

@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 
 import engine.remote.engine
+from engine.api import FaultReason, Session, SessionFault, SessionOptions
+from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineError, EngineUnavailable
 from engine.remote import RemoteEngine, Spawned
 from engine.remote.server import EngineServer, serve_connection
 from engine.remote.wire import VERSION, Events, Greeting, Open, Push, frame
-from engine.session import FaultReason, Session, SessionFault, SessionOptions
-from engine.stream import Stream
-from engine.weights import Checkpoint
+from engine.sessions.stream import Stream
 from tests.engine.listener import exact
 from tests.engine.remote.audio import legs
 from tests.engine.remote.pair import Pair, Reader, plain

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.core import Core
+from engine.api import Session, SessionOptions, StepEvents
+from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineFull, EngineUnavailable
+from engine.executor import Core
 from engine.remote import RemoteEngine
 from engine.remote.server import EngineServer
 from engine.remote.wire import VERSION, Greeting, Open, Ping, frame
-from engine.session import Session, SessionOptions, StepEvents
-from engine.weights import Checkpoint
 
 OPTIONS = SessionOptions(80)
 SECOND = np.zeros(16_000, np.float32)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.session import AUTO, Session, SessionOptions
-from engine.weights import Checkpoint
+from engine.api import AUTO, Session, SessionOptions
+from engine.checkpoint.weights import Checkpoint
 from tests.engine.listener import exact
 from tests.engine.remote.audio import legs
 from tests.engine.remote.pair import Pair, Reader, plain

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.api import EngineLoad, LanguageSource, SessionOptions, Word
 from engine.errors import MalformedFrame
 from engine.remote import wire
-from engine.session import EngineLoad, LanguageSource, SessionOptions, Word
 from engine.stats import EngineStats
 
 AUDIO = np.linspace(-1, 1, 7, dtype=np.float32)

@@ -1,0 +1,256 @@
+"""A leg that receives: datagrams to the core, its events to the leg, timers and reports (RFC 3550, section 6)."""
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections.abc import Callable
+
+from connectors.rtp.agreed_media import Agreement
+from connectors.rtp.bulk import Entry
+from connectors.rtp.config import RtpConfig
+from connectors.rtp.events import Audio
+from connectors.rtp.feed import LegFeed
+from connectors.rtp.latching import Address
+from connectors.rtp.player import Speaker
+from connectors.rtp.quality import RtpStats
+from connectors.rtp.receiver import RtpReceiver
+from connectors.rtp.steady import STEADY_AFTER
+from connectors.rtp.transport import RtpTransport
+from supervision import Supervisor
+
+MOST_FAULTS = 8
+"""In a row, after which a leg ends: what comes of it is lost packet by packet."""
+
+_AFTER_FAULT_S = 0.1
+
+logger = logging.getLogger(__name__)
+
+
+class RunningLeg:
+    """Runs from `start` to `close`. `on_inactive`: called once, when neither RTP nor RTCP came for `inactivity_s`.
+
+    While its stream is steady it is in a lane (`lanes`), and `receiver` is behind: `_settle` brings it up to date. What
+    changes anything has the leg `leave` the lane; the stream soon enters one again.
+
+    Its callbacks raise nothing. A packet that cannot be taken for a fault of ours is let go and counted; `MOST_FAULTS`
+    in a row end the leg.
+    """
+
+    def __init__(
+        self,
+        transport: RtpTransport,
+        agreement: Agreement,
+        feed: LegFeed,
+        config: RtpConfig,
+        started_at: float | None,
+        on_inactive: Callable[[], None] | None,
+        supervisor: Supervisor | None = None,
+    ) -> None:
+        self._supervisor = supervisor or Supervisor()
+        self._faults = 0
+        self.receiver = RtpReceiver(
+            agreement.negotiated.receive,
+            signalled=agreement.rtp_address,
+            symmetric=config.symmetric,
+            srtp=agreement.keys.receiver,
+            started_at=started_at,
+        )
+        self.speaker: Speaker | None = None
+        self._transport, self._agreement, self._feed, self._config = transport, agreement, feed, config
+        self._on_inactive = on_inactive
+        self._active_at = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
+        self._in_lane = False
+        self._clock_changes = 0
+        transport.start(self._on_rtp, self._on_rtcp)
+        self._reporting = self._loop.call_later(self._until_report(), self._report)
+
+    def update(self, agreement: Agreement) -> None:
+        """A new agreement."""
+        self.leave()
+        self._agreement = agreement
+        self.receiver.update(agreement.negotiated.receive, agreement.rtp_address, agreement.keys.receiver)
+        self._active_at = time.monotonic()
+
+    def mute(self, muted: bool) -> None:
+        """Hold: what comes is counted and not heard, and its absence is no inactivity."""
+        self.leave()
+        self._feed.muted = muted
+        self._active_at = time.monotonic()
+
+    @property
+    def stats(self) -> RtpStats:
+        """Counters so far."""
+        self._settle()
+        return self.receiver.stats
+
+    @property
+    def alive_at(self) -> float:
+        """When the peer's last RTP or RTCP came; 0 before the first."""
+        self._settle()
+        return self.receiver.alive_at
+
+    def _settle(self) -> None:
+        if self._in_lane:
+            self.receiver.resume(self._transport.lane_state())
+
+    def leave(self) -> None:
+        """Bring `receiver` up to date; packets come here one by one for a while."""
+        if self._in_lane:
+            self._in_lane = False
+            state, packets = self._transport.leave_lane()
+            try:
+                self.receiver.resume(state)
+                self._feed.heard(packets)
+                self._arm(time.monotonic())
+            except Exception as error:  # noqa: BLE001 - of this leg alone
+                self.fault(error)
+
+    def hear(self, audio: Audio) -> None:
+        """A packet that was counted and is still to be heard."""
+        try:
+            self._feed.deliver([audio])
+        except Exception as error:  # noqa: BLE001 - of this leg alone
+            self.fault(error)
+
+    def fault(self, error: Exception) -> None:
+        """Something of this leg is lost for a fault of ours."""
+        self._faults += 1
+        self._supervisor.fault("rtp", error, "a packet is let go")
+        if self._faults == MOST_FAULTS:
+            self._feed.fail(error)
+
+    def _enter(self) -> None:
+        """Into a lane, if the stream is steady and the leg can be fed from one."""
+        steady, intake = self.receiver.steady(), self._feed.intake
+        if steady is None or intake is None or (ticket := intake.ticket) is None:
+            return
+        state, header, codec, ssrc, peer = steady
+        entry = Entry(self, state, header, codec, ssrc, peer, ticket)
+        self._in_lane = self._transport.enter_lane(intake.ingest, entry)
+        if self._in_lane and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def send(self, packet: bytes) -> None:
+        """An RTP packet to where the peer's come from, or else to where it said."""
+        sealer = self._agreement.keys.sender
+        data = packet if sealer is None else sealer.seal(packet)
+        self._transport.send(data, self.receiver.peer or self._agreement.rtp_address)
+
+    def close(self) -> None:
+        """Hand on what waits and say goodbye."""
+        self.leave()
+        self._reporting.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        try:
+            if self.speaker is not None:
+                self.speaker.stop()
+            self._feed.deliver(self.receiver.finish(time.monotonic()))
+            self._feed.report(self.receiver.stats)
+            self._tell_clock()
+            self._send_rtcp(self.receiver.goodbye())
+        except Exception as error:  # noqa: BLE001 - the leg ends all the same
+            self.fault(error)
+
+    def _on_rtp(self, data: bytes, address: Address) -> None:
+        try:
+            self._take(data, address)
+        except Exception as error:  # noqa: BLE001 - of this packet alone
+            self.fault(error)
+        else:
+            self._faults = 0
+
+    def _take(self, data: bytes, address: Address) -> None:
+        self.leave()
+        now = time.monotonic()
+        receiver = self.receiver
+        receiver.receive(data, address, now)
+        self._feed.deliver(receiver.taken())
+        if receiver.in_a_row >= STEADY_AFTER:
+            self._enter()
+        if not self._in_lane and (self._timer is None or receiver.waiting):
+            self._arm(now)
+
+    def _on_rtcp(self, data: bytes, address: Address) -> None:
+        try:
+            self._settle()
+            self.receiver.receive_rtcp(data, address, time.monotonic())
+            if events := self.receiver.taken():
+                self.leave()
+                self._feed.deliver(events)
+        except Exception as error:  # noqa: BLE001 - of this packet alone
+            self.fault(error)
+
+    def _arm(self, now: float) -> None:
+        """See that `_tick` comes in time. It comes too early where packets have moved the time on: that is cheaper than
+        a timer for each packet."""
+        due = self.receiver.next_timer(now)
+        if due is not None and (self._timer is None or due < self._due):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._due = due
+            self._timer = self._loop.call_later(max(due - now, 0.0), self._tick)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._timer = None
+        try:
+            due = self.receiver.next_timer(now)
+            if due is not None and due <= now:
+                self._feed.deliver(self.receiver.take(now))
+            self._arm(now)
+        except Exception as error:  # noqa: BLE001 - of this leg alone
+            self._timer = self._loop.call_later(_AFTER_FAULT_S, self._tick)
+            self._due = math.inf
+            self.fault(error)
+
+    def _report(self) -> None:
+        self._reporting = self._loop.call_later(self._until_report(), self._report)
+        try:
+            self._send_report()
+        except Exception as error:  # noqa: BLE001 - the next one is another one
+            self.fault(error)
+
+    def _send_report(self) -> None:
+        self._settle()
+        now = time.monotonic()
+        sent = None if self.speaker is None else self.speaker.sent(now)
+        self._send_rtcp(self.receiver.report(now, sent))
+        self._feed.report(self.receiver.stats)
+        self._tell_clock()
+        silent_s = now - max(self.receiver.alive_at, self._active_at)
+        if silent_s >= self._config.inactivity_s and not self._feed.muted and self._on_inactive is not None:
+            on_inactive, self._on_inactive = self._on_inactive, None
+            on_inactive()
+
+    def _tell_clock(self) -> None:
+        """Once for each change: audio is placed by another clock than the session description has."""
+        stats = self.receiver.stats
+        if stats.clock_changes != self._clock_changes:
+            self._clock_changes = stats.clock_changes
+            logger.warning(
+                "media port %d: the peer's RTP timestamps run at %s and are read so; its sender has the wrong clock",
+                self._transport.port,
+                f"{stats.clock_hz} a second" if stats.clock_hz else "the clock of the codec again",
+            )
+
+    def _until_report(self) -> float:
+        """Half of the interval to one and a half, so that the reports of many legs do not fall together (RFC 3550,
+        section 6.2)."""
+        return self._config.report_s * (0.5 + random.random())  # noqa: S311 - nothing secret
+
+    def _send_rtcp(self, data: bytes) -> None:
+        agreement = self._agreement
+        sealer = agreement.keys.sender
+        data = data if sealer is None else sealer.seal_rtcp(data)
+        address = self.receiver.rtcp_peer or agreement.rtcp_address(self.receiver.peer)
+        if agreement.negotiated.rtcp_mux:
+            self._transport.send(data, address)
+        else:
+            self._transport.send_rtcp(data, address)

@@ -1,0 +1,180 @@
+"""One call of `uas.SipUas`: its state as a table, the answer that is owed, the offer that waits for its answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from connectors.sip.dialog import Dialog
+from connectors.sip.message.envelope import Envelope
+from connectors.sip.message.message import SipRequest, SipResponse
+from connectors.sip.session_timer import SessionTimer
+from connectors.sip.transaction import Flow, Transaction
+
+
+class CallState(Enum):
+    """`ANSWERED`: our 2xx waits for its ACK. `HANGING_UP`: so does our BYE."""
+
+    INCOMING = auto()
+    ANSWERED = auto()
+    CONFIRMED = auto()
+    HANGING_UP = auto()
+    ENDED = auto()
+
+
+class CallEvent(Enum):
+    ACCEPT = auto()
+    REJECT = auto()
+    CANCEL = auto()
+    ACK = auto()
+    NO_ACK = auto()
+    BYE = auto()
+    HANG_UP = auto()
+
+
+class CallAction(Enum):
+    """`TELL`: the user of the core hears that the call is over."""
+
+    SEND_BYE = auto()
+    REFUSE_INVITE = auto()
+    TELL = auto()
+
+
+S, E, A = CallState, CallEvent, CallAction
+
+TABLE: dict[tuple[CallState, CallEvent], tuple[CallState, tuple[CallAction, ...]]] = {
+    (S.INCOMING, E.ACCEPT): (S.ANSWERED, ()),
+    (S.INCOMING, E.REJECT): (S.ENDED, ()),
+    (S.INCOMING, E.CANCEL): (S.ENDED, (A.REFUSE_INVITE, A.TELL)),  # 9.2: 487 to the INVITE
+    (S.INCOMING, E.BYE): (S.ENDED, (A.REFUSE_INVITE, A.TELL)),  # 15.1.2: in an early dialog, 487 too
+    (S.INCOMING, E.HANG_UP): (S.ENDED, (A.REFUSE_INVITE, A.TELL)),
+    (S.ANSWERED, E.ACK): (S.CONFIRMED, ()),
+    (S.ANSWERED, E.NO_ACK): (S.ENDED, (A.SEND_BYE, A.TELL)),  # 13.3.1.4
+    (S.ANSWERED, E.BYE): (S.ENDED, (A.TELL,)),
+    (S.ANSWERED, E.HANG_UP): (S.HANGING_UP, (A.TELL,)),  # 15: no BYE of ours before the ACK
+    (S.CONFIRMED, E.NO_ACK): (S.ENDED, (A.SEND_BYE, A.TELL)),  # of a re-INVITE
+    (S.CONFIRMED, E.BYE): (S.ENDED, (A.TELL,)),
+    (S.CONFIRMED, E.HANG_UP): (S.ENDED, (A.SEND_BYE, A.TELL)),
+    (S.HANGING_UP, E.ACK): (S.ENDED, (A.SEND_BYE,)),
+    (S.HANGING_UP, E.NO_ACK): (S.ENDED, (A.SEND_BYE,)),
+    (S.HANGING_UP, E.BYE): (S.ENDED, ()),
+}
+
+
+@dataclass(slots=True)
+class Pending:
+    """A request that the user of the core has to answer: an INVITE, or an UPDATE with an offer."""
+
+    request: SipRequest
+    envelope: Envelope
+    transaction: Transaction
+
+
+@dataclass(slots=True)
+class Repeated:
+    """A response that is sent again until its ACK or PRACK comes. `number`: the CSeq, or the RSeq."""
+
+    response: SipResponse
+    transaction: Transaction
+    number: int
+    interval: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a 2xx bears. `is_offer`: the request had none, so that the ACK has to bring the answer. `headers` come on
+    top of those of the core."""
+
+    body: bytes = b""
+    content_type: str = "application/sdp"
+    is_offer: bool = False
+    headers: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(eq=False, slots=True)
+class SipCall:
+    """`id`: a number, never used twice by one core. `request`: the INVITE it began with. `replaces`: the running call
+    that it takes over once it is accepted (RFC 3891). `is_recording`: a recording client asks for a recording server
+    (RFC 7866); `gives_metadata`: it can be asked for its metadata."""
+
+    id: int
+    dialog: Dialog
+    request: SipRequest
+    flow: Flow
+    pending: Pending | None
+    replaces: "SipCall | None" = None
+    is_recording: bool = False
+    gives_metadata: bool = False
+    is_reliable: bool = False
+    state: CallState = CallState.INCOMING
+    offering: bool = False
+    unacked: Repeated | None = None
+    unpracked: Repeated | None = None
+    deferred: Answer | None = None
+    rseq: int = 0
+    timer: SessionTimer | None = None
+    refresh: Transaction | None = None
+    acked: tuple[int, SipRequest, Flow] | None = None
+    peer_allows: frozenset[str] = frozenset()
+    min_se_s: int = 0
+    local_sdp: bytes = b""
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in (CallState.ENDED, CallState.HANGING_UP)
+
+
+class EndReason(Enum):
+    """Why a call is over, as the END of its record says it."""
+
+    BYE = "completed"
+    CANCELLED = "cancelled"
+    NO_ACK = "no ACK"
+    NO_PRACK = "no PRACK"
+    NO_ANSWER = "no answer to the offer"
+    EXPIRED = "session expired"
+    REFRESH_FAILED = "session refresh failed"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingCall:
+    """To be answered with `accept` or `reject`, after any number of `ring`s. Without a body it wants our offer."""
+
+    call: SipCall
+
+
+@dataclass(frozen=True, slots=True)
+class Reoffer:
+    """A re-INVITE or UPDATE (`call.pending`), to be answered with `accept` or `reject`; a refused one changes nothing.
+    A re-INVITE without a body wants our offer."""
+
+    call: SipCall
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The ACK of a 2xx came. `answer`: to the offer in it; None where there was none, or where a running call goes on
+    without one, as it was before the offer."""
+
+    call: SipCall
+    answer: SipRequest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """An INFO with a body that `info_types` names; it is answered already."""
+
+    call: SipCall
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The call is over, and nothing more is heard of it."""
+
+    call: SipCall
+    reason: EndReason
+
+
+UasEvent = IncomingCall | Reoffer | Acknowledged | Info | Ended

@@ -1,0 +1,1 @@
+"""SIP's transports: datagrams and connections, and whom they may come from."""

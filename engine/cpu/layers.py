@@ -1,0 +1,183 @@
+"""The conformer layers in 8-bit weights on a CPU, a call a layer.
+
+Takes the place of the loop over layers in `Encoder.step`; the same sums in the same order, so that what differs is the
+rounding of weights and activations alone.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.cpu.jit import Array, Bytes, Halves, Index, inner, kernel, plain
+from engine.cpu.kernels import Norm, add_norm, add_norm_out, attend, convolve, norm, swish
+from engine.cpu.openmp import Team, fork, team
+from engine.cpu.product import Biased, product, quantise_rows, room
+from engine.model.affine import Affine
+from engine.model.attention import Relative
+from engine.model.state import Rows, SlotState
+
+if TYPE_CHECKING:
+    from engine.model import encoder
+
+
+class Int8Layers:
+    """All layers of an encoder. `relative`: of each latency class by its frames a chunk, for each layer."""
+
+    def __init__(self, layers: "list[encoder.Layer]", relative: dict[int, list[Relative]]) -> None:
+        first = layers[0]
+        self._d_model, self._d_ff = first.taps.shape[1], first.expand.packed.outputs
+        self._layers = [plain(_layer(layer)) for layer in layers]
+        self._positions = {frames: [plain(_positions(one)) for one in table] for frames, table in relative.items()}
+
+    def __call__(self, x: Tensor, rows: Rows, state: SlotState) -> Tensor:
+        """x: float32 (B, c, d_model), is overwritten with what comes out. Brings the rows' state forward."""
+        frames, size = x.shape[1:]
+        flat: Array = x.view(-1, size).numpy()  # (T, d)
+        slots, chunks = rows.slots.numpy(), rows.chunks.numpy()
+        spare, threads = plain(self._spare(len(flat))), team()
+        memory = state.keys, state.values, state.convolution
+        for layer, position, keys, values, convolution in zip(
+            self._layers, self._positions[frames], *memory, strict=True
+        ):
+            past = _Past(_halves(keys), _halves(values), convolution.numpy(), slots, chunks)
+            conformer(threads, flat, layer, position, plain(past), spare)
+        return x
+
+    def _spare(self, rows: int) -> "_Spare":
+        return _Spare(
+            within=room(rows, self._d_model),
+            wide=room(rows, self._d_ff),
+            scale=np.empty(rows, np.float32),
+            raw=np.empty(rows * max(self._d_ff, 3 * self._d_model), np.float32),
+            mixed=np.empty((rows, self._d_model), np.float32),
+        )
+
+
+class _Layer(NamedTuple):
+    """`engine.model.encoder.Layer` as the kernels take it."""
+
+    norm_in: Norm
+    expand_in: Biased
+    contract_in: Biased
+    norm_attention: Norm
+    qkv: Biased
+    out: Biased
+    norm_convolution: Norm
+    gate: Biased
+    taps: Array
+    taps_bias: Array
+    norm_taps: Norm
+    mix: Biased
+    norm_feed: Norm
+    expand: Biased
+    contract: Biased
+    norm_out: Norm
+
+
+class _Positions(NamedTuple):
+    """`engine.model.attention.Relative` as the kernel takes it: (h, d_head) twice, and (h, R + c - 1, d_head)."""
+
+    bias_u: Array
+    bias_v: Array
+    table: Array
+
+
+class _Past(NamedTuple):
+    """A layer's memory of all slots, and which of them are stepped: as `attend` and `convolve` take it."""
+
+    keys: Halves
+    values: Halves
+    convolution: Array
+    slots: Index
+    chunks: Index
+
+
+class _Spare(NamedTuple):
+    """Memory of a step: uint8 rows (T, d) and (T, d_ff) with their scale (T,), a product, and mixed values (T, d)."""
+
+    within: Bytes
+    wide: Bytes
+    scale: Array
+    raw: Array
+    mixed: Array
+
+
+@inner
+def _multiply(team: Team, x: Bytes, by: Biased, raw: Array) -> tuple[Array, Array]:
+    """The product, in the memory of `raw`, and what is to be added to it."""
+    weight, shift = by
+    rows, outputs = x.shape[0], shift.shape[0]
+    out = raw[: rows * outputs].reshape(rows, outputs)
+    product(team, x, weight, out)
+    return out, shift
+
+
+@kernel
+def conformer(team: Team, x: Array, layer: _Layer, positions: _Positions, past: _Past, spare: _Spare) -> None:
+    """One layer on x (T, d), in place; brings the rows' memory forward. Takes named tuples as `plain`."""
+    norm_in, expand_in, contract_in, norm_attention, qkv, out, norm_convolution, gate, taps, taps_bias = layer[:10]
+    norm_taps, mix, norm_feed, expand, contract, norm_out = layer[10:]
+    within, wide, scale, raw, mixed = spare
+    keys, values, convolution, slots, chunks = past
+    bias_u, bias_v, table = positions
+    fork(team, norm, (x, norm_in, within, scale))
+    y, shift = _multiply(team, within, expand_in, raw)
+    fork(team, swish, (y, shift, wide, scale))
+    y, shift = _multiply(team, wide, contract_in, raw)
+    fork(team, add_norm, (x, y, shift, norm_attention, within, scale))
+    y, shift = _multiply(team, within, qkv, raw)
+    fork(team, attend, (y, shift, bias_u, bias_v, table, keys, values, slots, chunks, mixed, scale))
+    fork(team, quantise_rows, (mixed, within, scale))
+    y, shift = _multiply(team, within, out, raw)
+    fork(team, add_norm, (x, y, shift, norm_convolution, within, scale))
+    y, shift = _multiply(team, within, gate, raw)
+    fork(team, convolve, (y, shift, convolution, slots, chunks, taps, taps_bias, norm_taps, within, scale))
+    y, shift = _multiply(team, within, mix, raw)
+    fork(team, add_norm, (x, y, shift, norm_feed, within, scale))
+    y, shift = _multiply(team, within, expand, raw)
+    fork(team, swish, (y, shift, wide, scale))
+    y, shift = _multiply(team, wide, contract, raw)
+    fork(team, add_norm_out, (x, y, shift, scale, norm_out))
+
+
+def _product(affine: Affine) -> Biased:
+    weight = affine.packed
+    shift = np.zeros(weight.outputs, np.float32) if affine.bias is None else affine.bias.numpy()
+    return Biased(weight, shift)
+
+
+def _layer(layer: "encoder.Layer") -> _Layer:
+    size = layer.taps.shape[1]
+    return _Layer(
+        norm_in=_norm(layer.norm_in),
+        expand_in=_product(layer.expand_in),
+        contract_in=_product(layer.contract_in),
+        norm_attention=_norm(layer.norm_attention),
+        qkv=_product(layer.qkv),
+        out=_product(layer.out),
+        norm_convolution=_norm(layer.norm_convolution),
+        gate=_product(layer.gate),
+        taps=layer.taps.numpy(),
+        taps_bias=np.zeros(size, np.float32) if layer.taps_bias is None else layer.taps_bias.numpy(),
+        norm_taps=_norm(layer.norm_taps),
+        mix=_product(layer.mix),
+        norm_feed=_norm(layer.norm_feed),
+        expand=_product(layer.expand),
+        contract=_product(layer.contract),
+        norm_out=_norm(layer.norm_out),
+    )
+
+
+def _positions(relative: Relative) -> _Positions:
+    u, v = relative.bias_u[:, 0].contiguous(), relative.bias_v[:, 0].contiguous()
+    return _Positions(u.numpy(), v.numpy(), relative.table.transpose(1, 2).contiguous().numpy())
+
+
+def _halves(cached: Tensor) -> Halves:
+    return cached.view(torch.uint16).numpy()
+
+
+def _norm(norm: "encoder.Norm") -> Norm:
+    return Norm(norm.weight.contiguous().numpy(), norm.bias.contiguous().numpy())

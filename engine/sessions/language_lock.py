@@ -1,0 +1,126 @@
+"""Language lock: a stream whose language the model has told goes on with that language's own prompt.
+
+The first tag locks. From the next chunk on the stream's words are decoded with the prompt of the tag's language, and a
+watcher, which has a decoder state of its own and hears the same encoder frames, goes on with `auto`: it writes exactly
+what the stream would have without a lock. As long as the watcher tags its sentences with the locked language, its words
+are not used. With the first other tag the lock moves: the stream's words since the watcher's tag before are replaced by
+the watcher's, the stream's decoder takes over the watcher's state, and the prompt is that of the new language.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from engine.sessions.detokenizer import Detokenizer, TagWritten
+
+_MOST_TOKENS = 1_024
+"""Tokens of the watcher kept for want of a tag; the older half is forgotten beyond it."""
+
+
+class Move(Enum):
+    """What the decoder states of a slot have to do after a step.
+
+    WATCH: the watcher takes over the stream's; FOLLOW: the stream takes over the watcher's.
+    """
+
+    WATCH = auto()
+    FOLLOW = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One token at an encoder frame of the stream."""
+
+    token: int
+    frame: int
+    probability: float = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Words that begin after frame `after` are replaced by those of `tokens`; what stood before is in `language`."""
+
+    after: int
+    language: str
+    tokens: tuple[Said, ...]
+
+
+class SpelledTags:
+    """Finds the tags in what `auto` wrote, in however many pieces. `prompts`: index of each language."""
+
+    def __init__(self, detokenizer: Detokenizer, prompts: Mapping[str, int]) -> None:
+        self._detokenizer = detokenizer
+        self._prompts = prompts
+
+    def fork(self) -> "SpelledTags":
+        """An independent one that goes on from here."""
+        return SpelledTags(self._detokenizer.fork(), self._prompts)
+
+    def add(self, said: Said) -> tuple[str, int] | None:
+        """Language and prompt of the tag that ends with this token."""
+        if self._detokenizer.pieces[said.token].is_plain and not self._detokenizer.is_holding:
+            return None
+        found = None
+        for item in self._detokenizer.add(said.token, said.frame, said.probability):
+            if isinstance(item, TagWritten) and item.locale is not None and item.locale in self._prompts:
+                found = item.locale, self._prompts[item.locale]
+        return found
+
+
+class LanguageLock:
+    """The lock of one stream. `tags`: language and its prompt, by the tag's token; other tags change nothing.
+    `spelled`: finds tags of several pieces; None where there are none.
+
+    `prompt`: of the locked language, None before the first tag. `since`: frame of the watcher's last tag; words that
+    began after it may still be rewritten.
+    """
+
+    def __init__(self, tags: Mapping[int, tuple[str, int]], spelled: SpelledTags | None = None) -> None:
+        self.prompt: int | None = None
+        self.since = -1
+        self._tags = tags
+        self._spelled = spelled
+        self._language = ""
+        self._heard: list[tuple[Said, tuple[str, int] | None]] = []
+        self._has_tag = False
+
+    @property
+    def is_locked(self) -> bool:
+        return self.prompt is not None
+
+    def fork(self) -> "LanguageLock":
+        """An independent lock that goes on from here."""
+        twin = LanguageLock(self._tags, self._spelled.fork() if self._spelled is not None else None)
+        twin.prompt, twin.since, twin._language = self.prompt, self.since, self._language
+        twin._heard, twin._has_tag = list(self._heard), self._has_tag
+        return twin
+
+    def hear(self, said: Said) -> None:
+        """A token that `auto` wrote: the stream's own while nothing is locked, its watcher's afterwards."""
+        spelled = self._spelled.add(said) if self._spelled is not None else None
+        tag = self._tags.get(said.token, spelled)
+        self._has_tag |= tag is not None
+        self._heard.append((said, tag))
+        if len(self._heard) > _MOST_TOKENS:
+            self.since = self._heard[_MOST_TOKENS // 2][0].frame
+            self._heard = [kept for kept in self._heard if kept[0].frame > self.since]
+
+    def decide(self) -> tuple[Move | None, Rewrite | None]:
+        """After a step: what becomes of the decoder states, and of the words."""
+        if not self._has_tag:
+            return None, None
+        was_locked, begin = self.is_locked, 0
+        rewrite: Rewrite | None = None
+        for index, (last, tag) in enumerate(self._heard):
+            if tag is None:
+                continue
+            language, prompt = tag
+            if was_locked and rewrite is None and language != self._language:
+                rewrite = Rewrite(self.since, self._language, tuple(said for said, _ in self._heard[begin:]))
+            self._language, self.prompt, self.since = language, prompt, last.frame
+            begin = index + 1
+        del self._heard[:begin]
+        self._has_tag = False
+        if rewrite is not None:
+            return Move.FOLLOW, rewrite
+        return (Move.WATCH if self.is_locked and not was_locked else None), None

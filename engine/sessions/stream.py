@@ -1,0 +1,203 @@
+"""The host's side of one session: its audio, its position, its words."""
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.api import SAMPLE_RATE_HZ, Session
+from engine.chunking import FRAME, FRAME_MS, chunk_begin, chunk_end, flushed_chunks
+from engine.sessions.language_lock import LanguageLock, Move, Rewrite, Said
+from engine.sessions.transcript import Transcript
+
+_PACE = 0.75
+"""Audio that comes up to a third faster than real time counts as live."""
+
+
+class AudioBuffer:
+    """Samples that are still needed, addressed by their index in the stream. Not bounded: its owner discards."""
+
+    def __init__(self) -> None:
+        self._data = np.zeros(SAMPLE_RATE_HZ // 2, np.float32)
+        self._start = 0
+        self._stop = 0
+        self._first = 0
+
+    @property
+    def end(self) -> int:
+        """Index after the last sample."""
+        return self._first + self._stop - self._start
+
+    def append(self, pcm: NDArray[np.float32]) -> None:
+        needed = self._stop - self._start + len(pcm)
+        if self._stop + len(pcm) > len(self._data):
+            data = self._data if needed <= len(self._data) // 2 else np.zeros(2 * needed, np.float32)
+            data[: self._stop - self._start] = self._data[self._start : self._stop]
+            self._data, self._start, self._stop = data, 0, self._stop - self._start
+        self._data[self._stop : self._stop + len(pcm)] = pcm
+        self._stop += len(pcm)
+
+    def read(self, begin: int, out: NDArray[np.float32]) -> None:
+        """Fill `out` from index `begin` on; zeros before the stream's start and after its end."""
+        low, high = max(begin, self._first), min(begin + len(out), self.end)
+        if high <= low:
+            out[:] = 0
+            return
+        out[: low - begin] = 0
+        offset = self._start - self._first
+        out[low - begin : high - begin] = self._data[low + offset : high + offset]
+        out[high - begin :] = 0
+
+    def discard(self, before: int) -> None:
+        """Forget samples before index `before`."""
+        count = min(max(0, before - self._first), self._stop - self._start)
+        self._start += count
+        self._first += count
+
+    def fork(self, end: int) -> "AudioBuffer":
+        """An independent copy of the samples before index `end`."""
+        twin = AudioBuffer()
+        twin._first = self._first
+        twin.append(self._data[self._start : self._start + max(0, end - self._first)])
+        return twin
+
+
+class Stream:
+    """One session, or the fork of one that is being flushed for `finalize`.
+
+    `chunks` counts steps taken. `skipped_frames`: encoder frames of audio thrown away unheard because the engine was
+    too slow; later frames keep their true time. `marks`: sample counts at which finals were asked for. `dropped`: its
+    owner is gone, and it ends without a flush. `fault`: what of ours ended it, in a line. `completed_at`: when the
+    audio of the chunk read last was complete; None for flushing silence.
+    """
+
+    def __init__(self, session: Session, slot: int, prompt: int, transcript: Transcript) -> None:
+        self.session = session
+        self.slot = slot
+        self.prompt = prompt
+        self.transcript = transcript
+        self.audio = AudioBuffer()
+        self.chunks = 0
+        self.skipped_frames = 0
+        self.closing = False
+        self.dropped = False
+        self.fault: str | None = None
+        self.marks: deque[int] = deque()
+        self.parent: Stream | None = None
+        self.forked = False
+        self.foretold: list[tuple[int, int] | Rewrite] = []
+        self.lock: LanguageLock | None = None
+        self.completed_at: float | None = None
+        self._completions: deque[float] = deque()
+        self._paced_to = float("-inf")
+        self._frames = session.chunk_ms // FRAME_MS
+
+    def fork(self, slot: int) -> "Stream":
+        """A twin that will be flushed for the oldest mark: it hears what was pushed before it, and no more to come."""
+        twin = Stream(self.session, slot, self.prompt, self.transcript.fork())
+        twin.audio, twin.chunks, twin.skipped_frames = self.audio.fork(self.marks[0]), self.chunks, self.skipped_frames
+        twin.closing, twin.parent = True, self
+        twin.lock = self.lock.fork() if self.lock is not None else None
+        self.forked = True
+        return twin
+
+    def push(self, pcm: NDArray[np.float32], now: float) -> None:
+        """Append audio and note which chunks it completes.
+
+        Speech comes no faster than in real time, give or take a network's jitter: of a recording that comes at once the
+        chunks count as complete one after the other.
+        """
+        self.audio.append(pcm)
+        waiting = self.chunks + len(self._completions)
+        while chunk_end(waiting, self._frames) + self._skipped <= self.audio.end:
+            self._paced_to = max(now, self._paced_to + _PACE * self.session.chunk_ms / 1000)
+            self._completions.append(self._paced_to)
+            waiting += 1
+
+    def ready_since(self, now: float) -> float:
+        """When the next chunk became complete; now for flushing silence."""
+        return min(now, self._completions[0]) if self._completions else now
+
+    @property
+    def _skipped(self) -> int:
+        return self.skipped_frames * FRAME
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of media that the steps so far have consumed."""
+        if not self.chunks:
+            return 0.0
+        return min(chunk_end(self.chunks - 1, self._frames) + self._skipped, self.audio.end) / SAMPLE_RATE_HZ
+
+    @property
+    def _next_end(self) -> int:
+        return chunk_end(self.chunks, self._frames) + self._skipped
+
+    @property
+    def backlog(self) -> int:
+        """Samples beyond the next chunk that wait."""
+        return self.audio.end - self._next_end
+
+    @property
+    def at_mark(self) -> bool:
+        """The next chunk would go past the oldest mark: time to fork."""
+        return bool(self.marks) and not self.forked and not self.dropped and self._next_end > self.marks[0]
+
+    @property
+    def ready(self) -> bool:
+        """There is a chunk to step."""
+        if self.forked or self.at_mark or self.dropped:
+            return False
+        return self._next_end <= self.audio.end or (self.closing and not self.done)
+
+    @property
+    def done(self) -> bool:
+        """Closing, and flushed to the last word, or dropped."""
+        if self.dropped:
+            return not self.forked
+        if not self.closing or self.marks or self.forked:
+            return False
+        return self.chunks >= flushed_chunks(self.audio.end - self._skipped, self._frames)
+
+    def read(self, out: NDArray[np.float32]) -> None:
+        """Copy the next chunk's samples into `out` and count the chunk as stepped."""
+        self.audio.read(chunk_begin(self.chunks, self._frames) + self._skipped, out)
+        self.chunks += 1
+        self.completed_at = self._completions.popleft() if self._completions else None
+        self.audio.discard(chunk_begin(self.chunks, self._frames) + self._skipped)
+
+    def skip_chunk(self) -> None:
+        """Throw the next chunk's audio away unheard."""
+        self.skipped_frames += self._frames
+        if self._completions:
+            self._completions.popleft()
+        self.audio.discard(chunk_begin(self.chunks, self._frames) + self._skipped)
+
+    def emit(self, token: int, frame: int, probability: float) -> None:
+        """Take a token of the chunk stepped last, `frame` counted from its start."""
+        at = (self.chunks - 1) * self._frames + frame + self.skipped_frames
+        if self.parent is not None:
+            self.foretold.append((token, at))
+        if self.lock is not None and not self.lock.is_locked:
+            self.lock.hear(Said(token, at, probability))
+        self.transcript.add(token, at, probability)
+
+    def overhear(self, lock: LanguageLock, token: int, frame: int, probability: float) -> None:
+        """Take a token of the watcher of `lock`, as in `emit`; ignored where the stream has another lock by now."""
+        if self.lock is lock:
+            at = (self.chunks - 1) * self._frames + frame + self.skipped_frames
+            lock.hear(Said(token, at, probability))
+
+    def follow_lock(self) -> Move | None:
+        """After the tokens of a step: lock, or move the lock and its words. Returns what the decoder states must do."""
+        if self.lock is None:
+            return None
+        move, rewrite = self.lock.decide()
+        if rewrite is not None:
+            if self.parent is not None:
+                self.foretold.append(rewrite)
+            self.transcript.rewrite(rewrite)
+        if self.lock.prompt is not None:
+            self.prompt = self.lock.prompt
+            self.transcript.unsettled_after = self.lock.since
+        return move
