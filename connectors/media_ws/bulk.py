@@ -16,9 +16,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from connectors.media_ws.events import Track
 from connectors.media_ws.foreseen import AUDIO_CHARS, MAX_CHARS, MAX_DIGITS, PACKET_CODES, Foreseen
 from connectors.media_ws.framing import HEAD_16, MASKED_16, TEXT, frame_length
+from connectors.media_ws.track import Track
 from pipeline.ingest import Ingest
 from pipeline.steady import turns
 from supervision import Supervisor

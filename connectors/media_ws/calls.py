@@ -16,7 +16,8 @@ import numpy as np
 from connectors.errors import StreamRefused
 from connectors.media_ws.bulk import Lanes
 from connectors.media_ws.config import Roles
-from connectors.media_ws.events import Audio, Dtmf, MediaEncoding, StreamStarted, StreamStats, Track
+from connectors.media_ws.events import Audio, Dtmf, MediaEncoding, StreamStarted, StreamStats
+from connectors.media_ws.track import Track
 from connectors.stats import ConnectorStats
 from engine.errors import EngineError, UnknownLocale
 from pipeline.call import CallInfo, LegOptions, LegStats

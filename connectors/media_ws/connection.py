@@ -24,10 +24,10 @@ from connectors.media_ws.events import (
     ProtocolError,
     Stopped,
     StreamStarted,
-    Track,
     TrackAdded,
 )
 from connectors.media_ws.socket import Frames, MediaSocket
+from connectors.media_ws.track import Track
 from pipeline.ingest import OFFSETS
 
 logger = logging.getLogger(__name__)

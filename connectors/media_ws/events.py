@@ -7,20 +7,13 @@ clock and turns events into calls and legs.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from connectors.media_ws.foreseen import Foreseen
-
-
-class Track(StrEnum):
-    """Direction as the carrier sees it: `inbound` comes from the party that is connected to the carrier's call leg."""
-
-    INBOUND = "inbound"
-    OUTBOUND = "outbound"
+from connectors.media_ws.foreseen import Foreseen
+from connectors.media_ws.track import Track
 
 
 class MediaEncoding(StrEnum):

@@ -7,7 +7,7 @@ a message. So the next one is known up to its audio before it comes (`lanes`).
 import re
 from dataclasses import dataclass
 
-from connectors.media_ws.events import Track
+from connectors.media_ws.track import Track
 
 PACKET_CODES = 160
 PACKET_MS = 20

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from connectors.media_ws.events import Audio, Track, TrackStats
+from connectors.media_ws.events import Audio, TrackStats
 from connectors.media_ws.timeline import TrackTimeline
+from connectors.media_ws.track import Track
 
 FOLLOW_MS = 1000
 """A track on which nothing is sent is filled with silence this far behind the clock of the other one, so that its last

@@ -22,8 +22,8 @@ from connectors.sip.config import SipConfig, parse_listen
 from connectors.sip.dialog_call import CallRegistry, Refused, Session, Shared, refusal_of
 from connectors.sip.digest import DigestAuthenticator
 from connectors.sip.media import MediaPlace, Stream
-from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.message import SipRequest, SipResponse
+from connectors.sip.message.parser import MalformedMessage
 from connectors.sip.oddity_log import OddityLog
 from connectors.sip.recording_dialog import RecordedDialog, Recordings
 from connectors.sip.session_timer import SessionTimerOptions
@@ -162,7 +162,7 @@ class SipConnector:
 
     # -- messages and time
 
-    def received(self, message: SipRequest | SipResponse | SipParseError, flow: Flow) -> None:
+    def received(self, message: SipRequest | SipResponse | MalformedMessage, flow: Flow) -> None:
         """A message from a driver. Raises nothing: a driver would take that for the end of its socket."""
         try:
             self._odd.log(message, flow)

@@ -2,8 +2,8 @@
 
 import logging
 
-from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.message import SipRequest, SipResponse
+from connectors.sip.message.parser import MalformedMessage
 from connectors.sip.transaction import Flow
 
 logger = logging.getLogger(__name__)
@@ -18,9 +18,9 @@ class OddityLog:
     def __init__(self) -> None:
         self._said: set[tuple[str, str]] = set()
 
-    def log(self, message: SipRequest | SipResponse | SipParseError, flow: Flow) -> None:
+    def log(self, message: SipRequest | SipResponse | MalformedMessage, flow: Flow) -> None:
         """A message that came from a peer."""
-        if isinstance(message, SipParseError):
+        if isinstance(message, MalformedMessage):
             if not message.drop:
                 self._say(flow, f"a request was refused with {message.status} {message.reason}: mend the peer")
             return

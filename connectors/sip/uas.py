@@ -32,6 +32,7 @@ from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.extensions import parse_replaces
 from connectors.sip.message.inspection import ACCEPT, ALLOW, SUPPORTED, Refusal, inspect, takes_body
 from connectors.sip.message.message import SipRequest, SipResponse
+from connectors.sip.message.parser import MalformedMessage
 from connectors.sip.transaction import Arrival, Flow, response_flow
 from connectors.siprec.body import METADATA_REQUEST
 
@@ -88,10 +89,10 @@ class SipUas:
 
     # -- in and out
 
-    def receive(self, message: SipRequest | SipResponse | SipParseError, flow: Flow, now: float) -> None:
+    def receive(self, message: SipRequest | SipResponse | MalformedMessage, flow: Flow, now: float) -> None:
         """A message from the network, or what the parser says of it."""
         try:
-            if isinstance(message, SipParseError):
+            if isinstance(message, MalformedMessage):
                 self._refuse_malformed(message, flow)
                 return
             for oddity in message.oddities:
@@ -294,7 +295,7 @@ class SipUas:
 
     # -- answers without a transaction
 
-    def _refuse_malformed(self, error: SipParseError, flow: Flow) -> None:
+    def _refuse_malformed(self, error: MalformedMessage, flow: Flow) -> None:
         """400 and the like. Retransmissions get the same again, so that nothing has to be remembered of them."""
         self.stats.malformed += 1
         if error.drop or error.partial is None or error.partial.headers.get("Via") is None:

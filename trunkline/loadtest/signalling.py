@@ -5,9 +5,8 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.message import SipMessage
-from connectors.sip.message.parser import StreamParser, parse_datagram
+from connectors.sip.message.parser import MalformedMessage, StreamParser, parse_datagram
 from trunkline.errors import ConfigError
 
 CONNECT_S = 10.0
@@ -45,7 +44,7 @@ class UdpSignalling(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:  # noqa: ARG002
         try:
             message = parse_datagram(data)
-        except SipParseError as error:
+        except MalformedMessage as error:
             self.malformed += not error.drop
             return
         self._deliver(message)
@@ -90,7 +89,7 @@ class TcpSignalling(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for message in self._parser.feed(data):
-            if isinstance(message, SipParseError):
+            if isinstance(message, MalformedMessage):
                 self.malformed += 1
             else:
                 self._deliver(message)

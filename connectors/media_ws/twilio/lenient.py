@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from connectors.media_ws.events import Track
+from connectors.media_ws.track import Track
 from connectors.media_ws.twilio import messages as wire
 
 _ALIASES = {

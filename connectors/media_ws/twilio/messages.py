@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from connectors.media_ws.events import Track
+from connectors.media_ws.track import Track
 
 ENCODING = "audio/x-mulaw"
 SAMPLE_RATE_HZ = 8000

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.errors import StreamClosed
-from connectors.media_ws.events import Track
+from connectors.media_ws.track import Track
 from connectors.media_ws.twilio import messages as wire
 from connectors.media_ws.twilio import signature
 

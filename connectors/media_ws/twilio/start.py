@@ -4,7 +4,7 @@ import re
 
 from connectors.errors import RemoteProtocolError
 from connectors.media_ws.config import MediaLimits
-from connectors.media_ws.events import Track
+from connectors.media_ws.track import Track
 from connectors.media_ws.twilio import messages as wire
 from connectors.media_ws.twilio.lenient import track_name
 

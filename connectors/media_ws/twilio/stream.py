@@ -56,12 +56,12 @@ from connectors.media_ws.events import (
     Stopped,
     StreamStarted,
     StreamStats,
-    Track,
     TrackAdded,
 )
 from connectors.media_ws.foreseen import PACKET_CODES, Foreseen
 from connectors.media_ws.renumbered import OldNumbers
 from connectors.media_ws.reorder import SequenceWindow, Verdict
+from connectors.media_ws.track import Track
 from connectors.media_ws.tracks import Tracks
 from connectors.media_ws.twilio import messages as wire
 from connectors.media_ws.twilio.lenient import NotAMessage, Reader, Unusable, read_fields

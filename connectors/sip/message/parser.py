@@ -68,13 +68,36 @@ _Start = tuple[str, str, str]
 """Method, Request-URI and version, or version, status and reason, each as written."""
 
 
+class MalformedMessage(SipParseError):
+    """A message that cannot be taken.
+
+    `partial`: as much of the request as the answer needs, whose `response()` it is; None when there is nothing to
+    answer. `drop`: no answer is sent (responses, ACK, and what is not SIP at all). `close`: the framing of a stream is
+    lost, so its connection ends after the answer (RFC 4475, section 3.3.9).
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        status: int = 400,
+        partial: SipRequest | None = None,
+        drop: bool = False,
+        close: bool = False,
+    ) -> None:
+        super().__init__(reason, status=status)
+        self.partial = partial
+        self.drop = drop
+        self.close = close
+
+
 def parse_datagram(data: bytes, limits: SipLimits = DEFAULT_LIMITS) -> SipMessage:
-    """One message of a datagram. Raises `SipParseError` and nothing else."""
+    """One message of a datagram. Raises `MalformedMessage` and nothing else."""
     if len(data) > limits.datagram_bytes:
-        raise SipParseError("Message too large", status=513, drop=True)
+        raise MalformedMessage("Message too large", status=513, drop=True)
     octets = data.lstrip(_FILLER)
     if not octets:
-        raise SipParseError("Keep-alive", drop=True)
+        raise MalformedMessage("Keep-alive", drop=True)
     blank = _BLANK_LINE.search(octets)
     head = octets.rstrip(b"\r\n\0") if blank is None else octets[: blank.start()].removesuffix(b"\r")
     rest = b"" if blank is None else octets[blank.end() :]
@@ -129,16 +152,16 @@ class StreamParser:
         self._pongs = 0
         self._filler = False
 
-    def feed(self, data: bytes) -> list[SipMessage | SipParseError]:
+    def feed(self, data: bytes) -> list[SipMessage | MalformedMessage]:
         """Messages that are complete now, and the errors of those that are wrong, in the order of the stream."""
-        events: list[SipMessage | SipParseError] = []
+        events: list[SipMessage | MalformedMessage] = []
         if self.closed:
             return events
         self._buffer += data
         while not self.closed:
             try:
                 message = self._next()
-            except SipParseError as exc:
+            except MalformedMessage as exc:
                 self.closed = exc.close
                 message = exc
             if message is None:
@@ -153,7 +176,7 @@ class StreamParser:
         pongs, self._pongs = self._pongs, 0
         return b"\r\n" * pongs
 
-    def _next(self) -> SipMessage | SipParseError | None:
+    def _next(self) -> SipMessage | MalformedMessage | None:
         if self._draft is None:
             self._skip_filler()
             blank = _BLANK_LINE.search(self._buffer, self._searched)
@@ -162,7 +185,7 @@ class StreamParser:
             if blank and self._buffer[end - 1 : end] == b"\r":
                 end -= 1
             if end > self._limits.head_bytes:
-                raise SipParseError("Headers too large", status=513, drop=True, close=True)
+                raise MalformedMessage("Headers too large", status=513, drop=True, close=True)
             if blank is None:
                 self._searched = max(0, end)
                 return None
@@ -186,7 +209,7 @@ class StreamParser:
         self._searched = 0
         try:
             draft = _draft(head, self._limits)
-        except SipParseError as exc:
+        except MalformedMessage as exc:
             exc.close = True
             raise
         if self._filler:
@@ -194,7 +217,7 @@ class StreamParser:
             draft.note(needs.FILLER)
         try:
             length = draft.content_length()
-        except SipParseError as exc:
+        except MalformedMessage as exc:
             exc.close = True
             raise
         if length is None:
@@ -285,7 +308,7 @@ class _Draft:
         return self._message
 
     def content_length(self) -> int | None:
-        """Raises `SipParseError` with `close` where there is no single number."""
+        """Raises `MalformedMessage` with `close` where there is no single number."""
         values = self._message.headers.get_all("Content-Length")
         if "Content-Length" in self._broken:
             raise self.error(self._broken["Content-Length"], close=True)
@@ -300,11 +323,11 @@ class _Draft:
             self.note("Content-Length")
         return lengths.pop() if lengths else None
 
-    def error(self, reason: str, *, status: int = 400, close: bool = False) -> SipParseError:
+    def error(self, reason: str, *, status: int = 400, close: bool = False) -> MalformedMessage:
         message = self._message
         if isinstance(message, SipResponse) or message.method == "ACK" or "Via" not in message.headers:
-            return SipParseError(reason, status=status, drop=True, close=close)
-        return SipParseError(reason, status=status, partial=message, close=close)
+            return MalformedMessage(reason, status=status, drop=True, close=close)
+        return MalformedMessage(reason, status=status, partial=message, close=close)
 
     # -- lines
 
@@ -314,10 +337,10 @@ class _Draft:
             return self._status_line(line, version[1], headers)
         version = _VERSION.fullmatch(words[-1])
         if version is None or len(words) < 3:
-            raise SipParseError("No SIP start line", drop=True)
+            raise MalformedMessage("No SIP start line", drop=True)
         method, target = words[0], line.strip(" \t")[len(words[0]) : -len(words[-1])].strip(" \t")
         if not is_token(method):
-            raise SipParseError("No SIP start line", drop=True)
+            raise MalformedMessage("No SIP start line", drop=True)
         request = SipRequest(method, OtherUri("", target), headers)
         if version[1] != "2.0":
             self._blame("Version Not Supported", 505)
@@ -343,7 +366,7 @@ class _Draft:
         _, _, rest = line.partition(" ")
         status, _, reason = rest.partition(" ")
         if version != "2.0" or not _STATUS.fullmatch(status) or _CONTROL.search(line):
-            raise SipParseError("Malformed status line", drop=True)
+            raise MalformedMessage("Malformed status line", drop=True)
         return SipResponse(int(status), reason, headers)
 
     def _fields(self, lines: list[str], limits: SipLimits) -> list[tuple[str, str]]:

@@ -8,8 +8,7 @@ import asyncio
 from typing import Protocol, cast
 
 from connectors.sip.config import PeerLimits
-from connectors.sip.message.errors import SipParseError
-from connectors.sip.message.parser import StreamParser
+from connectors.sip.message.parser import MalformedMessage, StreamParser
 from connectors.sip.transaction import Flow
 from connectors.sip.transport.peers import Receiver, TransportStats
 
@@ -71,7 +70,7 @@ class Connection(asyncio.Protocol):
         before = owner.stats.received
         for message in self._parser.feed(data):
             owner.stats.received += 1
-            if isinstance(message, SipParseError):
+            if isinstance(message, MalformedMessage):
                 owner.stats.malformed += 1
                 if not message.drop:
                     owner.receiver.received(message, flow)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Protocol
 
-from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.message import SipRequest, SipResponse
+from connectors.sip.message.parser import MalformedMessage
 from connectors.sip.transaction import Flow
 
 REMEMBERED = 4_096
@@ -35,7 +35,7 @@ class TransportStats:
 class Receiver(Protocol):
     """The server behind the drivers."""
 
-    def received(self, message: SipRequest | SipResponse | SipParseError, flow: Flow, /) -> None: ...
+    def received(self, message: SipRequest | SipResponse | MalformedMessage, flow: Flow, /) -> None: ...
 
     def fault(self, error: Exception, what: str, /) -> None:
         """Of ours, in reading what came."""

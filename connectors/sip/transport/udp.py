@@ -5,10 +5,9 @@ import logging
 import socket
 from typing import cast
 
-from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.message.message import encode as encode_message
-from connectors.sip.message.parser import parse_datagram
+from connectors.sip.message.parser import MalformedMessage, parse_datagram
 from connectors.sip.transaction import Flow
 from connectors.sip.transport.peers import AllowList, LocalAddress, Receiver, TransportStats
 
@@ -76,10 +75,10 @@ class UdpTransport(asyncio.DatagramProtocol):
             stats.keepalives += 1
             return
         stats.received += 1
-        message: SipRequest | SipResponse | SipParseError
+        message: SipRequest | SipResponse | MalformedMessage
         try:
             message = parse_datagram(data)
-        except SipParseError as error:
+        except MalformedMessage as error:
             stats.malformed += 1
             if error.drop:
                 stats.dropped += 1

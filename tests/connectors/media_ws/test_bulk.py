@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from connectors.media_ws import bulk as module
 from connectors.media_ws.bulk import LONGEST_WAIT_S, STILL_THERE_S, Entry, Lanes
-from connectors.media_ws.events import Track
 from connectors.media_ws.foreseen import MAX_CHARS, Foreseen
+from connectors.media_ws.track import Track
 from engine.api import Session
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import ALAW_OFFSET, MULAW_OFFSET, decode_alaw, decode_mulaw

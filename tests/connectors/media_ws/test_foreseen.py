@@ -24,10 +24,11 @@ from connectors.media_ws.bulk import Lanes
 from connectors.media_ws.calls import CallBindings
 from connectors.media_ws.config import MediaLimits, Roles
 from connectors.media_ws.connection import Peer
-from connectors.media_ws.events import Audio, Dtmf, Event, ProtocolError, Stopped, Track
+from connectors.media_ws.events import Audio, Dtmf, Event, ProtocolError, Stopped
 from connectors.media_ws.foreseen import Foreseen
 from connectors.media_ws.framing import frame_length
 from connectors.media_ws.socket import Frames, MediaSocket
+from connectors.media_ws.track import Track
 from connectors.media_ws.twilio.stream import TwilioStream
 from connectors.stats import ConnectorStats
 from engine.api import Session, SessionOptions, StepEvents
@@ -313,7 +314,7 @@ class Plain:
 async def office() -> AsyncIterator[Office]:
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("lanes", "peer", "socket"):
+        for module in ("bulk", "connection", "socket"):
             patch.setattr(f"connectors.media_ws.{module}.time", clock)
         yield Office(clock)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.message import Oddity, SipResponse
+from connectors.sip.message.parser import MalformedMessage
 from connectors.sip.oddity_log import MOST_LINES, OddityLog
 from connectors.sip.transaction import Flow
 
@@ -19,5 +19,7 @@ def test_lines_are_bounded_over_all_peers(caplog: pytest.LogCaptureFixture) -> N
 
 def test_what_is_no_sip_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        OddityLog().log(SipParseError("No SIP start line", drop=True), Flow("UDP", ("10.0.0.1", 1), ("10.9.9.9", 5060)))
+        OddityLog().log(
+            MalformedMessage("No SIP start line", drop=True), Flow("UDP", ("10.0.0.1", 1), ("10.9.9.9", 5060))
+        )
     assert caplog.records == []

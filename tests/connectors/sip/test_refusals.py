@@ -2,9 +2,8 @@
 
 import pytest
 
-from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.message import SipRequest, SipResponse, encode
-from connectors.sip.message.parser import parse_datagram
+from connectors.sip.message.parser import MalformedMessage, parse_datagram
 from connectors.sip.uas import (
     UasOptions,
 )
@@ -98,7 +97,7 @@ def test_scheme_that_is_no_telephone() -> None:
 def test_malformed_request_is_answered_with_its_fault() -> None:
     server = line()
     data = encode(Caller(server).request("OPTIONS")).replace(b"1 OPTIONS", b"one OPTIONS", 1)
-    with pytest.raises(SipParseError) as error:
+    with pytest.raises(MalformedMessage) as error:
         parse_datagram(data)
     server.uas.receive(error.value, UDP, server.now)
     ((answer, _),) = server.uas.to_send()
@@ -110,9 +109,11 @@ def test_malformed_request_is_answered_with_its_fault() -> None:
 
 def test_what_cannot_be_answered_is_not() -> None:
     server = line()
-    server.uas.receive(SipParseError("No Via"), UDP, server.now)
-    server.uas.receive(SipParseError("a response", drop=True), UDP, server.now)
-    server.uas.receive(SipParseError("bad Via", partial=SipRequest("INVITE", Caller(server).target)), UDP, server.now)
+    server.uas.receive(MalformedMessage("No Via"), UDP, server.now)
+    server.uas.receive(MalformedMessage("a response", drop=True), UDP, server.now)
+    server.uas.receive(
+        MalformedMessage("bad Via", partial=SipRequest("INVITE", Caller(server).target)), UDP, server.now
+    )
     assert server.collect() == []
     assert server.uas.stats.malformed == 3
 

@@ -9,17 +9,8 @@ import numpy as np
 import pytest
 
 from connectors.media_ws.config import MediaLimits
-from connectors.media_ws.events import (
-    Anomaly,
-    Audio,
-    Dtmf,
-    Event,
-    ProtocolError,
-    Stopped,
-    StreamStarted,
-    Track,
-    TrackAdded,
-)
+from connectors.media_ws.events import Anomaly, Audio, Dtmf, Event, ProtocolError, Stopped, StreamStarted, TrackAdded
+from connectors.media_ws.track import Track
 from connectors.media_ws.twilio.stream import TwilioStream
 from tests.connectors.conftest import Serve
 from tests.connectors.media_ws.test_driver import begin, close_code, running, until

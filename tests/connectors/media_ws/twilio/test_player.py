@@ -14,8 +14,8 @@ from aiohttp import web
 
 from connectors.errors import StreamClosed
 from connectors.media_ws import TwilioPlayer
-from connectors.media_ws.events import Track
 from connectors.media_ws.foreseen import Foreseen
+from connectors.media_ws.track import Track
 from connectors.media_ws.twilio.signature import is_valid
 
 Handler = Callable[[web.WebSocketResponse, dict[str, Any]], Any]

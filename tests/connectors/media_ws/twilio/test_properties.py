@@ -7,7 +7,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.media_ws.events import Audio, Event, ProtocolError, Stopped, StreamStarted, Track
+from connectors.media_ws.events import Audio, Event, ProtocolError, Stopped, StreamStarted
+from connectors.media_ws.track import Track
 from connectors.media_ws.twilio.stream import State, TwilioStream
 from tests.connectors.media_ws.twilio import twilio_side as twilio
 

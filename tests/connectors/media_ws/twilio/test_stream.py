@@ -6,17 +6,8 @@ import pytest
 
 from connectors.errors import LocalProtocolError
 from connectors.media_ws.config import MediaLimits
-from connectors.media_ws.events import (
-    Anomaly,
-    Audio,
-    Dtmf,
-    Event,
-    Mark,
-    ProtocolError,
-    Stopped,
-    StreamStarted,
-    Track,
-)
+from connectors.media_ws.events import Anomaly, Audio, Dtmf, Event, Mark, ProtocolError, Stopped, StreamStarted
+from connectors.media_ws.track import Track
 from connectors.media_ws.twilio.stream import State, TwilioStream
 from tests.connectors.media_ws.twilio import twilio_side as twilio
 

@@ -1,4 +1,4 @@
-"""Whatever octets come: a message or a `SipParseError`, in bounded time and memory. The corpus is that of RFC 4475."""
+"""Whatever octets come: a message or a `MalformedMessage`, in bounded time and memory. The corpus: RFC 4475's."""
 
 import contextlib
 from pathlib import Path
@@ -13,7 +13,7 @@ from connectors.sip.message.grammar import quote, unquote_string
 from connectors.sip.message.headers import NameAddr, parse_name_addr, parse_via
 from connectors.sip.message.inspection import inspect
 from connectors.sip.message.message import Headers, SipMessage, SipRequest, SipResponse, encode
-from connectors.sip.message.parser import SipLimits, StreamParser, parse_datagram
+from connectors.sip.message.parser import MalformedMessage, SipLimits, StreamParser, parse_datagram
 from connectors.sip.message.uri import SipUri, parse_uri
 
 CORPUS = [path.read_bytes() for path in sorted((Path(__file__).parent / "torture").glob("*.dat"))]
@@ -56,10 +56,10 @@ def mutated(draw: st.DrawFn) -> bytes:
 OCTETS = st.one_of(st.binary(max_size=300), mutated(), st.sampled_from(CORPUS))
 
 
-def outcome(data: bytes, limits: SipLimits | None = None) -> SipMessage | SipParseError:
+def outcome(data: bytes, limits: SipLimits | None = None) -> SipMessage | MalformedMessage:
     try:
         return parse_datagram(data, limits or SipLimits())
-    except SipParseError as error:
+    except MalformedMessage as error:
         return error
 
 
@@ -80,7 +80,7 @@ def read_everything(message: SipMessage) -> None:
 @given(OCTETS)
 def test_datagram_is_a_message_or_an_error(data: bytes) -> None:
     result = outcome(data)
-    if not isinstance(result, SipParseError):
+    if not isinstance(result, MalformedMessage):
         read_everything(result)
         return
     assert 400 <= result.status <= 599
@@ -94,7 +94,7 @@ def test_datagram_is_a_message_or_an_error(data: bytes) -> None:
 @given(OCTETS)
 def test_parsed_message_is_the_same_after_encoding(data: bytes) -> None:
     message = outcome(data)
-    if isinstance(message, SipParseError):
+    if isinstance(message, MalformedMessage):
         return
     again = parse_datagram(encode(message))
     assert encode(again) == encode(message)
@@ -124,7 +124,7 @@ def test_stream_in_any_pieces_gives_the_same_and_holds_a_bounded_buffer(pieces: 
     whole = StreamParser(LIMITS)
     expected = whole.feed(data)
     parser = StreamParser(LIMITS)
-    events: list[SipMessage | SipParseError] = []
+    events: list[SipMessage | MalformedMessage] = []
     position, turn = 0, 0
     while position < len(data):
         step = cuts[turn % len(cuts)]
@@ -132,8 +132,8 @@ def test_stream_in_any_pieces_gives_the_same_and_holds_a_bounded_buffer(pieces: 
         position, turn = position + step, turn + 1
         assert len(parser._buffer) <= LIMITS.stream_bytes + step
     assert parser.closed == whole.closed
-    assert [str(event) if isinstance(event, SipParseError) else event for event in events] == [
-        str(event) if isinstance(event, SipParseError) else event for event in expected
+    assert [str(event) if isinstance(event, MalformedMessage) else event for event in events] == [
+        str(event) if isinstance(event, MalformedMessage) else event for event in expected
     ]
 
 
@@ -176,7 +176,7 @@ def test_repetition_costs_no_more_than_its_length(frame: bytes, unit: bytes) -> 
     """A scan that is quadratic in 60 KiB runs into the time limit of the test."""
     limits = SipLimits(header_bytes=64 * 1024)
     data = frame.replace(b"%s", unit * (60_000 // len(unit)))
-    assert isinstance(outcome(data, limits), SipRequest | SipResponse | SipParseError)
+    assert isinstance(outcome(data, limits), SipRequest | SipResponse | MalformedMessage)
     assert len(StreamParser(limits).feed(data)) <= 2
 
 

@@ -2,9 +2,8 @@
 
 import pytest
 
-from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.message import Oddity, SipMessage, SipRequest, SipResponse
-from connectors.sip.message.parser import SipLimits, StreamParser, parse_datagram
+from connectors.sip.message.parser import MalformedMessage, SipLimits, StreamParser, parse_datagram
 
 OPTIONS = (
     b"OPTIONS sip:c@d SIP/2.0\r\n"
@@ -25,13 +24,13 @@ def with_body(body: bytes) -> bytes:
     return OPTIONS.replace(b"Length: 0", b"Length: %d" % len(body)) + body
 
 
-def fault(data: bytes, limits: SipLimits | None = None) -> SipParseError:
-    with pytest.raises(SipParseError) as caught:
+def fault(data: bytes, limits: SipLimits | None = None) -> MalformedMessage:
+    with pytest.raises(MalformedMessage) as caught:
         parse_datagram(data, limits or SipLimits())
     return caught.value
 
 
-def requests(events: list[SipMessage | SipParseError]) -> list[SipRequest]:
+def requests(events: list[SipMessage | MalformedMessage]) -> list[SipRequest]:
     assert all(isinstance(event, SipRequest) for event in events)
     return [event for event in events if isinstance(event, SipRequest)]
 
@@ -252,7 +251,7 @@ def test_flood_of_pings_is_answered_a_bounded_number_of_times() -> None:
 def test_stream_that_is_no_sip_is_closed_and_read_no_more() -> None:
     parser = StreamParser()
     (error,) = parser.feed(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + OPTIONS)
-    assert isinstance(error, SipParseError)
+    assert isinstance(error, MalformedMessage)
     assert (error.drop, error.close, parser.closed) == (True, True, True)
     assert parser.feed(OPTIONS) == []
 
@@ -261,7 +260,7 @@ def test_stream_without_an_end_of_headers_is_closed() -> None:
     parser = StreamParser(SipLimits(head_bytes=1000))
     assert parser.feed(b"X" * 1000 + b"\r\n\r") == []
     (error,) = parser.feed(b"X")
-    assert isinstance(error, SipParseError)
+    assert isinstance(error, MalformedMessage)
     assert (error.status, error.close, parser.closed) == (513, True, True)
 
 
@@ -270,7 +269,7 @@ def test_message_longer_than_a_stream_may_carry_is_answered_and_closed() -> None
     assert requests(StreamParser(limits).feed(with_body(b"x" * 90)))
     parser = StreamParser(limits)
     (error,) = parser.feed(with_body(b"x" * 120)[: len(OPTIONS) + 10])
-    assert isinstance(error, SipParseError)
+    assert isinstance(error, MalformedMessage)
     assert (error.status, error.close) == (513, True)
     assert error.partial is not None
     assert parser.closed
@@ -304,7 +303,7 @@ def test_stream_whose_rest_has_no_start_line_is_lost_and_closed() -> None:
     parser = StreamParser()
     longer = with_body(b"hello").replace(b"Length: 5", b"Length: 3")
     _, error = parser.feed(longer + b"\r\nX: OPTIONS sip:c@d SIP/2.0\r\n\r\n" + OPTIONS)
-    assert isinstance(error, SipParseError)
+    assert isinstance(error, MalformedMessage)
     assert (error.close, parser.closed) == (True, True)
 
 
@@ -324,5 +323,5 @@ def test_lines_may_end_in_lf_on_a_stream() -> None:
 def test_headers_too_large_close_a_stream_even_in_one_piece() -> None:
     parser = StreamParser(SipLimits(head_bytes=200))
     (error,) = parser.feed(with_line(b"X-A: " + b"a" * 200))
-    assert isinstance(error, SipParseError)
+    assert isinstance(error, MalformedMessage)
     assert error.close

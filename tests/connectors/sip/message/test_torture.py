@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from connectors.sip.digest import Challenge, DigestAuthenticator
-from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.headers import MediaType
 from connectors.sip.message.inspection import ACCEPT, ALLOW, inspect
 from connectors.sip.message.message import SipMessage, SipRequest, SipResponse, encode
-from connectors.sip.message.parser import StreamParser, parse_datagram
+from connectors.sip.message.parser import MalformedMessage, StreamParser, parse_datagram
 from connectors.sip.message.uri import OtherUri, SipUri, TelUri
 
 FOLDER = Path(__file__).parent / "torture"
@@ -322,7 +321,7 @@ def test_every_message_of_the_rfc_is_here() -> None:
 def test_message_is_treated_as_the_rfc_asks(name: str) -> None:
     _, outcome = ASKED[name]
     if isinstance(outcome, Answered | Dropped):
-        with pytest.raises(SipParseError) as caught:
+        with pytest.raises(MalformedMessage) as caught:
             parse_datagram(load(name))
         assert caught.value.reason == outcome.reason
         if isinstance(outcome, Dropped):
@@ -347,7 +346,7 @@ def test_message_is_treated_as_the_rfc_asks(name: str) -> None:
         assert outcome.header in refusal.headers
 
 
-def through_a_stream(data: bytes) -> tuple[list[SipMessage | SipParseError], StreamParser]:
+def through_a_stream(data: bytes) -> tuple[list[SipMessage | MalformedMessage], StreamParser]:
     parser = StreamParser()
     return [event for i in range(len(data)) for event in parser.feed(data[i : i + 1])], parser
 
@@ -365,7 +364,7 @@ def test_message_says_the_same_on_a_stream(name: str) -> None:
 def test_octets_after_a_message_are_the_next_one_on_a_stream() -> None:
     """The second message's length is two short: what is left over is none, and ends the connection."""
     first, second, error = through_a_stream(load("dblreq"))[0]
-    assert isinstance(error, SipParseError)
+    assert isinstance(error, MalformedMessage)
     assert (error.reason, error.close, error.partial) == ("No SIP start line", True, None)
     assert isinstance(first, SipRequest)
     assert isinstance(second, SipRequest)
@@ -390,7 +389,7 @@ def test_stream_waits_for_a_body_that_is_announced() -> None:
 def test_stream_without_a_usable_length_is_answered_and_closed(name: str, reason: str) -> None:
     events, parser = through_a_stream(load(name))
     (error,) = events
-    assert isinstance(error, SipParseError)
+    assert isinstance(error, MalformedMessage)
     assert error.reason == reason
     assert error.close
     assert error.partial is not None
@@ -401,7 +400,7 @@ def test_stream_without_a_usable_length_is_answered_and_closed(name: str, reason
 def test_stream_goes_on_after_a_wrong_message_whose_length_is_known(name: str) -> None:
     events, parser = through_a_stream(load(name) + load("zeromf"))
     error, message = events
-    assert isinstance(error, SipParseError)
+    assert isinstance(error, MalformedMessage)
     assert not error.close
     assert request(message).method == "OPTIONS"  # type: ignore[arg-type]
     assert not parser.closed
@@ -424,7 +423,7 @@ def test_expiry_that_is_no_number_is_an_hour() -> None:
 
 def test_answer_to_a_request_without_its_fields_copies_what_is_there() -> None:
     """Section 3.3.1."""
-    with pytest.raises(SipParseError) as caught:
+    with pytest.raises(MalformedMessage) as caught:
         parse_datagram(load("insuf"))
     assert caught.value.partial is not None
     answer = caught.value.partial.response(400, caught.value.reason, to_tag="ours")
@@ -433,7 +432,7 @@ def test_answer_to_a_request_without_its_fields_copies_what_is_there() -> None:
 
 def test_answer_to_a_request_with_two_of_each_field_copies_the_first() -> None:
     """Section 3.3.8."""
-    with pytest.raises(SipParseError) as caught:
+    with pytest.raises(MalformedMessage) as caught:
         parse_datagram(load("multi01"))
     assert caught.value.partial is not None
     answer = parse_datagram(encode(caught.value.partial.response(400, caught.value.reason, to_tag="ours")))
