@@ -14,6 +14,7 @@ from typing import Any
 
 from liveview.sse import event
 from sinks.live import View
+from supervision import cancel_and_wait
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +36,7 @@ async def until_first(*jobs: Coroutine[Any, Any, None]) -> None:
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(*tasks)
     for task in done:
         task.result()
 

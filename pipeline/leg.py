@@ -108,7 +108,8 @@ class Leg:
         the call says so. Raises `EngineFull` (retryable) or `EngineError` where the leg is refused, `CallEnded`."""
         patience_s = max(self._answer_by - asyncio.get_running_loop().time(), 0.0)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._answered.wait(), patience_s)
+            async with asyncio.timeout(patience_s):
+                await self._answered.wait()
         if self._engine_fault is not None:
             raise (EngineFull if self._engine_fault.retryable else EngineError)(self._engine_fault.detail)
         if self._closing:
@@ -178,7 +179,8 @@ class Leg:
                 self._abandon(self)
                 self.fail(EngineError(str(FaultReason.LOST)) if isinstance(error, EngineError) else error)
         try:
-            await asyncio.wait_for(asyncio.shield(self.flushed), self._flush_timeout_s)
+            async with asyncio.timeout(self._flush_timeout_s):
+                await asyncio.shield(self.flushed)
         except TimeoutError:
             self._abandon(self)
             self.fail(EngineError(str(FaultReason.SILENT)))

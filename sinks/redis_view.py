@@ -33,7 +33,7 @@ from sinks.errors import SinkMisconfigured, ViewUnavailable
 from sinks.live import CallSnapshot
 from sinks.record import AnyRecord, TranscriptRecord, encode
 from sinks.subscription import Fields, Subscription
-from supervision import Supervisor
+from supervision import Supervisor, cancel_and_wait
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,7 @@ class RedisSink:
         self._held: set[str] = set()  # running calls that the server is known to have
         self._current = False
         self._reported = False
+        self._closing = False
         self._wake = asyncio.Event()
         self.supervisor = Supervisor()
         self._keeper: asyncio.Task[object] | None = None
@@ -113,7 +114,7 @@ class RedisSink:
     async def start(self) -> None:
         """Tries to connect once; a server that is away is tried again in the background."""
         await self._attempt()
-        self._keeper = self.supervisor.keep(self._keep(), "redis view keeper")
+        self._keeper = self.supervisor.keep(self._keep(), "redis view keeper", returns=True)
 
     async def write(self, records: Sequence[AnyRecord]) -> None:
         accepted: dict[tuple[str, str], tuple[CallState, int, AnyRecord]] = {}
@@ -143,8 +144,8 @@ class RedisSink:
     async def close(self) -> None:
         """Writes once more what Redis does not have yet. Keys of calls still running are left to expire."""
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait({self._keeper})
+            self._closing = True
+            await cancel_and_wait(self._keeper)
             if not self._current:
                 await self._attempt()
         await self._client.aclose()
@@ -199,7 +200,7 @@ class RedisSink:
         self._wake.set()
 
     async def _keep(self) -> None:
-        while True:
+        while not self._closing:  # redis-py may swallow a cancellation
             interval_s = self._config.heartbeat_s if self._current else min(RETRY_S, self._config.heartbeat_s)
             try:
                 async with asyncio.timeout(interval_s):
@@ -345,8 +346,7 @@ class RedisView:
             try:
                 yield subscription
             finally:
-                pump.cancel()
-                await asyncio.wait({pump})
+                await cancel_and_wait(pump)
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 

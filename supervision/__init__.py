@@ -1,5 +1,6 @@
 """Background work that is owned and watched."""
 
+from supervision.ending import cancel_and_wait
 from supervision.supervisor import Supervisor, one_line
 
-__all__ = ["Supervisor", "one_line"]
+__all__ = ["Supervisor", "cancel_and_wait", "one_line"]

@@ -147,7 +147,8 @@ class SipConnector:
         self._answered = asyncio.Event()
         self._pump()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._answered.wait(), GOODBYE_S)
+            async with asyncio.timeout(GOODBYE_S):
+                await self._answered.wait()
         for timer in (self._timer, self._watch):
             if timer is not None:
                 timer.cancel()

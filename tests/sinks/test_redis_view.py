@@ -135,6 +135,18 @@ async def test_running_call_outlives_its_lease_and_leftovers_go(redis_url: str, 
     await view.close()
 
 
+async def test_sink_closes_at_whatever_moment(redis_url: str) -> None:
+    config = RedisConfig(url=redis_url, key_prefix=f"test-{uuid.uuid4()}:", heartbeat_s=0.001)
+    async with asyncio.timeout(30):
+        for _ in range(30):
+            sink = RedisSink(config)
+            await sink.start()
+            await sink.write([start(), transcript()])
+            await asyncio.sleep(0.003)
+            await sink.close()
+    assert sink.supervisor.failures == {}
+
+
 async def test_call_that_the_server_lost_is_written_again(redis_url: str, client: "Redis") -> None:
     config = RedisConfig(url=redis_url, key_prefix=f"test-{uuid.uuid4()}:", heartbeat_s=0.02)
     sink, view = RedisSink(config), RedisView(config)

@@ -1,6 +1,7 @@
 """Background work: what ends by itself is known, what goes wrong is counted and logged once."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import threading
@@ -8,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from supervision import Supervisor
+from supervision import Supervisor, cancel_and_wait
 from supervision.signals import handle_signals
 
 
@@ -175,3 +176,24 @@ async def test_a_hang_up_stops_in_order_where_the_terminal_is_gone_and_reloads_o
     assert reloaded == [1]
     assert not await hangs_up(monkeypatch, True, None)
     assert "SIGHUP is ignored" in caplog.text
+
+
+async def test_a_task_that_swallows_its_cancellation_is_cancelled_again() -> None:
+    async def stubborn() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    async def failing() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise RuntimeError("boom")
+
+    tasks = [asyncio.create_task(work()) for work in (stubborn, failing)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await cancel_and_wait(*tasks, None, again_s=0.01)
+    assert tasks[0].cancelled()
+    assert tasks[1].done()
+    await cancel_and_wait()

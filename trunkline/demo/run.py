@@ -7,6 +7,7 @@ from rich.console import Console
 
 from connectors.media_ws import TwilioPlayer
 from engine.checkpoint.find import RELEASED_MODEL
+from supervision import cancel_and_wait
 from supervision.signals import handle_signals
 from trunkline.config import Config
 from trunkline.demo.console import ConsoleSink
@@ -50,9 +51,7 @@ async def run_demo(config: Config, *, once: bool) -> int:
         waiting = asyncio.create_task(stop.wait())
         await asyncio.wait([playing, waiting], return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set():
-            playing.cancel()
-            waiting.cancel()
-            await asyncio.wait([playing])
+            await cancel_and_wait(playing, waiting)
             console.print("Stopped before the call was over.")
             return 130
         await playing

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from supervision import Supervisor
+from supervision import Supervisor, cancel_and_wait
 from trunkline.errors import LoadTestBroken
 from trunkline.loadtest.outcome import Caller, Outcome, Outcomes
 from trunkline.loadtest.plan import Plan
@@ -91,8 +91,7 @@ class LoadTest:
                     raise LoadTestBroken("; ".join(f"{name}: {why}" for name, why in self.supervisor.failures.items()))
             await task
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel_and_wait(task)
 
     async def _line(self, line: int) -> None:
         """Calls until the plan is over."""

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from sinks.record import CallStatistics, decode
-from supervision import Supervisor
+from supervision import Supervisor, cancel_and_wait
 from trunkline.errors import ConfigError
 from trunkline.loadtest.tally import Tally
 
@@ -88,10 +88,7 @@ class LiveSource:
             stream.cancel()
 
     async def close(self) -> None:
-        tasks = [task for task in (self._list, *self._streams.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(self._list, *self._streams.values())
         if self._session is not None:
             await self._session.close()
 
@@ -170,9 +167,7 @@ class FileSource:
     def unfollow(self, key: str) -> None: ...
 
     async def close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+        await cancel_and_wait(self._reading)
 
     async def _run(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from connectors.errors import StreamClosed
 from connectors.media_ws.track import Track
 from connectors.media_ws.twilio import messages as wire
 from connectors.media_ws.twilio import signature
+from supervision import cancel_and_wait
 
 CHUNK = 160
 """Samples of a media message: 20 ms."""
@@ -98,9 +99,7 @@ class TwilioPlayer:
                 sender.result()
                 await asyncio.wait({reader}, timeout=CLOSE_TIMEOUT_S)
             finally:
-                sender.cancel()
-                reader.cancel()
-                await asyncio.wait({sender, reader})
+                await cancel_and_wait(sender, reader)
         self.report.close_code = ws.close_code
         return self.report
 

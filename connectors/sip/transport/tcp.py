@@ -16,6 +16,7 @@ from connectors.sip.message.message import encode as encode_message
 from connectors.sip.transaction import Flow
 from connectors.sip.transport.connection import Connection
 from connectors.sip.transport.peers import AllowList, Receiver, TransportStats
+from supervision import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -146,8 +147,6 @@ class TcpTransport:
         """Close the listening socket and every connection."""
         if self._server is not None:
             self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_and_wait(*self._tasks)
         for connection in list(self._connections.values()):
             connection.close()
