@@ -157,7 +157,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def _serve(options: argparse.Namespace) -> int:
     # Before numpy: a tick's matrix product is small, and spread over threads it costs more and comes late.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from trunkline.config import load_config, with_options
+    from trunkline.config_file import load_config, with_options
     from trunkline.descriptors import raise_descriptor_limit
     from trunkline.doors import tell_open_doors
     from trunkline.logs import set_up_logging
@@ -187,7 +187,7 @@ def _serve(options: argparse.Namespace) -> int:
 def _engine(options: argparse.Namespace) -> int:
     from engine.remote import parse_address
     from engine.remote.server import serve_address
-    from trunkline.config import load_config
+    from trunkline.config_file import load_config
     from trunkline.descriptors import raise_descriptor_limit
     from trunkline.doors import engine_door
     from trunkline.errors import ConfigError
@@ -211,7 +211,7 @@ def _engine(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from trunkline.config import load_config, with_options
+    from trunkline.config_file import load_config, with_options
     from trunkline.demo.run import run_demo
     from trunkline.doors import tell_open_doors
     from trunkline.logs import set_up_logging
@@ -234,7 +234,7 @@ def _transcribe(options: argparse.Namespace) -> int:
     from pipeline.errors import AudioFileError
     from pipeline.raw_format import parse_raw_format
     from pipeline.segments import Segmenter
-    from trunkline.config import load_config
+    from trunkline.config_file import load_config
     from trunkline.errors import OutputFailed
     from trunkline.inputs import Folders, Inputs
     from trunkline.server import load_engine
@@ -288,7 +288,7 @@ def _loadtest(options: argparse.Namespace) -> int:
 
 def _bench_engine(options: argparse.Namespace) -> int:
     from trunkline.bench import bench_engine
-    from trunkline.config import load_config
+    from trunkline.config_file import load_config
 
     print(bench_engine(load_config(options.config, os.environ).engine, as_json=options.json))
     return 0

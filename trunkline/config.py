@@ -1,15 +1,6 @@
-"""The configuration: `trunkline.toml` and `TRUNKLINE_*` environment variables over it, validated once.
+"""The configuration: one frozen tree. Every class receives its own section, never the tree."""
 
-`[engine] chunk_ms` in the file is `TRUNKLINE_ENGINE_CHUNK_MS` in the environment. Every class receives its own
-section, never the tree.
-"""
-
-import re
-import tomllib
-from collections.abc import Mapping
-from enum import EnumType
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -21,19 +12,6 @@ from liveview.api import LiveViewConfig
 from liveview.forwarding import is_loopback
 from pipeline.call import PipelineConfig
 from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig
-from sinks.credentials import check_credentials
-from trunkline.doors import open_doors
-from trunkline.errors import ConfigError
-
-DEFAULT_FILE = Path("trunkline.toml")
-_PREFIX = "TRUNKLINE_"
-_FOR_TESTS = "TRUNKLINE_TEST_"
-_HOLDS_SECRET = re.compile("TOKEN|PASSWORD|CREDENTIAL|ICE_SERVERS|URL")
-
-
-_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
-_OWN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/mic"})
-_OWN_FOLDERS = ("/api/", "/static/")
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,137 +74,3 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     jsonl: JsonlConfig = JsonlConfig()
     kafka: KafkaConfig | None = None
     redis: RedisConfig | None = None
-
-
-def load_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
-    """Read the file (None: `trunkline.toml` here, if there is one) and the environment. Raises `ConfigError`."""
-    sections = _read(path)
-    for name, value in (environ or {}).items():
-        if name.startswith(_PREFIX) and not name.startswith(_FOR_TESTS):
-            _override(sections, name, value)
-    origin = path or DEFAULT_FILE
-    values = {}
-    for name, data in sections.items():
-        kind = _SECTIONS.get(name)
-        if kind is None:
-            raise ConfigError(f"{origin}: unknown section [{name}]: there are {', '.join(_SECTIONS)}")
-        try:
-            values[name] = msgspec.convert(data, kind)
-        except msgspec.ValidationError as error:
-            known = ", ".join(field.name for field in msgspec.structs.fields(kind))
-            hint = f" (known: {known})" if "unknown field" in str(error) else ""
-            raise ConfigError(f"{origin}: [{name}] {str(error).replace('`', chr(39))}{hint}") from error
-    config = Config(**values)
-    _check_paths(config)
-    _check_doors(config)
-    return config
-
-
-def _check_paths(config: Config) -> None:
-    """Raises `ConfigError` where an endpoint would have no address of its own."""
-    found: dict[str, str] = {}
-    for section in ("twilio", "webrtc"):
-        path = getattr(getattr(config, section), "path", None)
-        if path is None:
-            continue
-        if not _PATH.fullmatch(path):
-            raise ConfigError(f"[{section}] path = {path!r}: a path is like /{section}, of letters, digits and -._~/")
-        if path.rstrip("/") in _OWN_PATHS or path.startswith(_OWN_FOLDERS):
-            raise ConfigError(f"[{section}] path = {path!r} is an address of the server's own: choose another")
-        if path.rstrip("/") in found:
-            raise ConfigError(
-                f"[{section}] path = {path!r} is that of [{found[path.rstrip('/')]}], too: choose another"
-            )
-        found[path.rstrip("/")] = section
-
-
-def _check_doors(config: Config) -> None:
-    """Raises `ConfigError` where everybody would see transcripts, and for any open door if that is asked for."""
-    try:
-        check_credentials(config.liveview, "token")
-    except ValueError as error:
-        raise ConfigError(f"[liveview] {error} (TRUNKLINE_LIVEVIEW_TOKEN)") from error
-    if not config.server.is_loopback and config.liveview.token is None:
-        raise ConfigError(
-            f"[server] host = {config.server.host!r} can be reached from outside, but [liveview] token is not set: "
-            "set one (TRUNKLINE_LIVEVIEW_TOKEN), or bind to 127.0.0.1"
-        )
-    doors = open_doors(config) if config.server.strict else []
-    if doors:
-        raise ConfigError(f"[server] strict = true, and {len(doors)} doors stand open: {'; '.join(doors)}")
-
-
-def with_options(
-    config: Config, *, port: int | None = None, chunk_ms: int | None = None, records: str | None = None
-) -> Config:
-    """The configuration with what the command line said put over it."""
-    changes: dict[str, dict[str, Any]] = {
-        "server": {} if port is None else {"port": port},
-        "pipeline": {} if chunk_ms is None else {"chunk_ms": chunk_ms},
-        "jsonl": {} if records is None else {"path": records},
-    }
-    sections = {
-        name: msgspec.convert(msgspec.to_builtins(getattr(config, name)) | change, _SECTIONS[name])
-        for name, change in changes.items()
-    }
-    return msgspec.structs.replace(config, **sections)
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    file = path or DEFAULT_FILE
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        if path is None:
-            return {}
-        raise ConfigError(f"{file}: no such configuration file") from None
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not valid TOML: {error}") from error
-
-
-def _struct(kind: Any) -> Any:
-    """The struct in `Struct` or `Struct | None`; None for anything else."""
-    for option in (kind, *get_args(kind)):
-        if isinstance(option, type) and issubclass(option, msgspec.Struct):
-            return option
-    return None
-
-
-_SECTIONS: dict[str, Any] = {field.name: _struct(field.type) for field in msgspec.structs.fields(Config)}
-
-
-def _hint(kind: Any) -> str:
-    """What a variable of this kind may hold, where the message of a wrong one does not say it."""
-    if kind is bool:
-        return ": write true or false"
-    options = (kind, *get_args(kind))
-    values: list[Any] = [value for option in options if get_origin(option) is Literal for value in get_args(option)]
-    values += [value for option in options if isinstance(option, EnumType) for value in list[Any](option)]
-    if values:
-        return f": use one of {', '.join(str(value) for value in values)}"
-    if any(get_origin(option) in (tuple, list, dict) for option in options):
-        return ": lists and tables stand in the file"
-    return ""
-
-
-def _override(sections: dict[str, Any], variable: str, value: str) -> None:
-    """Put one environment variable's value where the file would have it."""
-    target, kind, rest = sections, Config, variable.removeprefix(_PREFIX).lower()
-    while True:
-        for field in msgspec.structs.fields(kind):
-            nested = _struct(field.type)
-            if nested is None and rest == field.name:
-                try:
-                    target[field.name] = msgspec.convert(value, field.type, strict=False)
-                except msgspec.ValidationError as error:
-                    shown = "..." if _HOLDS_SECRET.search(variable) else repr(value)
-                    raise ConfigError(f"{variable}={shown}: {error}{_hint(field.type)}") from error
-                return
-            if nested is not None and rest.startswith(field.name + "_"):
-                target, kind = target.setdefault(field.name, {}), nested
-                rest = rest.removeprefix(field.name + "_")
-                break
-        else:
-            raise ConfigError(f"{variable} is no setting: {_PREFIX}<SECTION>_<KEY>, sections {', '.join(_SECTIONS)}")

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import MutableMapping
 from ipaddress import collapse_addresses, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import (
@@ -21,14 +21,12 @@ from aiohttp.typedefs import Handler, Middleware
 from connectors.sip.config import DEFAULT_PORTS, SipConfig, parse_listen
 from liveview.attempts import HttpStats, Tally, is_told
 from liveview.forwarding import host_name, is_loopback, mark_of_proxy
-
-if TYPE_CHECKING:
-    from trunkline.config import Config
+from trunkline.config import Config
 
 logger = logging.getLogger(__name__)
 
 
-def open_doors(config: "Config") -> list[str]:
+def open_doors(config: Config) -> list[str]:
     """One line for each endpoint that anybody who reaches it may use, with what closes it."""
     doors = list(_http_doors(config).values()) if not config.server.is_loopback else []
     if config.sip is not None:
@@ -39,7 +37,7 @@ def open_doors(config: "Config") -> list[str]:
     return doors
 
 
-def tell_open_doors(config: "Config") -> None:
+def tell_open_doors(config: Config) -> None:
     """A warning for each."""
     for door in open_doors(config):
         logger.warning("%s", door)
@@ -56,7 +54,7 @@ def engine_door(listen: str) -> str | None:
     )
 
 
-def _http_doors(config: "Config") -> dict[str, str]:
+def _http_doors(config: Config) -> dict[str, str]:
     """By path, those that have neither token nor signature."""
     doors = {}
     if config.twilio.auth_token is None:
@@ -66,7 +64,7 @@ def _http_doors(config: "Config") -> dict[str, str]:
     return doors
 
 
-def _any_page(config: "Config") -> list[tuple[str, str]]:
+def _any_page(config: Config) -> list[tuple[str, str]]:
     """Path and section of what a page of any site may use without a token, on loopback too: a browser is there."""
     found = []
     if config.twilio.auth_token is None and "*" in config.twilio.origins:
@@ -103,7 +101,7 @@ def _is_everybody(allow: tuple[str, ...]) -> bool:
     )
 
 
-def through_proxies(config: "Config") -> Middleware:
+def through_proxies(config: Config) -> Middleware:
     """Of the server: what comes through a proxy to an endpoint without token or signature of a server on loopback, is
     told once a path, and refused where the configuration is strict. The proxy opened the door, so nobody could know at
     the start."""

@@ -13,7 +13,8 @@ from engine.errors import UnknownChunk
 from pipeline.call import PipelineConfig
 from testing.damage import edited_nemo
 from trunkline.cli import main
-from trunkline.config import Config, load_config
+from trunkline.config import Config
+from trunkline.config_file import load_config
 from trunkline.errors import ConfigError
 from trunkline.server import Server
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from trunkline.config import Config, ServerConfig, load_config, with_options
+from trunkline.config import Config, ServerConfig
+from trunkline.config_file import load_config, with_options
 from trunkline.doors import engine_door, open_doors
 from trunkline.errors import ConfigError
 

@@ -20,7 +20,8 @@ from engine.remote import RemoteEngine, Spawned
 from engine.remote.server import EngineServer
 from pipeline import AudioFrame, Call, CallInfo, Calls, Encoding, Leg, LegOptions, PipelineConfig
 from sinks.record import AnyRecord, CallAction, CallRecord, SpeakerRole, TranscriptRecord
-from trunkline.config import EngineConfig, load_config
+from trunkline.config import EngineConfig
+from trunkline.config_file import load_config
 from trunkline.demo.script import load_audio
 from trunkline.errors import ConfigError
 from trunkline.server import find_engine

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-DEFAULT_HTTP_PORT = 8080
+from trunkline.loadtest.plan import DEFAULT_HTTP_PORT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+DEFAULT_HTTP_PORT = 8080
+"""Of the server whose records are read, where the target does not say."""
+
 MAX_CALLS = 10_000
 MAX_RATE = 1_000.0
 MAX_HOLD_S = 7 * 86_400.0

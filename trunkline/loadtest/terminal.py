@@ -15,9 +15,8 @@ from rich.text import Text
 from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.uri import SipUri, parse_uri
 from trunkline.errors import ConfigError
-from trunkline.loadtest.command import DEFAULT_HTTP_PORT
 from trunkline.loadtest.outcome import Caller
-from trunkline.loadtest.plan import Plan
+from trunkline.loadtest.plan import DEFAULT_HTTP_PORT, Plan
 from trunkline.loadtest.report import Report, Thresholds
 from trunkline.loadtest.run import LoadTest
 from trunkline.loadtest.script import Script, bundled, from_files
