@@ -19,7 +19,7 @@ from engine.config import ModelConfig
 from engine.cuda.step import DeviceStep
 from engine.model.attention import AttentionKind
 from engine.model.model import Model
-from engine.model.precision import DTYPES
+from engine.precision import DTYPES
 
 GPU = torch.device("cuda")
 

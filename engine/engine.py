@@ -41,7 +41,7 @@ from engine.chunking import FRAME_MS
 from engine.errors import EngineError, EngineFull, SessionClosed, UnsupportedPrecision
 from engine.executor import Core, Emission
 from engine.loading import aside
-from engine.model.precision import default_precision, has_int8
+from engine.precision import default_precision, has_int8
 from engine.preparation import Preparation
 from engine.sessions.language_lock import LanguageLock, Move
 from engine.sessions.languages import Languages

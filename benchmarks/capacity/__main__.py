@@ -34,7 +34,7 @@ from benchmarks.capacity.steps import OurSteps
 from benchmarks.engine_step import LEFT, Others, machine
 from engine.api import Precision
 from engine.checkpoint.find import load_checkpoint
-from engine.model.precision import default_precision, has_vnni
+from engine.precision import default_precision, has_vnni
 
 KEYS = (
     "sessions_80ms",

@@ -19,7 +19,7 @@ from engine.cpu.jit import plain
 from engine.cpu.openmp import team
 from engine.cpu.product import pack, product, room
 from engine.executor import Core
-from engine.model.affine import Affine
+from engine.model.linear import Affine
 from testing.audio import babble
 from testing.streams import window
 

@@ -13,8 +13,8 @@ from engine.admission.lasting import Lasting
 from engine.admission.meter import Meter
 from engine.api import ClassLoad, EngineLoad, Precision
 from engine.config import ModelConfig
-from engine.model.precision import RING_DTYPES
 from engine.model.state import ring_chunks
+from engine.precision import RING_DTYPES
 
 _ENOUGH_LAGS = 20.0
 """Recent observations of lag from which on they count."""

@@ -12,8 +12,8 @@ from engine.api import Precision
 from engine.checkpoint.tokenizer import Tokenizer
 from engine.config import ModelConfig
 from engine.errors import DamagedCheckpoint, UnsupportedCheckpoint
-from engine.model.affine import Affine
-from engine.model.precision import DTYPES
+from engine.model.linear import Affine
+from engine.precision import DTYPES
 
 logger = logging.getLogger(__name__)
 

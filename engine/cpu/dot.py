@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from engine.model.precision import has_vnni
+from engine.precision import has_vnni
 
 VNNI = has_vnni()
 

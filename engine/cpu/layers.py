@@ -14,8 +14,8 @@ from engine.cpu.jit import Array, Bytes, Halves, Index, inner, kernel, plain
 from engine.cpu.kernels import Norm, add_norm, add_norm_out, attend, convolve, norm, swish
 from engine.cpu.openmp import Team, fork, team
 from engine.cpu.product import Biased, product, quantise_rows, room
-from engine.model.affine import Affine
 from engine.model.attention import Relative
+from engine.model.linear import Affine
 from engine.model.state import Rows, SlotState
 
 if TYPE_CHECKING:

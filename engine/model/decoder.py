@@ -15,7 +15,7 @@ from engine.api import Precision
 from engine.checkpoint.weights import WeightReader
 from engine.config import ModelConfig
 from engine.cpu.predictor import CpuPredictor
-from engine.model.affine import Affine
+from engine.model.linear import Affine
 from engine.model.state import DecoderState, Rows
 
 

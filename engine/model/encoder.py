@@ -17,8 +17,8 @@ from engine.checkpoint.weights import WeightReader
 from engine.config import EncoderConfig, ModelConfig, PromptConfig
 from engine.cpu.layers import Int8Layers
 from engine.cpu.subsampling import Int8Subsampling
-from engine.model.affine import Affine
 from engine.model.attention import AttentionKind, Relative, attention, default_attention
+from engine.model.linear import Affine
 from engine.model.state import Rows, SlotState, ring_chunks
 
 _LN_EPS = 1e-5

@@ -9,8 +9,8 @@ from engine.model.attention import AttentionKind
 from engine.model.decoder import Decoder
 from engine.model.encoder import Encoder
 from engine.model.features import LogMel
-from engine.model.precision import DTYPES, RING_DTYPES
 from engine.model.state import Rows, SlotState
+from engine.precision import DTYPES, RING_DTYPES
 
 
 class Model:

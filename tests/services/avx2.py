@@ -7,7 +7,7 @@ Numba. What depends on the order of sums or on the width of a product shows on a
 import os
 import sys
 
-from engine.model.precision import has_int8
+from engine.precision import has_int8
 
 AVX2_ALONE = {
     "ATEN_CPU_CAPABILITY": "avx2",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.model.precision import has_int8
+from engine.precision import has_int8
 from tests.services.avx2 import AVX2_ALONE
 
 HERE = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from engine.config import FeatureConfig
 from engine.cpu.features import CpuMelBank
 from engine.cpu.predictor import CpuPredictor
 from engine.model.features import mel_filterbank
-from engine.model.precision import has_int8
+from engine.precision import has_int8
 
 pytestmark = pytest.mark.skipif(not has_int8(), reason="needs an x86 CPU with AVX2")
 

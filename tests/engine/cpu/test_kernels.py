@@ -18,8 +18,8 @@ from engine.cpu.jit import Bytes, kernel
 from engine.cpu.kernels import Norm
 from engine.cpu.product import quantise_rows
 from engine.model.attention import AttentionKind, Relative, attention
-from engine.model.precision import has_int8
 from engine.model.state import Rows
+from engine.precision import has_int8
 
 Array = NDArray[np.float32]
 T, D = 5, 48

@@ -15,7 +15,7 @@ from engine.cpu.dot import STEPS, ZERO
 from engine.cpu.jit import kernel, plain
 from engine.cpu.openmp import ALONE, Team, fork, take, team
 from engine.cpu.product import Int8Weight, Weight, pack, product, room
-from engine.model.precision import has_int8
+from engine.precision import has_int8
 from tests.services.avx2 import AVX2_ALONE
 
 pytestmark = pytest.mark.skipif(not has_int8(), reason="needs an x86 CPU with AVX2")

@@ -18,11 +18,11 @@ from engine.cpu.subsampling import Int8Subsampling
 from engine.engine import Engine
 from engine.errors import UnsupportedPrecision
 from engine.executor import Core
-from engine.model.affine import Affine
 from engine.model.encoder import Subsampling
+from engine.model.linear import Affine
 from engine.model.model import Model
-from engine.model.precision import has_int8
 from engine.model.state import Rows, SlotState
+from engine.precision import has_int8
 from testing.audio import speech
 from testing.streams import Stream, run
 

@@ -10,7 +10,7 @@ import pytest
 from engine.api import Precision, SessionOptions
 from engine.checkpoint.find import load_checkpoint
 from engine.engine import Engine
-from engine.model.precision import has_int8
+from engine.precision import has_int8
 from testing import audio
 from tests.engine.listener import Listener, Spoken, settle, spoken
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from engine import precision
 from engine.api import Precision
 from engine.checkpoint.find import load_checkpoint
 from engine.engine import Engine
 from engine.errors import UnsupportedPrecision
-from engine.model import precision
-from engine.model.precision import default_precision, has_int8, has_vnni
+from engine.precision import default_precision, has_int8, has_vnni
 
 X86_WITHOUT_AVX2 = {"64bit", "sse2", "sse4.2", "avx", "fma4"}
 ARM = {"neon", "dotprod", "i8mm", "sve", "bf16"}
