@@ -16,9 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from engine.api import Precision
 from engine.checkpoint.weights import Checkpoint, WeightReader
 from engine.config import ModelConfig
+from engine.cuda.ring_attention import fused_attention
 from engine.cuda.step import DeviceStep
-from engine.model.attention import AttentionKind
+from engine.model.attention import Attention
 from engine.model.model import Model
+from engine.model.parts import Parts
 from engine.precision import DTYPES
 
 GPU = torch.device("cuda")
@@ -92,7 +94,7 @@ def count(
     frames: int,
     rows: int,
     slots: int,
-    attention: AttentionKind | None = None,
+    attention: Attention = fused_attention,
     change: Callable[[Model], None] = lambda _: None,
 ) -> tuple[Counts, Counts]:
     """The step and the continuation of a class in bfloat16: what they give a GPU to do for a batch of `rows`.
@@ -100,7 +102,7 @@ def count(
     change: alters the model before. Raises an error of torch where the step waits for the device.
     """
     with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
-        model = Model(config, _Shapes(config, Precision.BFLOAT16), GPU, attention)
+        model = Model(config, _Shapes(config, Precision.BFLOAT16), GPU, Parts(attention=attention))
         change(model)
         step = DeviceStep(model, model.allocate(slots + 1, frames), frames, rows)
         found = []

@@ -10,13 +10,15 @@ counted by running it on tensors without numbers (`benchmarks.fake_device`). Las
 import argparse
 import json
 from dataclasses import dataclass
+from functools import partial
 
 from benchmarks.dimensions import RELEASED
 from benchmarks.fake_device import count
 from engine.chunking import FRAME_MS, chunk_samples
 from engine.config import ModelConfig
+from engine.cuda.ring_attention import fused_attention
 from engine.cuda.search import turns
-from engine.model.attention import AttentionKind
+from engine.model.attention import AttentionKind, attention
 from engine.model.state import ring_chunks
 
 BYTES = 2
@@ -108,8 +110,8 @@ def main() -> None:
     print("| chunk | launches of a step, fused attention | with SDPA | of a continuation | graph launches |")
     print("|---|---|---|---|---|")
     for frames in RELEASED.chunk_frames:
-        step, proceed = count(RELEASED, frames, 64, 64, AttentionKind.FUSED)
-        sdpa, _ = count(RELEASED, frames, 64, 64, AttentionKind.SDPA)
+        step, proceed = count(RELEASED, frames, 64, 64, fused_attention)
+        sdpa, _ = count(RELEASED, frames, 64, 64, partial(attention, AttentionKind.SDPA))
         chunk_ms = frames * FRAME_MS
         print(f"| {chunk_ms} ms | {step.launches} | {sdpa.launches} | {proceed.launches} | 1 |")
         result[f"launches_{chunk_ms}ms"], result[f"launches_sdpa_{chunk_ms}ms"] = step.launches, sdpa.launches

@@ -5,6 +5,7 @@ one launch sequence and one download (`engine.cuda.step`); on a CPU, where calls
 much, it does just what the rows at hand need.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +18,13 @@ from torch import Tensor
 from engine.api import Precision
 from engine.checkpoint.weights import Checkpoint, WeightReader
 from engine.chunking import FRAME_MS, chunk_samples, flush_samples
+from engine.cpu.parts import INT8
 from engine.cuda.graphs import Capture, cuda_capture
 from engine.cuda.runner import Runner
 from engine.cuda.step import DeviceStep
 from engine.model.emission import Emission
 from engine.model.model import Model
+from engine.model.parts import Parts
 from engine.model.state import DecoderState, Rows, SlotState
 
 __all__ = ["Core", "Emission", "flush_samples"]
@@ -31,6 +34,18 @@ logger = logging.getLogger(__name__)
 _NOTICE_S = 3.0
 _NOTICE = "compiling the kernels, some twenty seconds; they are kept for the next start where a disk can be written to"
 """For whoever waits for compiled kernels longer than `_NOTICE_S`."""
+
+
+def parts(device: torch.device, precision: Precision) -> Parts:
+    """What a model is best put together from, on that device in that precision."""
+    if precision is Precision.INT8:
+        return INT8
+    if device.type == "cuda":
+        with contextlib.suppress(ImportError):  # no Triton: torch brings it on Linux only
+            from engine.cuda.ring_attention import fused_attention  # noqa: PLC0415
+
+            return Parts(attention=fused_attention)
+    return Parts()
 
 
 class Core:
@@ -54,7 +69,9 @@ class Core:
     ) -> None:
         self.config = checkpoint.config
         self._device = torch.device(device)
-        self._model = Model(self.config, WeightReader(checkpoint, self._device, precision), self._device)
+        self._model = Model(
+            self.config, WeightReader(checkpoint, self._device, precision), self._device, parts(self._device, precision)
+        )
         self._max_batch = max_batch
         on_gpu = self._device.type == "cuda"
         self._static = on_gpu if static is None else static

@@ -17,9 +17,9 @@ from engine.checkpoint.weights import Checkpoint
 from engine.config import ModelConfig
 from engine.cpu.jit import plain
 from engine.cpu.openmp import team
-from engine.cpu.product import pack, product, room
+from engine.cpu.product import Int8Linear, pack, product, room
 from engine.executor import Core
-from engine.model.linear import Affine
+from engine.model.linear import float_linear
 from testing.audio import babble
 from testing.streams import window
 
@@ -105,7 +105,7 @@ def products_s(
 
 
 def _ours(weight: Tensor, precision: Precision) -> Product:
-    return Affine(weight, None, precision)
+    return (Int8Linear if precision is Precision.INT8 else float_linear)(weight, None)
 
 
 def _ours_in_8_bits(weight: Tensor, _precision: Precision) -> Product:

@@ -12,7 +12,6 @@ from engine.api import Precision
 from engine.checkpoint.tokenizer import Tokenizer
 from engine.config import ModelConfig
 from engine.errors import DamagedCheckpoint, UnsupportedCheckpoint
-from engine.model.linear import Affine
 from engine.precision import DTYPES
 
 logger = logging.getLogger(__name__)
@@ -64,6 +63,11 @@ class WeightReader:
         self._prefix = prefix
         self._taken = set[str]() if taken is None else taken
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the tensors."""
+        return DTYPES[self.precision]
+
     def under(self, prefix: str) -> "WeightReader":
         return WeightReader(self._checkpoint, self._device, self.precision, f"{self._prefix}{prefix}.", self._taken)
 
@@ -92,15 +96,11 @@ class WeightReader:
         if not bool(torch.isfinite(tensor).all()):
             raise DamagedCheckpoint(f"{self._checkpoint.source}: weight {full} holds infinite or undefined numbers")
         self._taken.add(full)
-        return tensor.to(self._device, torch.float32).to(DTYPES[self.precision])
+        return tensor.to(self._device, torch.float32).to(self.dtype)
 
     def bias(self, name: str, size: int, present: bool) -> Tensor | None:
         """The bias `name` where the configuration has biases, else None."""
         return self.take(name, size) if present else None
-
-    def affine(self, weight: Tensor, bias: Tensor | None) -> Affine:
-        """A product with a weight made of such tensors."""
-        return Affine(weight, bias, self.precision)
 
     def in_float32(self) -> "WeightReader":
         """The same tensors for parts that always compute in float32."""

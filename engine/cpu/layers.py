@@ -1,10 +1,11 @@
 """The conformer layers in 8-bit weights on a CPU, a call a layer.
 
-Takes the place of the loop over layers in `Encoder.step`; the same sums in the same order, so that what differs is the
-rounding of weights and activations alone.
+Takes the place of `engine.model.conformer.ConformerLayers`; the same sums in the same order, so that what differs is
+the rounding of weights and activations alone.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,21 +14,20 @@ from torch import Tensor
 from engine.cpu.jit import Array, Bytes, Halves, Index, inner, kernel, plain
 from engine.cpu.kernels import Norm, add_norm, add_norm_out, attend, convolve, norm, swish
 from engine.cpu.openmp import Team, fork, team
-from engine.cpu.product import Biased, product, quantise_rows, room
+from engine.cpu.product import Biased, Int8Linear, product, quantise_rows, room
+from engine.model import layer as layers
 from engine.model.attention import Relative
-from engine.model.linear import Affine
+from engine.model.layer import Layer
+from engine.model.linear import Linear
 from engine.model.state import Rows, SlotState
-
-if TYPE_CHECKING:
-    from engine.model import encoder
 
 
 class Int8Layers:
     """All layers of an encoder. `relative`: of each latency class by its frames a chunk, for each layer."""
 
-    def __init__(self, layers: "list[encoder.Layer]", relative: dict[int, list[Relative]]) -> None:
+    def __init__(self, layers: list[Layer], relative: Mapping[int, list[Relative]]) -> None:
         first = layers[0]
-        self._d_model, self._d_ff = first.taps.shape[1], first.expand.packed.outputs
+        self._d_model, self._d_ff = first.taps.shape[1], _product(first.expand).weight.outputs
         self._layers = [plain(_layer(layer)) for layer in layers]
         self._positions = {frames: [plain(_positions(one)) for one in table] for frames, table in relative.items()}
 
@@ -56,7 +56,7 @@ class Int8Layers:
 
 
 class _Layer(NamedTuple):
-    """`engine.model.encoder.Layer` as the kernels take it."""
+    """`engine.model.layer.Layer` as the kernels take it."""
 
     norm_in: Norm
     expand_in: Biased
@@ -142,32 +142,22 @@ def conformer(team: Team, x: Array, layer: _Layer, positions: _Positions, past: 
     fork(team, add_norm_out, (x, y, shift, scale, norm_out))
 
 
-def _product(affine: Affine) -> Biased:
-    weight = affine.packed
-    shift = np.zeros(weight.outputs, np.float32) if affine.bias is None else affine.bias.numpy()
-    return Biased(weight, shift)
+def _product(linear: Linear) -> Biased:
+    assert isinstance(linear, Int8Linear)
+    return linear.biased
 
 
-def _layer(layer: "encoder.Layer") -> _Layer:
-    size = layer.taps.shape[1]
-    return _Layer(
-        norm_in=_norm(layer.norm_in),
-        expand_in=_product(layer.expand_in),
-        contract_in=_product(layer.contract_in),
-        norm_attention=_norm(layer.norm_attention),
-        qkv=_product(layer.qkv),
-        out=_product(layer.out),
-        norm_convolution=_norm(layer.norm_convolution),
-        gate=_product(layer.gate),
-        taps=layer.taps.numpy(),
-        taps_bias=np.zeros(size, np.float32) if layer.taps_bias is None else layer.taps_bias.numpy(),
-        norm_taps=_norm(layer.norm_taps),
-        mix=_product(layer.mix),
-        norm_feed=_norm(layer.norm_feed),
-        expand=_product(layer.expand),
-        contract=_product(layer.contract),
-        norm_out=_norm(layer.norm_out),
-    )
+def _layer(layer: Layer) -> _Layer:
+    return _Layer(*(_weights(getattr(layer, name), layer) for name in _Layer._fields))
+
+
+def _weights(part: layers.Norm | Linear | Tensor | None, layer: Layer) -> Any:
+    """A part of a layer as kernels take it."""
+    if isinstance(part, layers.Norm):
+        return Norm(part.weight.contiguous().numpy(), part.bias.contiguous().numpy())
+    if part is None:  # no bias
+        return np.zeros(layer.taps.shape[1], np.float32)
+    return part.numpy() if isinstance(part, Tensor) else _product(part)
 
 
 def _positions(relative: Relative) -> _Positions:
@@ -177,7 +167,3 @@ def _positions(relative: Relative) -> _Positions:
 
 def _halves(cached: Tensor) -> Halves:
     return cached.view(torch.uint16).numpy()
-
-
-def _norm(norm: "encoder.Norm") -> Norm:
-    return Norm(norm.weight.contiguous().numpy(), norm.bias.contiguous().numpy())

@@ -57,22 +57,24 @@ def pack(weight: Tensor) -> Weight:
     return Weight(packed.numpy(), shift.numpy(), (scale / STEPS).numpy())
 
 
-class Int8Weight:
-    """A weight for products of float32 rows.
+class Int8Linear:
+    """`x @ weight.T + bias` of float32 rows; weight: float (outputs, inputs), bias: (outputs,) or None.
 
     Each row of activations is scaled by its own largest value, so its result does not depend on the rows beside it.
     """
 
-    def __init__(self, weight: Tensor) -> None:
-        self.packed = pack(weight)
-        self._plain = plain(self.packed)
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        packed = pack(weight)
+        self.biased = Biased(packed, np.zeros(packed.outputs, np.float32) if bias is None else bias.numpy())
+        self._plain = plain(packed)
+        self._shift = _NOTHING if bias is None else bias.numpy()
 
-    def __call__(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """x: float32 (..., inputs), bias: (outputs,). Returns (..., outputs)."""
-        out = torch.empty(*x.shape[:-1], self.packed.outputs)
-        shift = _NOTHING if bias is None else bias.numpy()
+    def __call__(self, x: Tensor) -> Tensor:
+        """x: float32 (..., inputs). Returns (..., outputs)."""
+        outputs = self.biased.weight.outputs
+        out = torch.empty(*x.shape[:-1], outputs)
         rows = x.reshape(-1, x.shape[-1]).contiguous().numpy()
-        affine(team(), rows, room(*rows.shape), self._plain, shift, out.view(-1, self.packed.outputs).numpy())
+        affine(team(), rows, room(*rows.shape), self._plain, self._shift, out.view(-1, outputs).numpy())
         return out
 
 

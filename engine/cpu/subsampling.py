@@ -1,6 +1,6 @@
 """The subsampling in 8-bit weights on a CPU: kernels for its three strided convolutions, and 8-bit products.
 
-Takes the place of `engine.model.encoder.Subsampling`. Torch writes and reads the first convolution's output, eight
+Takes the place of `engine.model.subsampling.Subsampling`. Torch writes and reads the first convolution's output, eight
 times as large as what comes of it, once for each operator; here a frame of it lives as long as the next convolution
 needs it.
 """
@@ -17,6 +17,7 @@ from engine.cpu.jit import F32, Array, Bytes, Index, inner, kernel, plain, share
 from engine.cpu.openmp import Team, fork, team
 from engine.cpu.product import Biased, finish_rows, pack, product, quantise, room
 from engine.model.state import Rows, SlotState
+from engine.model.subsampling import input_scale
 
 _BEFORE = 2
 """Zeros before the lowest frequency; one stands after the highest."""
@@ -53,9 +54,9 @@ class _Past(NamedTuple):
 
 
 class Int8Subsampling:
-    """Weights and the step. `input_scale` is multiplied into the last weight."""
+    """Weights and the step."""
 
-    def __init__(self, config: ModelConfig, weights: WeightReader, input_scale: float) -> None:
+    def __init__(self, config: ModelConfig, weights: WeightReader) -> None:
         channels, d_model = config.encoder.subsampling_channels, config.encoder.d_model
         convolution = weights.under("conv")
         bins = config.features.mels
@@ -74,8 +75,9 @@ class Int8Subsampling:
 
         # Its inputs lie by frequency, then channel, as the convolution leaves them; the checkpoint's the other way.
         weight = weights.take("out.weight", d_model, channels * bins).view(d_model, channels, bins).transpose(1, 2)
-        out = pack(weight.reshape(d_model, -1) * input_scale)
-        bias = weights.take("out.bias", d_model) * input_scale
+        scale = input_scale(config.encoder)
+        out = pack(weight.reshape(d_model, -1) * scale)
+        bias = weights.take("out.bias", d_model) * scale
         mixes = pointwise(3), pointwise(6)
         self._channels, self._outputs = channels, d_model
         self._weights = plain(_Weights(taps(0), taps(2), mixes[0], taps(5), mixes[1], Biased(out, bias.numpy())))

@@ -3,12 +3,17 @@
 Importing this raises `ImportError` where there is no Triton. Under `TRITON_INTERPRET=1` the kernels run on a CPU.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from engine.config import EncoderConfig
+from engine.model.attention import Prepare, Relative
+from engine.model.state import Rows, ring_chunks
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -145,3 +150,19 @@ def ring_attention(
 @ring_attention.register_fake
 def _(qkv: Tensor, *_others: object) -> Tensor:
     return qkv.new_empty(qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3)
+
+
+def fused_attention(config: EncoderConfig, _device: torch.device) -> Prepare:
+    """Attention in one launch a layer, for all latency classes of an encoder."""
+    return lambda rows, frames: _Fused(rows, ring_chunks(config.left_context, frames))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fused:
+    rows: Rows
+    ring_chunks: int
+
+    def __call__(self, qkv: Tensor, relative: Relative, keys: Tensor, values: Tensor) -> Tensor:
+        where = self.rows.slots, self.rows.chunks, self.ring_chunks
+        mixed: Tensor = ring_attention(qkv, relative.bias_u, relative.bias_v, relative.table, keys, values, *where)
+        return mixed

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from types import ModuleType
 from typing import Protocol
 
 import torch
@@ -20,36 +19,20 @@ from torch import Tensor
 from engine.config import EncoderConfig
 from engine.model.state import Rows, ring_chunks
 
-try:
-    from engine.cuda import ring_attention as _found
-except ImportError:  # no Triton: torch brings it on Linux only
-    KERNELS: ModuleType | None = None
-else:
-    KERNELS = _found
-
 _LARGE_RINGS = 512
 """Width from which a ring is too large to be copied at every step on a CPU."""
 
 
 class AttentionKind(StrEnum):
-    """How the rings are read.
+    """How torch's operators read the rings.
 
     `GATHERED`: copies of the batch's rings, two products. `IN_PLACE`: row by row where they lie; waits for the device,
-    so it is for CPUs. `SDPA`: copies, and torch's fused attention. `FUSED`: one kernel that reads and writes the rings
-    where they lie; needs Triton and a GPU.
+    so it is for CPUs. `SDPA`: copies, and torch's fused attention.
     """
 
     GATHERED = "gathered"
     IN_PLACE = "in-place"
     SDPA = "sdpa"
-    FUSED = "fused"
-
-
-def default_attention(device: torch.device, d_model: int) -> AttentionKind:
-    """The one that costs least there."""
-    if device.type == "cuda":
-        return AttentionKind.FUSED if KERNELS is not None else AttentionKind.SDPA
-    return AttentionKind.IN_PLACE if d_model >= _LARGE_RINGS else AttentionKind.GATHERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +59,21 @@ class LayerAttention(Protocol):
 Prepare = Callable[[Rows, int], LayerAttention]
 """Makes the attention of a step from its rows and c."""
 
+Attention = Callable[[EncoderConfig, torch.device], Prepare]
+"""An attention for all latency classes of an encoder."""
+
+
+def torch_attention(config: EncoderConfig, device: torch.device) -> Prepare:
+    """The one of torch's operators that costs least there."""
+    if device.type == "cuda":
+        return attention(AttentionKind.SDPA, config, device)
+    kind = AttentionKind.IN_PLACE if config.d_model >= _LARGE_RINGS else AttentionKind.GATHERED
+    return attention(kind, config, device)
+
 
 def attention(kind: AttentionKind, config: EncoderConfig, device: torch.device) -> Prepare:
     """The attention of the given kind for all latency classes of an encoder."""
     left, heads = config.left_context, config.heads
-    if kind is AttentionKind.FUSED:
-        assert KERNELS is not None, "fused attention needs Triton"
-        return lambda rows, frames: _Fused(rows, ring_chunks(left, frames))
     mix = {
         AttentionKind.GATHERED: _mix_gathered,
         AttentionKind.IN_PLACE: _mix_in_place,
@@ -162,19 +153,3 @@ class _Composed:
         bias.masked_fill_(self.hidden, -math.inf)
         mixed = self.mix(query + relative.bias_u, bias, keys, values, self.slots)  # (B, h, c, dh)
         return mixed.transpose(1, 2).reshape(rows, frames, -1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Fused:
-    """Attention in one launch a layer."""
-
-    rows: Rows
-    ring_chunks: int
-
-    def __call__(self, qkv: Tensor, relative: Relative, keys: Tensor, values: Tensor) -> Tensor:
-        assert KERNELS is not None
-        where = self.rows.slots, self.rows.chunks, self.ring_chunks
-        mixed: Tensor = KERNELS.ring_attention(
-            qkv, relative.bias_u, relative.bias_v, relative.table, keys, values, *where
-        )
-        return mixed

@@ -11,11 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.api import Precision
 from engine.checkpoint.weights import WeightReader
 from engine.config import ModelConfig
-from engine.cpu.predictor import CpuPredictor
-from engine.model.linear import Affine
+from engine.model.linear import Linear, MakeLinear, read_linear
 from engine.model.state import DecoderState, Rows
 
 
@@ -36,10 +34,23 @@ class PredictionNetwork(Protocol):
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
 
 
+LstmWeights = tuple[Tensor, Tensor, Tensor]
+"""Of one layer: weights of its input and of its hidden state, (4 d, d), and the sum of their biases, (4 d,); gates in
+torch's order: input, forget, cell, output."""
+
+
+class MakePredictionNetwork(Protocol):
+    """lstm: of each layer; out: weight (d_joint, d) and bias (d_joint,) of the projection into the joint network."""
+
+    def __call__(
+        self, lstm: list[LstmWeights], out: tuple[Tensor, Tensor], linear: MakeLinear, /
+    ) -> PredictionNetwork: ...
+
+
 @dataclass(frozen=True, slots=True)
 class LstmLayer:
-    inputs: Affine
-    recurrent: Affine
+    inputs: Linear
+    recurrent: Linear
 
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """One step; x, hidden, cell: (B, d). Returns the new hidden and cell."""
@@ -49,11 +60,11 @@ class LstmLayer:
 
 
 class Lstm:
-    """The prediction network by torch's products."""
+    """The prediction network by linear layers."""
 
-    def __init__(self, layers: list[LstmLayer], out: Affine) -> None:
-        self._layers = layers
-        self._out = out
+    def __init__(self, lstm: list[LstmWeights], out: tuple[Tensor, Tensor], linear: MakeLinear) -> None:
+        self._layers = [LstmLayer(linear(x, bias), linear(hidden, None)) for x, hidden, bias in lstm]
+        self._out = linear(*out)
 
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         hiddens, cells = [], []
@@ -64,10 +75,9 @@ class Lstm:
         return torch.stack(hiddens, 1), torch.stack(cells, 1), self._out(x)
 
 
-def _prediction_network(config: ModelConfig, lstm: WeightReader, out: WeightReader) -> PredictionNetwork:
-    """In float32 beside 8-bit weights, otherwise in the precision of all."""
-    d, joint = config.decoder.hidden, config.decoder.joint_hidden
-    layers = [
+def _lstm_weights(config: ModelConfig, lstm: WeightReader) -> list[LstmWeights]:
+    d = config.decoder.hidden
+    return [
         (
             lstm.take(f"weight_ih_l{i}", 4 * d, d),
             lstm.take(f"weight_hh_l{i}", 4 * d, d),
@@ -75,33 +85,26 @@ def _prediction_network(config: ModelConfig, lstm: WeightReader, out: WeightRead
         )
         for i in range(config.decoder.layers)
     ]
-    projection = out.take("weight", joint, d), out.take("bias", joint)
-    if lstm.precision is Precision.INT8:
-        return CpuPredictor(layers, projection)
-    return Lstm(
-        [LstmLayer(lstm.affine(x, bias), lstm.affine(hidden, None)) for x, hidden, bias in layers],
-        lstm.affine(*projection),
-    )
 
 
 class Decoder:
     """Prediction network, joint network and the greedy search."""
 
-    def __init__(self, config: ModelConfig, weights: WeightReader) -> None:
+    def __init__(
+        self, config: ModelConfig, weights: WeightReader, linear: MakeLinear, make: MakePredictionNetwork
+    ) -> None:
         d, joint, blank = config.decoder.hidden, config.decoder.joint_hidden, config.decoder.vocabulary
         self.blank = blank
         self.max_symbols = config.decoder.max_symbols
         prediction = weights.under("decoder.prediction")
         self._embedding = prediction.take("embed.weight", blank + 1, d)
-        self._predict = _prediction_network(config, prediction.under("dec_rnn.lstm"), weights.under("joint.pred"))
         network = weights.under("joint")
-        self._encoded = weights.affine(
-            network.take("enc.weight", joint, config.encoder.d_model), network.take("enc.bias", joint)
-        )
+        out = network.take("pred.weight", joint, d), network.take("pred.bias", joint)
+        self._predict = make(_lstm_weights(config, prediction.under("dec_rnn.lstm")), out, linear)
+        self._encoded = read_linear(linear, network, "enc", joint, config.encoder.d_model, bias=True)
         # NeMo leaves the dropout module out of the sequence where its rate is 0.
         index = 2 if "joint_net.2.weight" in network else 1
-        head = network.under(f"joint_net.{index}")
-        self._head = weights.affine(head.take("weight", blank + 1, joint), head.take("bias", blank + 1))
+        self._head = read_linear(linear, network, f"joint_net.{index}", blank + 1, joint, bias=True)
         zero = torch.zeros(1, config.decoder.layers, d, device=self._embedding.device, dtype=self._embedding.dtype)
         nothing = torch.zeros_like(zero[:, 0])
         self.start = DecoderState(*self._predict(nothing, zero, zero))

@@ -5,39 +5,63 @@ always as STFTs of one size, so features do not depend on how the audio was cut.
 """
 
 import math
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.api import SAMPLE_RATE_HZ, Precision
+from engine.api import SAMPLE_RATE_HZ
 from engine.checkpoint.weights import WeightReader
 from engine.chunking import HOP, SUBSAMPLING, WINDOW
 from engine.config import FeatureConfig
-from engine.cpu.features import CpuMelBank
 from engine.model.state import Rows
 
 UNHEARD = SUBSAMPLING - 1
 """Mel frames of a first chunk that lie before the start of the stream."""
 
 
+class MelBank(Protocol):
+    """Log-mel features of spectra."""
+
+    def __call__(self, spectrum: Tensor) -> Tensor:
+        """spectrum: float32 (B, T, bins, 2), real and imaginary parts. Returns (B, T, mels)."""
+        ...
+
+
+class MakeMelBank(Protocol):
+    """bank: float32 (mels, bins); guard: is added before the logarithm."""
+
+    def __call__(self, bank: Tensor, guard: float, /) -> MelBank: ...
+
+
+class TorchMelBank:
+    """By a matrix product."""
+
+    def __init__(self, bank: Tensor, guard: float) -> None:
+        self._bank, self._guard = bank.T.contiguous(), guard
+
+    def __call__(self, spectrum: Tensor) -> Tensor:
+        return torch.log(spectrum.square().sum(-1) @ self._bank + self._guard)
+
+
 class LogMel:
     """NeMo's `AudioToMelSpectrogramPreprocessor` without dither or normalisation, chunk by chunk."""
 
-    def __init__(self, config: FeatureConfig, weights: WeightReader, device: torch.device) -> None:
-        precision, weights = weights.precision, weights.in_float32()
+    def __init__(
+        self, config: FeatureConfig, weights: WeightReader, device: torch.device, make_bank: MakeMelBank
+    ) -> None:
         self._config = config
         window = torch.hann_window(WINDOW, periodic=False, dtype=torch.float64).float()
-        bank = weights.under("preprocessor.featurizer")
+        bank = weights.in_float32().under("preprocessor.featurizer")
         bins = config.n_fft // 2 + 1
         if "fb" in bank:
             mel = bank.take("fb", 1, config.mels, bins)[0].float()
         else:
             mel = torch.from_numpy(mel_filterbank(config))
         self._window = window.to(device)
-        self._mel = mel.T.contiguous().to(device)
-        self._bank = CpuMelBank(mel, config.log_guard) if precision is Precision.INT8 else None
+        self._bank = make_bank(mel.to(device), config.log_guard)
 
     def __call__(self, audio: Tensor, rows: Rows) -> Tensor:
         """Features of one chunk.
@@ -50,12 +74,9 @@ class LogMel:
         x = audio[:, 1:] - self._config.preemphasis * audio[:, :-1]
         frames = x.unfold(1, WINDOW, HOP) * self._window  # (B, 8c, 400)
         spectrum = torch.view_as_real(torch.fft.rfft(frames, n=self._config.n_fft))  # (B, 8c, 257, 2)
-        mel = self._log_mel(spectrum) if self._bank is None else self._bank(spectrum)
+        mel = self._bank(spectrum)
         rows.blank(mel[:, :UNHEARD])
         return mel
-
-    def _log_mel(self, spectrum: Tensor) -> Tensor:
-        return torch.log(spectrum.square().sum(-1) @ self._mel + self._config.log_guard)
 
 
 def mel_filterbank(config: FeatureConfig) -> NDArray[np.float32]:

@@ -5,12 +5,12 @@ from torch import Tensor
 
 from engine.checkpoint.weights import WeightReader
 from engine.config import ModelConfig
-from engine.model.attention import AttentionKind
 from engine.model.decoder import Decoder
 from engine.model.encoder import Encoder
 from engine.model.features import LogMel
+from engine.model.parts import Parts
 from engine.model.state import Rows, SlotState
-from engine.precision import DTYPES, RING_DTYPES
+from engine.precision import RING_DTYPES
 
 
 class Model:
@@ -20,15 +20,13 @@ class Model:
     """
 
     @torch.inference_mode()
-    def __init__(
-        self, config: ModelConfig, weights: WeightReader, device: torch.device, attention: AttentionKind | None = None
-    ) -> None:
+    def __init__(self, config: ModelConfig, weights: WeightReader, device: torch.device, parts: Parts) -> None:
         self.config = config
         self.device = device
-        self.dtype, self.ring_dtype = DTYPES[weights.precision], RING_DTYPES[weights.precision]
-        self.features = LogMel(self.config.features, weights, device)
-        self.encoder = Encoder(self.config, weights, device, self.dtype, attention)
-        self.decoder = Decoder(self.config, weights)
+        self.dtype, self.ring_dtype = weights.dtype, RING_DTYPES[weights.precision]
+        self.features = LogMel(self.config.features, weights, device, parts.mel_bank)
+        self.encoder = Encoder(self.config, weights, device, parts)
+        self.decoder = Decoder(self.config, weights, parts.linear, parts.prediction)
         weights.refuse_unused()
 
     def encode(self, audio: Tensor, rows: Rows, state: SlotState) -> Tensor:

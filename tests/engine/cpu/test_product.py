@@ -14,7 +14,7 @@ from engine.cpu import openmp as cpu_team
 from engine.cpu.dot import STEPS, ZERO
 from engine.cpu.jit import kernel, plain
 from engine.cpu.openmp import ALONE, Team, fork, take, team
-from engine.cpu.product import Int8Weight, Weight, pack, product, room
+from engine.cpu.product import Int8Linear, Weight, pack, product, room
 from engine.precision import has_int8
 from tests.services.avx2 import AVX2_ALONE
 
@@ -53,16 +53,16 @@ def test_sums_are_exact(rows: int, shape: tuple[int, int], threads: int) -> None
 
 
 def test_a_row_is_the_same_in_any_batch_and_for_any_number_of_threads() -> None:
-    weight = Int8Weight(torch.randn(100, 130, generator=torch.Generator().manual_seed(1)))
+    weight = Int8Linear(torch.randn(100, 130, generator=torch.Generator().manual_seed(1)), None)
     row = torch.randn(1, 130, generator=torch.Generator().manual_seed(2))
-    alone = weight(row, None)
+    alone = weight(row)
     before = torch.get_num_threads()
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             for rows in (1, 2, 7, 13, 40):
                 batch = torch.cat([row, torch.randn(rows - 1, 130) * 100])
-                assert torch.equal(weight(batch, None)[:1], alone)
+                assert torch.equal(weight(batch)[:1], alone)
     finally:
         torch.set_num_threads(before)
 

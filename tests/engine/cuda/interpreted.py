@@ -4,13 +4,15 @@
 """
 
 import os
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
 from engine.config import EncoderConfig
-from engine.model.attention import AttentionKind, Relative, attention
+from engine.cuda.ring_attention import fused_attention
+from engine.model.attention import Attention, AttentionKind, Relative, attention
 from engine.model.state import Rows, ring_chunks
 
 SLOTS = 7
@@ -49,9 +51,13 @@ def interpreter() -> None:
         (2, 1, 128, 1, 56),
     ],
 )
-@pytest.mark.parametrize("kind", [AttentionKind.FUSED, AttentionKind.SDPA, AttentionKind.IN_PLACE])
+@pytest.mark.parametrize(
+    "kind",
+    [fused_attention, partial(attention, AttentionKind.SDPA), partial(attention, AttentionKind.IN_PLACE)],
+    ids=["fused", "sdpa", "in-place"],
+)
 def test_attention_equals_that_over_copies(
-    kind: AttentionKind, batch: int, heads: int, d_head: int, frames: int, left: int, wraps: int
+    kind: Attention, batch: int, heads: int, d_head: int, frames: int, left: int, wraps: int
 ) -> None:
     config, count = encoder_config(heads, d_head, left, frames), ring_chunks(left, frames)
     generator = torch.Generator().manual_seed(frames)
@@ -70,8 +76,8 @@ def test_attention_equals_that_over_copies(
         qkv = rand(batch, frames, 3 * heads * d_head)
         qkv[..., : heads * d_head] /= d_head**0.5
         wanted, found = [
-            (attention(one, config, CPU)(rows, frames)(qkv, relative, *copies), *copies)
-            for one in (AttentionKind.GATHERED, kind)
+            (one(config, CPU)(rows, frames)(qkv, relative, *copies), *copies)
+            for one in (partial(attention, AttentionKind.GATHERED), kind)
             for copies in [(keys.clone(), values.clone())]
         ]
         torch.testing.assert_close(found[0], wanted[0], atol=1e-5, rtol=1e-5)
@@ -94,7 +100,7 @@ def test_half_precision_differs_by_its_rounding_only() -> None:
     rows = Rows(torch.tensor([5, 0, 3]), torch.tensor([0, 4, 99]), None)
     wanted = attention(AttentionKind.GATHERED, config, CPU)(rows, 2)(qkv, relative, keys.clone(), values.clone())
     half = Relative(relative.bias_u.half(), relative.bias_v.half(), relative.table.half())
-    found = attention(AttentionKind.FUSED, config, CPU)(rows, 2)(qkv.half(), half, keys.half(), values.half())
+    found = fused_attention(config, CPU)(rows, 2)(qkv.half(), half, keys.half(), values.half())
     assert found.dtype is torch.float16
     torch.testing.assert_close(found.float(), wanted, atol=1e-2, rtol=1e-2)
 
@@ -112,7 +118,7 @@ def test_rows_on_one_slot_leave_other_slots_alone(frames: int) -> None:
     keys, values = rand(2, SLOTS, 2, count * frames, 16)
     before = keys.clone(), values.clone()
     rows = Rows(torch.tensor([6, 6, 2]), torch.tensor([0, 0, 8]), None)
-    attention(AttentionKind.FUSED, config, CPU)(rows, frames)(rand(3, frames, 96), relative, keys, values)
+    fused_attention(config, CPU)(rows, frames)(rand(3, frames, 96), relative, keys, values)
     written = torch.arange(8 % count * frames, (8 % count + 1) * frames)
     others = [slot for slot in range(SLOTS) if slot not in {2, 6}]
     kept = [place for place in range(count * frames) if place not in written.tolist()]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -12,17 +12,15 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from benchmarks import fake_device
 from benchmarks.dimensions import RELEASED
 from benchmarks.fake_device import Counts
-from engine.model import attention
-from engine.model.attention import AttentionKind
+from engine.model.attention import AttentionKind, attention
 from engine.model.model import Model
 
 DOCS = Path(__file__).parents[3] / "docs" / "roofline.md"
-KIND = AttentionKind.SDPA if attention.KERNELS is None else AttentionKind.FUSED
 
 
 @cache
 def count(frames: int, rows: int = 64, slots: int = 64) -> tuple[Counts, Counts]:
-    return fake_device.count(RELEASED, frames, rows, slots, KIND)
+    return fake_device.count(RELEASED, frames, rows, slots)
 
 
 @pytest.mark.parametrize("frames", RELEASED.chunk_frames)
@@ -41,15 +39,15 @@ def test_launches_do_not_depend_on_rows_or_sessions(frames: int) -> None:
 @pytest.mark.parametrize("frames", RELEASED.chunk_frames)
 def test_launches_are_those_in_the_documentation(frames: int) -> None:
     rows = re.findall(r"^\| (\d+) ms \| (\d+) \| (\d+) \| (\d+) \| 1 \|$", DOCS.read_text("utf-8"), re.MULTILINE)
-    documented = {int(chunk): (int(fused), int(sdpa), int(more)) for chunk, fused, sdpa, more in rows}
+    documented = {int(chunk): (int(fused), int(more)) for chunk, fused, _, more in rows}
     step, proceed = count(frames)
-    assert documented[80 * frames][KIND is AttentionKind.SDPA] == step.launches
-    assert documented[80 * frames][2] == proceed.launches
+    assert documented[80 * frames][0] == step.launches
+    assert documented[80 * frames][1] == proceed.launches
 
 
 def test_with_copies_of_the_rings_it_does_not_wait_either() -> None:
     for kind in (AttentionKind.GATHERED, AttentionKind.SDPA):
-        step, _ = fake_device.count(RELEASED, 2, 8, 8, kind)
+        step, _ = fake_device.count(RELEASED, 2, 8, 8, partial(attention, kind))
         assert (step.uploads, step.downloads) == (1, 1)
 
 
@@ -82,7 +80,7 @@ def test_a_wait_is_found(waits: Callable[[Tensor], None], part: str) -> None:
         setattr(holder, name, waiting)
 
     with pytest.raises((DataDependentOutputException, DynamicOutputShapeException)):
-        fake_device.count(RELEASED, 1, 4, 8, KIND, change)
+        fake_device.count(RELEASED, 1, 4, 8, change=change)
 
 
 def test_a_second_download_is_found() -> None:
@@ -95,10 +93,10 @@ def test_a_second_download_is_found() -> None:
 
         model.encoder.prompted = copying  # type: ignore[method-assign]
 
-    step, _ = fake_device.count(RELEASED, 1, 4, 8, KIND, change)
+    step, _ = fake_device.count(RELEASED, 1, 4, 8, change=change)
     assert step.downloads == 2
 
 
 def test_attention_that_goes_row_by_row_would_be_found() -> None:
     with pytest.raises((DataDependentOutputException, DynamicOutputShapeException)):
-        fake_device.count(RELEASED, 1, 4, 8, AttentionKind.IN_PLACE)
+        fake_device.count(RELEASED, 1, 4, 8, partial(attention, AttentionKind.IN_PLACE))

@@ -9,7 +9,7 @@ from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.weights import WeightReader
 from engine.chunking import chunk_begin, chunk_end
 from engine.config import FeatureConfig
-from engine.model.features import UNHEARD, LogMel, mel_filterbank
+from engine.model.features import UNHEARD, LogMel, TorchMelBank, mel_filterbank
 from engine.model.state import Rows
 from engine.sessions.stream import AudioBuffer
 from testing import audio
@@ -53,6 +53,7 @@ def test_features_equal_nemos(made: MakeCheckpoint, shape: Shape, name: str, fra
         checkpoint.config.features,
         WeightReader(checkpoint, torch.device("cpu"), Precision.FLOAT32),
         torch.device("cpu"),
+        TorchMelBank,
     )
     signal = SIGNALS[name]
     chunks = len(signal) // (1_280 * frames)
@@ -70,6 +71,7 @@ def test_the_first_frames_before_the_stream_are_empty(made: MakeCheckpoint) -> N
         checkpoint.config.features,
         WeightReader(checkpoint, torch.device("cpu"), Precision.FLOAT32),
         torch.device("cpu"),
+        TorchMelBank,
     )
     rows = torch.from_numpy(np.stack([window(audio.noise(1.0, 4), 0, 1)] * 2))
     first, later = features(rows, stepped([0, 1]))

@@ -1,6 +1,5 @@
 """8-bit weights: close to float32, row by row, and the same words from the demo model."""
 
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,14 @@ from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.weights import WeightReader
 from engine.config import ModelConfig
 from engine.cpu.dot import STEPS, ZERO
+from engine.cpu.product import Int8Linear
 from engine.cpu.subsampling import Int8Subsampling
 from engine.engine import Engine
 from engine.errors import UnsupportedPrecision
 from engine.executor import Core
-from engine.model.encoder import Subsampling
-from engine.model.linear import Affine
 from engine.model.model import Model
 from engine.model.state import Rows, SlotState
+from engine.model.subsampling import Subsampling
 from engine.precision import has_int8
 from testing.audio import speech
 from testing.streams import Stream, run
@@ -31,11 +30,13 @@ CHUNKS = {80: 30, 1120: 3}
 pytestmark = pytest.mark.skipif(not has_int8(), reason="needs an x86 CPU with AVX2")
 
 
-def product(outputs: int = 96, inputs: int = 128, *, bias: bool = True) -> tuple[Affine, torch.Tensor, torch.Tensor]:
+def product(
+    outputs: int = 96, inputs: int = 128, *, bias: bool = True
+) -> tuple[Int8Linear, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
     weight = torch.randn(outputs, inputs, generator=generator)
     shift = torch.randn(outputs, generator=generator)
-    return Affine(weight, shift if bias else None, Precision.INT8), weight, shift
+    return Int8Linear(weight, shift if bias else None), weight, shift
 
 
 def error(found: torch.Tensor, exact: torch.Tensor) -> float:
@@ -132,12 +133,11 @@ def rounded_subsampling(config: ModelConfig, reader: WeightReader, monkeypatch: 
             x, weight = rounded_rows(x, 1), rounded_weight(weight)
         return convolve(x, weight, *others, **named)
 
-    def affine_of_rounded(weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
+    def linear_of_rounded(weight: torch.Tensor, bias: torch.Tensor | None) -> Any:
         return lambda x: torch.nn.functional.linear(rounded_rows(x, -1), rounded_weight(weight), bias)
 
-    monkeypatch.setattr("engine.model.encoder.F.conv2d", convolve_rounded)
-    monkeypatch.setattr(WeightReader, "affine", lambda _reader, *arguments: affine_of_rounded(*arguments))
-    return Subsampling(config, reader)
+    monkeypatch.setattr("engine.model.subsampling.F.conv2d", convolve_rounded)
+    return Subsampling(config, reader, linear_of_rounded)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 14])
@@ -152,8 +152,7 @@ def test_the_subsampling_is_that_of_float32_but_for_rounding(
             WeightReader(checkpoint, cpu, precision).under("encoder.pre_encode")
             for precision in (Precision.INT8, Precision.FLOAT32)
         ]
-        scale = math.sqrt(config.encoder.d_model) if config.encoder.xscaling else 1.0
-        found = Int8Subsampling(config, readers[0], scale)
+        found = Int8Subsampling(config, readers[0])
         exact = rounded_subsampling(config, readers[1], monkeypatch)
         errors: list[float] = []
         states = [SlotState.allocate(config, 5, frames, cpu, torch.float32, torch.float32) for _ in range(2)]
