@@ -37,8 +37,12 @@ async def until_first(*jobs: Coroutine[Any, Any, None]) -> None:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await cancel_and_wait(*tasks)
-    for task in done:
-        task.result()
+    try:
+        for task in done:
+            task.result()
+    finally:
+        # What is raised knows this frame, and the frame's tasks know what is raised: a circle, and the page with it.
+        del task, tasks, done
 
 
 def is_passing(error: Exception) -> bool:

@@ -267,6 +267,8 @@ class Call:
         finally:
             self._calls.forget(self, self._records.numbering)
             self._over.set()
+            for leg in self.all_legs:
+                leg.detach()
         if self._announced and statistics is not None:
             self._log_end(reason, statistics)
 
