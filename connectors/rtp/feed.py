@@ -84,6 +84,11 @@ class LegFeed:
         counted = self._leg.stats
         counted.packets, counted.lost, counted.late = stats.received, stats.lost, stats.late
 
+    def detach(self) -> None:
+        """The leg gets nothing more. Without the way back to it, leg and endpoint are freed at once."""
+        self._leg = _Nobody()
+        self._push, self._on_dtmf, self._on_bye = self._leg.push, None, None
+
     def _hear(self, audio: Audio) -> None:
         pts, payload, codec, arrival, lost = audio
         if codec is not self._codec:
@@ -115,3 +120,12 @@ class LegFeed:
         except CodecError as error:  # a fault of the set-up: what cannot be decoded is not to be negotiated
             self._decoder = None
             logger.warning("audio of the codec %s is not heard: %s", codec.name, error)
+
+
+class _Nobody:
+    """In the place of a leg that is over."""
+
+    def __init__(self) -> None:
+        self.stats = LegStats()
+
+    def push(self, frame: AudioFrame, /) -> None: ...

@@ -157,6 +157,7 @@ class RunningLeg:
             self._send_rtcp(self.receiver.goodbye())
         except Exception as error:  # noqa: BLE001 - the leg ends all the same
             self.fault(error)
+        self._feed.detach()
 
     def _on_rtp(self, data: bytes, address: Address) -> None:
         try:

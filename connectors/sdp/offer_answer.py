@@ -170,9 +170,10 @@ class NegotiationSession:
             self._pending = None
 
     def close(self) -> None:
-        """The dialog is over: all ports are released."""
+        """The dialog is over: all ports are released, and who gave them is let go."""
         self.withdraw()
         self._replace([])
+        self._allocate, self._release = _no_port, lambda _: None
 
     def _answer_lines(self, lines: Sequence[Media], allocate: Callable[[], int]) -> list[_Slot]:
         mine = self._capabilities
@@ -237,3 +238,7 @@ def _ports(slots: Iterable[_Slot]) -> set[int]:
 
 def _is_plain_choice(line: Media) -> bool:
     return isinstance(line, AudioMedia) and line.label is None and line.protocol not in SECURE_PROTOCOLS
+
+
+def _no_port() -> int:
+    raise LocalProtocolError("the negotiation is closed")

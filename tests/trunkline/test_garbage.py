@@ -1,33 +1,19 @@
 """What is over is freed at once: the garbage collector comes round once in hundreds of calls."""
 
 import asyncio
-import gc
-from collections import Counter
 
 import aiohttp
 
+from tests.garbage import collected
 from tests.trunkline.conftest import Serve
 from trunkline.demo.script import load_audio
 
-OURS = {"connectors", "engine", "liveview", "pipeline", "sinks", "trunkline"}
 
-
-def of_ours(kept: list[object]) -> Counter[str]:
-    return Counter(
-        f"{type(one).__module__}.{type(one).__qualname__}"
-        for one in kept
-        if type(one).__module__.partition(".")[0] in OURS
-    )
-
-
-async def test_calls_and_pages_that_are_over_leave_no_garbage(serve: Serve) -> None:
+async def test_calls_and_pages_that_are_over_leave_no_circles(serve: Serve) -> None:
     audio = load_audio()[0][:80_000]
     async with serve() as running, aiohttp.ClientSession() as session:
         await running.play(audio, call_sid="CA0", pace=4.0)
-        gc.collect()
-        gc.disable()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        try:
+        with collected() as garbage:
             async with session.get(f"{running.url}/api/events?call=CA1") as page:
                 await running.play(audio, call_sid="CA1", pace=4.0)
                 await page.content.readany()
@@ -36,9 +22,4 @@ async def test_calls_and_pages_that_are_over_leave_no_garbage(serve: Serve) -> N
                 while running.server.calls.active:  # noqa: ASYNC110 - a counter has no event
                     await asyncio.sleep(0.02)
             await asyncio.sleep(0.1)
-            gc.collect()
-            assert of_ours(gc.garbage) == {}
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
+        assert garbage == {}

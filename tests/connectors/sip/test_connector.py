@@ -17,7 +17,8 @@ from connectors.sip.transaction import TimerValues
 from pipeline.call import PipelineConfig
 from sinks.record import CallAction, SpeakerRole
 from tests.connectors.sip.peers import Caller
-from tests.connectors.sip.stage import LOOPBACK, Phone, Stage, changed, stage
+from tests.connectors.sip.stage import CONFIG, LOOPBACK, Phone, Stage, changed, stage
+from tests.garbage import collected
 from tests.pipeline.scripted import script, words
 
 START, HOLD, RESUME, END = (
@@ -73,6 +74,19 @@ async def test_call_is_transcribed_and_its_last_word_comes_before_its_end() -> N
         assert [(leg.leg, leg.speaker_role) for leg in end.legs] == [("caller", SpeakerRole.CUSTOMER)]
         assert " ".join(one.transcript for one in server.finals()).split() == ["the", "last", "word", "is", "kept"]
         assert server.records[-1] is end
+
+
+async def test_calls_that_are_over_leave_no_circles() -> None:
+    async with stage(CONFIG, script(words("one")), script(words("two")), timers=QUICK) as server:
+        for number in range(2):
+            with collected() as garbage:
+                async with phone_at(server) as phone:
+                    caller = phone.caller()
+                    await phone.talk((await phone.call(caller)).audio[0][1].port, seconds=0.5)
+                    await hang_up(phone, caller)
+                await server.ended(number + 1)
+                await asyncio.sleep(0.3)
+        assert garbage == {}
 
 
 async def test_role_of_the_caller_is_configurable() -> None:
