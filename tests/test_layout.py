@@ -1,11 +1,15 @@
-"""The house rules that a machine can see: who may import whom, and what the wheel holds."""
+"""The house rules that a machine can see: who may import whom, in one direction, and what the wheel holds."""
 
 import ast
+from collections.abc import Iterable, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from testing.layout import ALLOWED, ROOT, arrows, packages, within
+
 ROOMS = (
     "trunkline",
     "connectors",
@@ -18,15 +22,6 @@ ROOMS = (
     "benchmarks",
     "testing",
 )
-ALLOWED = {
-    "trunkline": {"connectors", "pipeline", "engine", "sinks", "liveview", "supervision"},
-    "connectors": {"pipeline", "engine", "sinks", "supervision"},
-    "pipeline": {"engine", "sinks", "supervision"},
-    "engine": {"supervision"},
-    "sinks": {"supervision"},
-    "liveview": {"sinks", "supervision"},
-    "supervision": set[str](),
-}
 HOMES = {
     "nemo": set[str](),
     "transformers": set[str](),
@@ -41,15 +36,16 @@ HOMES = {
 }
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Top-level packages that a module imports, wherever in it."""
-    found = set()
+    found = set[str]()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.partition(".")[0])
-    return found
+    return frozenset(found)
 
 
 @pytest.mark.parametrize("room", ALLOWED)
@@ -70,3 +66,43 @@ def test_folders_are_two_levels_deep_at_most() -> None:
     for room in ALLOWED:
         for path in (ROOT / room).rglob("*.py"):
             assert len(path.relative_to(ROOT).parts) <= 4, path
+
+
+def circle(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
+
+
+def test_no_module_imports_itself_on_whatever_way() -> None:
+    assert circle(arrows()) == []
+
+
+@pytest.mark.parametrize("package", packages())
+def test_within_a_room_imports_go_one_way(package: str) -> None:
+    """Between what stands directly in it: files and folders."""
+    assert circle(within(package)) == []
+
+
+@pytest.mark.parametrize(("room", "most"), [("connectors", 14), ("engine", 18)])
+def test_a_room_shows_few_things_at_its_door(room: str, most: int) -> None:
+    files = [path.relative_to(ROOT / room).parts for path in (ROOT / room).rglob("*") if path.is_file()]
+    entries = {parts[0] for parts in files if "__pycache__" not in parts} - {"__init__.py", "py.typed"}
+    assert len(entries) <= most, sorted(entries)
+
+
+def test_what_is_shared_with_tests_has_a_home_outside_of_them() -> None:
+    for room in ("benchmarks", "testing", "training", *ALLOWED):
+        for path in (ROOT / room).rglob("*.py"):
+            assert "tests" not in imports(path), f"{path.relative_to(ROOT)} imports tests"
+
+
+def test_no_test_module_imports_from_another() -> None:
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tests."):
+                is_test = node.module.rpartition(".")[2].startswith("test_")
+                assert not is_test, f"{path.relative_to(ROOT)} imports {node.module}"

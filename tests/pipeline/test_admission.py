@@ -11,7 +11,7 @@ from engine.errors import EngineError, EngineFull
 from pipeline import Call, CallEnded, Leg, PipelineConfig
 from sinks.record import AnyRecord, CallAction, CallRecord
 from tests.pipeline.scripted import Cue, ScriptedRecognizer, script, words
-from tests.pipeline.test_call import AGENT, CALLER, Stage, info
+from tests.pipeline.stage import AGENT, CALLER, Stage, info
 
 PATIENT = PipelineConfig(answer_timeout_s=30.0, flush_timeout_s=30.0)
 HASTY = PipelineConfig(answer_timeout_s=0.02, flush_timeout_s=30.0)

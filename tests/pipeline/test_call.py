@@ -1,12 +1,9 @@
 """Calls from frames to records, with a scripted recogniser in the engine's place."""
 
 import asyncio
-import itertools
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
 from importlib import resources
 
 import jsonschema
@@ -20,19 +17,16 @@ from engine.errors import EngineFull, UnknownLocale
 from pipeline import (
     AudioFrame,
     CallEnded,
-    CallInfo,
     Calls,
     CallsFull,
     Draining,
     DuplicateCall,
     DuplicateLeg,
     Encoding,
-    Leg,
     LegOptions,
     PipelineConfig,
 )
 from pipeline.call import next_tick
-from pipeline.clock import Clock
 from pipeline.g711 import decode_mulaw
 from sinks.record import (
     AnyRecord,
@@ -46,87 +40,7 @@ from sinks.record import (
     encode,
 )
 from tests.pipeline.scripted import Cue, ScriptedRecognizer, script, words
-
-CALLER = LegOptions("caller", SpeakerRole.CUSTOMER, 0)
-AGENT = LegOptions("agent", SpeakerRole.AGENT, 1)
-
-
-class ManualClock(Clock):
-    """Monotonic time that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-class Stage:
-    """Calls with a scripted recogniser, stepped by hand, and all they published."""
-
-    def __init__(self, recognizer: ScriptedRecognizer, config: PipelineConfig | None = None) -> None:
-        self.recognizer = recognizer
-        self.batches: list[list[AnyRecord]] = []
-        self.clock = ManualClock()
-        self.calls = Calls(recognizer, self._publish, config, clock=self.clock)
-        self.closing = False
-
-    def _publish(self, records: Sequence[AnyRecord]) -> None:
-        assert records
-        self.batches.append(list(records))
-
-    @property
-    def records(self) -> list[AnyRecord]:
-        return list(itertools.chain.from_iterable(self.batches))
-
-    def transcripts(self, leg: str | None = None) -> list[TranscriptRecord]:
-        return [one for one in self.records if isinstance(one, TranscriptRecord) and leg in (None, one.leg)]
-
-    def finals(self, leg: str | None = None) -> list[TranscriptRecord]:
-        return [one for one in self.transcripts(leg) if one.is_final]
-
-    def actions(self) -> list[CallAction]:
-        return [one.action for one in self.records if isinstance(one, CallRecord)]
-
-    async def hear(self, *legs: Leg, seconds: float = 1.0) -> None:
-        """So much silence on each leg, in frames of 20 ms, recognised as it comes."""
-        for _ in range(round(seconds * 50)):
-            for leg in legs:
-                leg.push(silence(leg.intake.stats.frames * 160, self.clock.now))
-                leg.stats.packets += 1
-            self.clock.now += 0.02
-            self.calls.ingest.tick()
-            self.recognizer.steps()
-            await asyncio.sleep(0)
-
-    @asynccontextmanager
-    async def flushing(self) -> AsyncIterator[None]:
-        """The recogniser works while something waits for it."""
-
-        async def work() -> None:
-            while True:
-                self.recognizer.steps()
-                await asyncio.sleep(0.001)
-
-        task = asyncio.create_task(work())
-        yield
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-    async def end(self, call_id: str = "CA1", reason: str = "hang-up") -> None:
-        call = self.calls.get(call_id)
-        assert call is not None
-        async with self.flushing():
-            await call.end(reason)
-
-
-def silence(pts: int, arrival: float, samples: int = 160) -> AudioFrame:
-    return AudioFrame(pts, np.full(samples, 0xFF, np.uint8), Encoding.PCMU, 8000, arrival)
-
-
-def info(call_id: str = "CA1") -> CallInfo:
-    return CallInfo(call_id, "twilio", "+15550001", "+15550002", {"queue": "billing"})
+from tests.pipeline.stage import AGENT, CALLER, Stage, info, silence
 
 
 async def test_a_call_from_start_to_end() -> None:

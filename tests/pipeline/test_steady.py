@@ -12,7 +12,7 @@ from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import ALAW_OFFSET, decode_alaw, decode_mulaw
 from pipeline.ingest import OFFSETS, Ingest
 from pipeline.steady import MAX_PENDING, NEVER, SteadyRows, turns
-from tests.pipeline.test_ingest import Bench, codes, frame
+from tests.pipeline.bench import Bench, codes, frame
 
 
 def packets(samples: NDArray[np.uint8]) -> list[bytes]:

@@ -1,8 +1,6 @@
 """Fan-out: no sink holds up another, and nothing is lost without being counted."""
 
-import asyncio
 import logging
-from collections.abc import Sequence
 
 import pytest
 
@@ -10,34 +8,9 @@ from sinks import fanout
 from sinks.errors import SinkError, SinkMisconfigured, SinkRejected, SinkUnavailable
 from sinks.fanout import FanOut, SinkStats
 from sinks.record import AnyRecord
+from tests.sinks.recorder import Recorder
 from tests.sinks.records import end, start, transcript
 from tests.sinks.waiting import until
-
-
-class Recorder:
-    """Keeps what it is given; `gate` holds writes up while it is clear, `failures` are raised first."""
-
-    def __init__(self, name: str = "recorder", failures: Sequence[Exception] = ()) -> None:
-        self.name = name
-        self.records: list[AnyRecord] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.failures = list(failures)
-        self.writing = asyncio.Event()
-        self.started = self.closed = 0
-
-    async def start(self) -> None:
-        self.started += 1
-
-    async def write(self, records: Sequence[AnyRecord]) -> None:
-        self.writing.set()
-        await self.gate.wait()
-        if self.failures:
-            raise self.failures.pop(0)
-        self.records += records
-
-    async def close(self) -> None:
-        self.closed += 1
 
 
 class Refuser(Recorder):

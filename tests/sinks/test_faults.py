@@ -14,8 +14,8 @@ from sinks.kafka import KafkaSink
 from sinks.live import LiveView
 from sinks.outbox import Entry, MemoryOutbox
 from sinks.record import AnyRecord, decode
+from tests.sinks.recorder import Recorder
 from tests.sinks.records import end, start, transcript
-from tests.sinks.test_fanout import Recorder
 from tests.sinks.waiting import until
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -14,30 +13,11 @@ import pytest
 import soundfile
 
 from engine.checkpoint.find import DEMO_MODEL
+from tests.trunkline.command import CALL, ENVIRONMENT, trunkline, without_compiling
 from trunkline.cli import main
 from trunkline.demo.script import load_script
 from trunkline.version import __version__
 from trunkline.wer import word_errors
-
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
-CALL = Path(__file__).parents[2] / "trunkline" / "demo" / "call.wav"
-
-
-def trunkline(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "import sys; from trunkline.cli import main; sys.exit(main())", *map(str, arguments)],
-        cwd=cwd,
-        env=ENVIRONMENT | {"HF_HUB_OFFLINE": "1"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-
-def without_compiling(errors: str) -> list[str]:
-    """Lines of standard error; the first start of a fresh tree says that it compiles its kernels."""
-    return [line for line in errors.splitlines() if not line.startswith("compiling the kernels")]
 
 
 def test_version(tmp_path: Path) -> None:

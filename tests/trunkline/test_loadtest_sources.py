@@ -15,7 +15,7 @@ from sinks.config import KafkaConfig
 from sinks.kafka import KafkaSink
 from sinks.live import LiveView
 from sinks.record import AnyRecord, CallAction, encode
-from tests.trunkline.test_loadtest_tally import final, step
+from tests.trunkline.loadtest_records import final, step
 from trunkline.demo.script import Line
 from trunkline.errors import ConfigError
 from trunkline.loadtest.kafka_source import KafkaSource

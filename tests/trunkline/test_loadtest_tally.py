@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sinks.record import CallAction, CallRecord, CallStatistics, SpeakerRole, TranscriptRecord, Word
+from sinks.record import CallAction
+from tests.trunkline.loadtest_records import final, step
 from trunkline.demo.script import Line
 from trunkline.loadtest.script import Script, Track
 from trunkline.loadtest.tally import Tally, score
@@ -20,71 +21,6 @@ def track(name: str, *lines: Line) -> Track:
 CUSTOMER = track("inbound", line("inbound", "Good morning", 0.0, 1.0), line("inbound", "my bill is wrong", 2.0, 4.0))
 AGENT = track("outbound", line("outbound", "One moment", 4.5, 6.0))
 BOTH = Script((CUSTOMER, AGENT))
-
-
-def words(text: str, start: float, step: float = 0.25) -> tuple[Word, ...]:
-    return tuple(
-        Word(
-            word=part.lower(),
-            punctuated_word=part,
-            start=start + k * step,
-            end=start + k * step + 0.2,
-            confidence=1.0,
-            language=None,
-        )
-        for k, part in enumerate(text.split())
-    )
-
-
-def final(
-    text: str,
-    start: float,
-    channel: int = 0,
-    *,
-    call_id: str = "CA1",
-    segment: str = "s0",
-    revision: int = 0,
-    is_final: bool = True,
-    latency_ms: float = 50.0,
-) -> TranscriptRecord:
-    return TranscriptRecord(
-        event_id="e",
-        call_id=call_id,
-        leg="leg",
-        seq=0,
-        at="2026-01-01T00:00:00.000Z",
-        segment_id=segment,
-        revision=revision,
-        is_final=is_final,
-        speech_final=is_final,
-        speaker_role=SpeakerRole.UNKNOWN,
-        channel_index=channel,
-        start=start,
-        duration=1.0,
-        transcript=text,
-        confidence=1.0,
-        stability=1.0,
-        language=None,
-        languages=(),
-        language_source=None,
-        words=words(text, start),
-        latency_ms=latency_ms,
-    )
-
-
-def step(action: CallAction, call_id: str = "CA1", packets: int = 0, **fields: object) -> CallRecord:
-    statistics = CallStatistics(packets=packets, lost=2, late=1, words=0, p50_latency_ms=None, p95_latency_ms=None)
-    return CallRecord(
-        event_id="e",
-        call_id=call_id,
-        leg="",
-        seq=0,
-        at="2026-01-01T00:00:00.000Z",
-        action=action,
-        connector="sip",
-        statistics=statistics if action is CallAction.END else None,
-        **fields,  # type: ignore[arg-type]
-    )
 
 
 def test_call_heard_as_it_was_said_has_no_errors() -> None:

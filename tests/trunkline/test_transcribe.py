@@ -6,7 +6,6 @@ import pty
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,8 @@ import pytest
 import soundfile
 
 from pipeline.errors import AudioFileNotFound
-from tests.trunkline.test_cli import CALL, ENVIRONMENT, trunkline
+from tests.trunkline.command import CALL, COMMAND, ENVIRONMENT, trunkline
 from trunkline.transcribe import audio_files, durations
-
-COMMAND = [sys.executable, "-c", "import sys; from trunkline.cli import main; sys.exit(main())", "transcribe"]
 
 
 @pytest.fixture

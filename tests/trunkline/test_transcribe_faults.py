@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.trunkline.test_cli import CALL, ENVIRONMENT, trunkline, without_compiling
-from tests.trunkline.test_transcribe import COMMAND
+from tests.trunkline.command import CALL, COMMAND, ENVIRONMENT, trunkline, without_compiling
 
 AGAIN = "copy it anew if there is more"
 TO_THE_END = "up to the end of the file were taken for audio"

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-from typing import Any
 
 import aiohttp
 import numpy as np
@@ -13,38 +12,8 @@ from connectors.media_ws import MediaLimits, Roles, TwilioConfig, TwilioPlayer
 from connectors.media_ws.twilio.signature import sign
 from pipeline.call import CallInfo
 from tests.connectors.conftest import Serve, Server
-from tests.connectors.fakes import FakeCall
+from tests.connectors.media_ws.server import begin, close_code, running, until
 from tests.connectors.media_ws.twilio import twilio_side as twilio
-
-WS = aiohttp.ClientWebSocketResponse
-
-
-async def until(condition: Any, timeout_s: float = 5.0) -> None:
-    """Let the loop run until the condition holds."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - what is waited for is state of a fake, which has no event
-            await asyncio.sleep(0.005)
-
-
-async def close_code(ws: WS) -> int | None:
-    """The code with which the server closes."""
-    async with asyncio.timeout(5):
-        while (await ws.receive()).type is aiohttp.WSMsgType.TEXT:
-            pass
-    return ws.close_code
-
-
-async def begin(server: Server, tracks: tuple[str, ...] = ("inbound", "outbound"), **fields: Any) -> WS:
-    ws = await server.connect()
-    await ws.send_str(twilio.connected())
-    await ws.send_str(twilio.start(tracks, **fields))
-    return ws
-
-
-async def running(server: Server, call: str = twilio.CALL, legs: int = 2) -> FakeCall:
-    await until(lambda: call in server.calls.running and len(server.calls.running[call].legs) == legs)
-    return server.calls.running[call]
-
 
 # -- the orderly call
 

@@ -14,8 +14,8 @@ from connectors.rtp.steady import SteadyState
 from engine.api import Session
 from pipeline.call import LegStats
 from pipeline.ingest import Ingest
+from tests.connectors.rtp.keys import press
 from tests.connectors.rtp.network import CODECS, PCMA, PCMU, PEER, START, Arrival, Sender, damage
-from tests.connectors.rtp.test_dtmf import press
 from tests.pipeline.collector import Collector
 
 STEP_S = 0.005

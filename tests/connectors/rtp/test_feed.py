@@ -14,16 +14,8 @@ from connectors.sdp.codec import Codec
 from pipeline.call import LegStats
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import decode_alaw, decode_mulaw
+from tests.connectors.rtp.legs import FakeLeg
 from tests.connectors.rtp.network import CODECS, G722, PCMA, PCMU, Sender, play
-
-
-class FakeLeg:
-    def __init__(self) -> None:
-        self.stats = LegStats()
-        self.frames: list[AudioFrame] = []
-
-    def push(self, frame: AudioFrame) -> None:
-        self.frames.append(frame)
 
 
 def contiguous(frames: list[AudioFrame]) -> None:

@@ -11,12 +11,10 @@ from engine.api import Session
 from pipeline.call import LegStats
 from pipeline.g711 import decode_mulaw
 from pipeline.ingest import Ingest
+from tests.connectors.rtp.keys import press
 from tests.connectors.rtp.network import PCMA, Arrival
-from tests.connectors.rtp.test_dtmf import press
-from tests.connectors.rtp.test_endpoint import Open, Peer, opened, peer, ports, until
+from tests.connectors.rtp.sockets import Open, Peer, until
 from tests.pipeline.collector import Collector
-
-__all__ = ["opened", "peer", "ports"]
 
 
 class Leg:

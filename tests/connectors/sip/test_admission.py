@@ -11,8 +11,8 @@ from connectors.sip.message.message import SipResponse
 from engine.api import FaultReason, SessionFault
 from pipeline.call import PipelineConfig
 from sinks.record import CallAction
+from tests.connectors.sip.recorder import ALEX, CARLA, recorder_at, said
 from tests.connectors.sip.stage import CONFIG, Phone, Stage, stage
-from tests.connectors.sip.test_recording_dialog import ALEX, CARLA, recorder_at, said
 
 PATIENT = PipelineConfig(tick_ms=5, answer_timeout_s=30.0)
 HASTY = PipelineConfig(tick_ms=5, answer_timeout_s=0.02)

@@ -1,105 +1,32 @@
 """Recording clients (SIPREC) on loopback: what is told of the parties, several dialogs of one call, no room."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from connectors.rtp.config import RtpConfig
-from connectors.sdp.description import SessionDescription, parse
-from connectors.sip.message.message import SipResponse
 from connectors.siprec.body import METADATA_TYPES
 from connectors.siprec.recording_session import RoleRule
 from sinks.record import CallAction, CallRecord
-from tests.connectors.sip.peers import Caller
-from tests.connectors.sip.stage import CONFIG, LOOPBACK, Phone, Stage, changed, stage
+from tests.connectors.sip.recorder import (
+    ALEX,
+    CARLA,
+    END,
+    HOLD,
+    RESUME,
+    SAM,
+    START,
+    TRANSFER,
+    UPDATE,
+    parts,
+    recorder_at,
+    said,
+)
+from tests.connectors.sip.stage import CONFIG, Stage, changed, stage
 from tests.pipeline.scripted import script, words
-from trunkline.loadtest.bodies import Body, Participant, offer, recording
-
-START, UPDATE, HOLD, RESUME, TRANSFER, END = (
-    CallAction.START,
-    CallAction.UPDATE,
-    CallAction.HOLD,
-    CallAction.RESUME,
-    CallAction.TRANSFER,
-    CallAction.END,
-)
-CARLA, ALEX, SAM = (
-    Participant("Carla", "sip:+15550100@example.com"),
-    Participant("Alex", "sip:4711@agents.example"),
-    Participant("Sam", "sip:4720@agents.example"),
-)
-
-
-def said(*speakers: tuple[str, Participant], session: str = "cs-1") -> bytes:
-    """Complete metadata in which each participant sends the stream of a label."""
-    lines = ['<recording xmlns="urn:ietf:params:xml:ns:recording:1"><datamode>complete</datamode>']
-    lines += [f'<group group_id="g"/><session session_id="{session}"><group-ref>g</group-ref></session>']
-    for label, who in speakers:
-        lines.append(
-            f'<participant participant_id="{who.name}"><nameID aor="{who.aor}"><name>{who.name}</name></nameID>'
-            f'</participant><stream stream_id="s{label}" session_id="{session}"><label>{label}</label></stream>'
-            f'<participantstreamassoc participant_id="{who.name}"><send>s{label}</send></participantstreamassoc>'
-        )
-    return "".join([*lines, "</recording>"]).encode()
-
-
-@dataclass
-class Recorder:
-    """A recording client with one dialog. `ports`: of the server, by label."""
-
-    phone: Phone
-    caller: Caller
-    ports: dict[str, int] = field(default_factory=dict)
-    sequences: Counter[str] = field(default_factory=Counter)
-
-    def sdp(self, *labels: str, direction: str = "sendonly") -> Body:
-        body = offer(LOOPBACK, [self.phone.rtp_port] * len(labels), labels=labels)
-        return replace(body, content=body.content.replace(b"a=sendonly", f"a={direction}".encode()))
-
-    async def invite(self, sdp: Body, document: bytes | None = None, **fields: Any) -> SipResponse:
-        """INVITE or re-INVITE, acknowledged where it is accepted."""
-        body = sdp if document is None else recording(sdp, document, "parts")
-        fields["Require"] = "siprec"
-        request = self.caller.request("INVITE", body.content, content_type=body.content_type, **fields)
-        answer = await self.phone.ask(request)
-        if answer.status == 200:
-            self.caller.learn(answer)
-            self.phone.put(self.caller.ack(request))
-            self.ports = {line.label or "": line.port for _, line in self.described(answer).audio}
-        return answer
-
-    async def update(self, document: bytes, content_type: str = METADATA_TYPES[0]) -> SipResponse:
-        return await self.phone.ask(self.caller.request("UPDATE", document, content_type=content_type))
-
-    async def talk(self, *labels: str, seconds: float) -> None:
-        """Silence on these streams, faster than real time by a little."""
-        for _ in range(round(seconds * 50)):
-            for label in labels:
-                self.phone.sequence = self.sequences[label]
-                self.phone.say(self.ports[label], b"\xff" * 160)
-                self.sequences[label] += 1
-            await asyncio.sleep(0.015)
-
-    async def hang_up(self) -> None:
-        assert (await self.phone.ask(self.caller.request("BYE"))).status == 200
-
-    @staticmethod
-    def described(answer: SipResponse) -> SessionDescription:
-        return parse(answer.body)
-
-
-@asynccontextmanager
-async def recorder_at(server: Stage) -> AsyncIterator[Recorder]:
-    phone = await Phone.open(server.address)
-    try:
-        yield Recorder(phone, phone.caller())
-    finally:
-        phone.close()
+from trunkline.loadtest.bodies import recording
 
 
 def roles(record: CallRecord) -> dict[str, str]:
@@ -173,15 +100,6 @@ async def test_recording_client_is_known_by_its_tags_or_its_metadata(
         assert "+sip.srs" in (answer.headers.get("Contact") or "")
         assert server.call_records()[0].connector == "siprec"
         await recorder.hang_up()
-
-
-def parts(sdp: Body, document: bytes, *headers: str) -> Body:
-    """A multipart of a description and metadata with these header lines."""
-    head = "".join(f"{line}\r\n" for line in headers).encode()
-    first = b"--b42\r\nContent-Type: application/sdp\r\n\r\n" + sdp.content
-    return Body(
-        "multipart/mixed;boundary=b42", first + b"\r\n--b42\r\n" + head + b"\r\n" + document + b"\r\n--b42--\r\n"
-    )
 
 
 async def test_recording_whose_lines_are_all_taken_away_is_on_hold_until_one_is_back() -> None:

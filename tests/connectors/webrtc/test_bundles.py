@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from connectors.webrtc.audio_lines import media_lines
 from connectors.webrtc.config import WebRtcLimits
 from connectors.webrtc.whip import Offer, WhipRefused
+from tests.connectors.webrtc.browser import Browser, Tone, ended, endpoint, heard, pitch_hz
 from tests.connectors.webrtc.offers import audio_line, offer
-from tests.connectors.webrtc.test_peer import Browser, Tone, ended, endpoint, heard, pitch_hz
 
 LIMITS = WebRtcLimits()
 CODECS = ("OPUS", "PCMU")

@@ -7,16 +7,8 @@ import pytest
 
 from engine.admission.admission import Admission, StepCurve, largest
 from engine.sessions.scheduler import Scheduler
+from tests.engine.admission.devices import CLASSES, DEVICES
 from tests.engine.virtual import Caller, World, crowd, lags, quantile
-
-CLASSES = (80, 160, 320, 560, 1_120)
-
-DEVICES = {
-    "two cores": lambda ms, rows: 0.020 + 0.001 * rows * ms / 80,
-    "small model": lambda ms, rows: 0.005 + 0.000_3 * rows * ms / 80,
-    "gpu": lambda ms, rows: 0.008 + 0.000_015 * rows * ms / 80,
-}
-"""Time of a step by class and rows."""
 
 
 def admission(device: str = "small model", max_batch: int = 64, classes: tuple[int, ...] = (160,)) -> Admission:

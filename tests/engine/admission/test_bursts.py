@@ -7,7 +7,7 @@ import pytest
 
 from engine.admission.capacity import Capacity
 from engine.sessions.scheduler import Scheduler
-from tests.engine.admission.test_admission import CLASSES, DEVICES
+from tests.engine.admission.devices import CLASSES, DEVICES
 from tests.engine.virtual import Caller, World, lags, quantile
 
 BATCH = 64

@@ -29,7 +29,7 @@ from engine.sessions.stream import Stream
 from tests.engine.listener import exact
 from tests.engine.remote.audio import legs
 from tests.engine.remote.pair import Pair, Reader, plain
-from tests.engine.remote.test_engine import SETTINGS, Watched, audio, play
+from tests.engine.remote.process import SETTINGS, Watched, audio, play
 
 OPTIONS = SessionOptions(160)
 

@@ -13,8 +13,8 @@ from connectors.media_ws.events import Anomaly, Audio, Dtmf, Event, ProtocolErro
 from connectors.media_ws.track import Track
 from connectors.media_ws.twilio.stream import TwilioStream
 from tests.connectors.conftest import Serve
-from tests.connectors.media_ws.test_driver import begin, close_code, running, until
-from tests.connectors.media_ws.test_foreseen import compared, opening, stream
+from tests.connectors.media_ws.lines import compared, opening, stream
+from tests.connectors.media_ws.server import begin, close_code, running, until
 from tests.connectors.media_ws.twilio import twilio_side as twilio
 
 BOTH = ("inbound", "outbound")
