@@ -13,7 +13,30 @@ PipelineError
 │   ├── NotAudio             not a format that can be decoded, or damaged
 │   └── TooManyChannels      more channels than are transcribed at the same time
 └── UnknownRawFormat         the description of audio without a header makes no sense
+
+And those of the engine that opening a leg may raise, for who knows the pipeline alone.
 """
+
+from engine.errors import EngineError, EngineFull, UnknownLocale
+
+__all__ = [
+    "AudioFileError",
+    "AudioFileNotFound",
+    "AudioFileUnreadable",
+    "CallEnded",
+    "CallError",
+    "CallsFull",
+    "Draining",
+    "DuplicateCall",
+    "DuplicateLeg",
+    "EngineError",
+    "EngineFull",
+    "NotAudio",
+    "PipelineError",
+    "TooManyChannels",
+    "UnknownLocale",
+    "UnknownRawFormat",
+]
 
 
 class PipelineError(Exception):

@@ -21,6 +21,8 @@ from sinks.record import (
     event_id,
 )
 
+__all__ = ["CallInfo", "LegOptions", "Numbering", "RecordMaker", "SpeakerRole"]
+
 WHOLE_CALL = ""
 
 

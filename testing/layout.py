@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 
 ALLOWED: Mapping[str, frozenset[str]] = {
     "trunkline": frozenset({"connectors", "pipeline", "engine", "sinks", "liveview", "supervision"}),
-    "connectors": frozenset({"pipeline", "engine", "sinks", "supervision"}),
+    "connectors": frozenset({"pipeline", "supervision"}),
     "pipeline": frozenset({"engine", "sinks", "supervision"}),
     "engine": frozenset({"supervision"}),
     "sinks": frozenset({"supervision"}),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from testing.draw_architecture import PICTURE, draw
 from testing.layout import ALLOWED, ROOT, arrows, packages, within
 
 ROOMS = (
@@ -106,3 +107,8 @@ def test_no_test_module_imports_from_another() -> None:
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tests."):
                 is_test = node.module.rpartition(".")[2].startswith("test_")
                 assert not is_test, f"{path.relative_to(ROOT)} imports {node.module}"
+
+
+def test_the_picture_of_the_architecture_is_that_of_the_code() -> None:
+    """Where it is not: `python -m testing.draw_architecture`."""
+    assert PICTURE.read_text("utf-8") == draw()

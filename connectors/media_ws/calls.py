@@ -7,24 +7,23 @@ another account, is refused and the running one is not touched.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 
+from connectors.calls import CallHandle, CallRegistry, LegHandle
 from connectors.errors import StreamRefused
 from connectors.media_ws.bulk import Lanes
 from connectors.media_ws.config import Roles
 from connectors.media_ws.events import Audio, Dtmf, MediaEncoding, StreamStarted, StreamStats
 from connectors.media_ws.track import Track
 from connectors.stats import ConnectorStats
-from engine.errors import EngineError, UnknownLocale
-from pipeline.call import CallInfo, LegOptions, LegStats
-from pipeline.errors import CallError
+from pipeline.call import CallInfo, LegOptions
+from pipeline.errors import CallError, EngineError, UnknownLocale
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.ingest import Ingest, Intake
-from sinks.record import SpeakerRole
+from pipeline.records import SpeakerRole
 from supervision import Supervisor
 
 logger = logging.getLogger(__name__)
@@ -33,46 +32,6 @@ POLICY, TRY_AGAIN_LATER = 1008, 1013
 
 _ENCODINGS = {MediaEncoding.PCMU: Encoding.PCMU}
 _CHANNEL = {Track.INBOUND: 0, Track.OUTBOUND: 1}
-
-
-class LegHandle(Protocol):
-    stats: LegStats
-
-    @property
-    def intake(self) -> Intake | None:
-        """Where audio of this leg may be taken along with that of others; None: all is to be pushed."""
-
-    async def admitted(self) -> None:
-        """Wait for the engine's word. Raises `EngineFull`, `EngineError`, `CallEnded`."""
-
-    def push(self, frame: AudioFrame, /) -> None: ...
-
-    async def close(self) -> object: ...
-
-
-class CallHandle(Protocol):
-    @property
-    def ended(self) -> bool: ...
-
-    @property
-    def fault(self) -> str | None:
-        """The fault of ours that has ended it."""
-
-    def announce(self) -> None: ...
-
-    def add_leg(self, options: LegOptions, /) -> LegHandle: ...
-
-    def update(self, metadata: Mapping[str, str], /) -> None: ...
-
-    def dtmf(self, leg: str, digit: str, start: float, duration: float, /) -> None: ...
-
-    async def end(self, reason: str, /) -> None: ...
-
-
-class CallRegistry(Protocol):
-    """What a connector needs of `pipeline.call.Calls`: its calls and legs are `Call` and `Leg` there."""
-
-    def start(self, info: CallInfo, /, *, announce: bool = True) -> CallHandle: ...
 
 
 @dataclass(slots=True)

@@ -1,13 +1,11 @@
 """Configuration of the WebSocket media connectors: section `[twilio]` of the configuration file."""
 
-from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
-from sinks.credentials import check_credentials, masked
-
-Role = Literal["agent", "customer", "unknown"]
+from connectors.calls import Role
+from pipeline.credentials import check_credentials, masked
 
 
 class Roles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

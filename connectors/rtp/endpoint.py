@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors.calls import AudioLeg
 from connectors.errors import LocalProtocolError
 from connectors.rtp.agreed_media import Agreement, Keys
 from connectors.rtp.config import RtpConfig
-from connectors.rtp.feed import AudioLeg, LegFeed, OnBye, OnDtmf
+from connectors.rtp.feed import LegFeed, OnBye, OnDtmf
 from connectors.rtp.leg import RunningLeg
 from connectors.rtp.player import Speaker
 from connectors.rtp.ports import PortPool

@@ -6,10 +6,10 @@ of the stream.
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 
+from connectors.calls import AudioLeg
 from connectors.codecs import CodecError, Decoder, decoder_for
 from connectors.rtp.events import Audio, Bye, DtmfEvent, RtpEvent, Silence
 from connectors.rtp.quality import RtpStats
@@ -25,14 +25,6 @@ _CODES = {Encoding.PCMU: 0xFF, Encoding.PCMA: 0xD5}
 
 OnDtmf = Callable[[DtmfEvent], None]
 OnBye = Callable[[Bye], None]
-
-
-class AudioLeg(Protocol):
-    """What is needed of `pipeline.Leg`. One that has an `intake`, too, is served in bulk while its stream is steady."""
-
-    stats: LegStats
-
-    def push(self, frame: AudioFrame, /) -> None: ...
 
 
 class LegFeed:
@@ -64,8 +56,7 @@ class LegFeed:
     @property
     def intake(self) -> Intake | None:
         """Where packets of this leg may be taken along with those of others; None where all are to come here."""
-        intake: Intake | None = None if self.muted else getattr(self._leg, "intake", None)
-        return intake
+        return None if self.muted else self._leg.intake
 
     def heard(self, packets: Sequence[bytes]) -> None:
         """These went to the intake and not through here: what the decoder has to know of them."""
@@ -75,9 +66,7 @@ class LegFeed:
 
     def fail(self, error: Exception) -> None:
         """Nothing can be handed to the leg any more: it ends, and its records say why."""
-        fail = getattr(self._leg, "fail", None)
-        if fail is not None:
-            fail(error)
+        self._leg.fail(error)
 
     def report(self, stats: RtpStats) -> None:
         """Copy the counters that the call's statistics show."""
@@ -125,7 +114,11 @@ class LegFeed:
 class _Nobody:
     """In the place of a leg that is over."""
 
+    intake: Intake | None = None
+
     def __init__(self) -> None:
         self.stats = LegStats()
 
     def push(self, frame: AudioFrame, /) -> None: ...
+
+    def fail(self, error: Exception, /) -> None: ...

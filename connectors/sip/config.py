@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from connectors.media_ws.config import Role
+from connectors.calls import Role
 from connectors.rtp.config import RtpConfig
 from connectors.sdp.capabilities import SrtpPolicy
 from connectors.siprec.roles import RoleRule
-from sinks.credentials import check_credentials
+from pipeline.credentials import check_credentials
 
 Codec = Literal["PCMU", "PCMA", "G722", "OPUS", "L16"]
 Count = Annotated[int, msgspec.Meta(ge=1)]

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from connectors.calls import CallRegistry
 from connectors.errors import ConnectorError
 from connectors.rtp.endpoint import RtpEndpoint
 from connectors.rtp.ports import PortPool
 from connectors.rtp.reader import MediaReader
 from connectors.sip.call import Acknowledged, Answer, Ended, IncomingCall, Info, Reoffer, SipCall, UasEvent
 from connectors.sip.config import SipConfig, parse_listen
-from connectors.sip.dialog_call import CallRegistry, Refused, Session, Shared, refusal_of
+from connectors.sip.dialog_call import Refused, Session, Shared, refusal_of
 from connectors.sip.digest import DigestAuthenticator
 from connectors.sip.media import MediaPlace, Stream
 from connectors.sip.message.message import SipRequest, SipResponse

@@ -8,10 +8,10 @@ says how the peer is answered.
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
+from connectors.calls import CallHandle, CallRegistry, LegHandle
 from connectors.codecs import CodecError
 from connectors.errors import ConnectorError
 from connectors.multipart import MultipartError
@@ -24,49 +24,15 @@ from connectors.sip.call import Answer, Info, SipCall
 from connectors.sip.call_info import call_metadata, number_of
 from connectors.sip.config import SipConfig
 from connectors.sip.dtmf_info import KeyPresses, Source, parse_dtmf
-from connectors.sip.media import Background, DialogMedia, LegHandle, MediaPlace, Stream, capabilities
+from connectors.sip.media import Background, DialogMedia, MediaPlace, Stream, capabilities
 from connectors.sip.message.message import SipRequest
 from connectors.sip.stats import SipStats
 from connectors.siprec.recording_session import RecordingBody, read_body
-from engine.errors import EngineError
 from pipeline.call import CallInfo, LegOptions
-from pipeline.errors import CallEnded, CallError
-from sinks.record import SpeakerRole
+from pipeline.errors import CallEnded, CallError, EngineError
+from pipeline.records import SpeakerRole
 
 logger = logging.getLogger(__name__)
-
-
-class CallHandle(Protocol):
-    """What is needed of `pipeline.Call`."""
-
-    @property
-    def ended(self) -> bool: ...
-
-    def announce(self) -> None: ...
-
-    def add_leg(self, options: LegOptions, /) -> LegHandle: ...
-
-    def update(self, metadata: Mapping[str, str], roles: Mapping[str, SpeakerRole] = ..., /) -> None: ...
-
-    def transfer(self, metadata: Mapping[str, str], roles: Mapping[str, SpeakerRole] = ..., /) -> None: ...
-
-    def hold(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-    def dtmf(self, leg: str, digit: str, start: float, duration: float, /) -> None: ...
-
-    async def end(self, reason: str, /) -> None: ...
-
-    async def wait_ended(self) -> None: ...
-
-
-class CallRegistry(Protocol):
-    """What is needed of `pipeline.Calls`."""
-
-    def start(self, info: CallInfo, /, *, announce: bool) -> CallHandle: ...
-
-    def get(self, call_id: str, /) -> object | None: ...
 
 
 class Refused(ConnectorError):

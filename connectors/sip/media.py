@@ -6,8 +6,9 @@ Sits between `session.Session`, which knows the call, and `connectors.sdp.offer_
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
+from connectors.calls import LegHandle
 from connectors.codecs import usable
 from connectors.rtp.config import RtpConfig
 from connectors.rtp.endpoint import RtpEndpoint
@@ -18,27 +19,10 @@ from connectors.sdp.capabilities import DEFAULT_CODECS, Capabilities
 from connectors.sdp.media_lines import Direction
 from connectors.sdp.offer_answer import Negotiated, NegotiationSession
 from connectors.sip.config import SipConfig
-from pipeline.call import LegOptions, LegStats
+from pipeline.call import LegStats
 from pipeline.frames import AudioFrame
 from pipeline.ingest import Intake
 from supervision import Supervisor
-
-
-class LegHandle(Protocol):
-    """What is needed of `pipeline.Leg`."""
-
-    stats: LegStats
-    options: LegOptions
-
-    @property
-    def awaits_answer(self) -> bool: ...
-
-    async def admitted(self) -> None: ...
-
-    def push(self, frame: AudioFrame, /) -> None: ...
-
-    async def close(self) -> object: ...
-
 
 Background = Callable[[Coroutine[Any, Any, object]], object]
 """Runs a coroutine to its end, whatever becomes of the caller."""
@@ -84,8 +68,7 @@ class Stream:
     @property
     def intake(self) -> Intake | None:
         """Of the present leg."""
-        intake: Intake | None = getattr(self.leg, "intake", None)
-        return intake
+        return None if self.leg is None else self.leg.intake
 
     def push(self, frame: AudioFrame) -> None:
         """Audio that no leg hears is let go."""
@@ -94,9 +77,8 @@ class Stream:
 
     def fail(self, error: Exception) -> None:
         """Nothing of this line can be heard: its leg ends."""
-        fail = getattr(self.leg, "fail", None)
-        if fail is not None:
-            fail(error)
+        if self.leg is not None:
+            self.leg.fail(error)
 
 
 @dataclass(slots=True)

@@ -8,11 +8,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from connectors.calls import LegHandle
 from connectors.sdp.media_lines import Direction
 from connectors.sdp.offer_answer import Negotiated
 from connectors.sip.call import SipCall
 from connectors.sip.dialog_call import PipelineCall, Refused, Session, Shared
-from connectors.sip.media import LegHandle, MediaPlace, Stream
+from connectors.sip.media import MediaPlace, Stream
 from connectors.sip.message.message import SipRequest
 from connectors.siprec.metadata import RsMetadata, RsParticipant
 from connectors.siprec.recording_session import (
@@ -31,7 +32,7 @@ from connectors.siprec.recording_session import (
     Transferred,
 )
 from pipeline.call import LegOptions
-from sinks.record import SpeakerRole
+from pipeline.records import SpeakerRole
 
 logger = logging.getLogger(__name__)
 

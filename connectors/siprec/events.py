@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from connectors.siprec.metadata import RsParticipant
-from sinks.record import SpeakerRole
+from pipeline.records import SpeakerRole
 
 
 @dataclass(frozen=True, slots=True)

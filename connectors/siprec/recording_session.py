@@ -26,7 +26,7 @@ from connectors.siprec.events import (
 from connectors.siprec.labels import Line, join
 from connectors.siprec.metadata import RsMetadata, RsParticipant
 from connectors.siprec.roles import CallRoles, RoleRule
-from sinks.record import SpeakerRole
+from pipeline.records import SpeakerRole
 
 __all__ = [
     "LegAdded",

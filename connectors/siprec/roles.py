@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from connectors.siprec.metadata import RsParticipant
-from sinks.record import SpeakerRole
+from pipeline.records import SpeakerRole
 
 MAX_KNOWN = 512
 """Participants of one call whose role is remembered; the oldest is forgotten first."""

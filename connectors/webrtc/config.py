@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from connectors.media_ws.config import Role
-from sinks.credentials import check_credentials, masked
+from connectors.calls import Role
+from pipeline.credentials import check_credentials, masked
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from connectors.media_ws.calls import CallRegistry, LegHandle
+from connectors.calls import CallRegistry, LegHandle
 from connectors.rtp.feed import LegFeed
 from connectors.rtp.leg import MOST_FAULTS
 from connectors.rtp.packet import HEADER, PLAIN

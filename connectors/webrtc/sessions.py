@@ -12,15 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from connectors.media_ws.calls import CallHandle, CallRegistry, LegHandle
+from connectors.calls import CallHandle, CallRegistry, LegHandle
 from connectors.rtp.quality import RtpStats
 from connectors.stats import ConnectorStats
 from connectors.webrtc.config import WebRtcConfig
 from connectors.webrtc.whip import IceFragment, Offer, SessionRequest, WhipRefused
-from engine.errors import EngineError, UnknownLocale
 from pipeline.call import CallInfo, LegOptions
-from pipeline.errors import CallEnded, CallError, DuplicateCall, DuplicateLeg
-from sinks.record import SpeakerRole
+from pipeline.errors import CallEnded, CallError, DuplicateCall, DuplicateLeg, EngineError, UnknownLocale
+from pipeline.records import SpeakerRole
 from supervision import Supervisor
 
 logger = logging.getLogger(__name__)

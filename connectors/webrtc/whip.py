@@ -14,7 +14,7 @@ from connectors.sdp import description as sdp
 from connectors.sdp.codec import Codec
 from connectors.webrtc.audio_lines import MediaLines, media_lines
 from connectors.webrtc.config import WebRtcLimits
-from sinks.record import SpeakerRole
+from pipeline.records import SpeakerRole
 
 OFFER_TYPE = "application/sdp"
 FRAGMENT_TYPE = "application/trickle-ice-sdpfrag"

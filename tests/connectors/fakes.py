@@ -6,16 +6,18 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from connectors.media_ws.calls import CallRegistry
+from connectors.calls import CallRegistry
 from engine.errors import EngineFull, UnknownLocale
 from pipeline.call import CallInfo, Calls, LegOptions, LegStats
 from pipeline.errors import CallEnded, Draining, DuplicateCall, DuplicateLeg
 from pipeline.frames import AudioFrame
 from pipeline.ingest import Intake
+from pipeline.records import SpeakerRole
 
 
 class FakeLeg:
     intake: Intake | None = None
+    awaits_answer = False
 
     def __init__(self, call: "FakeCall", options: LegOptions) -> None:
         self.call = call
@@ -32,6 +34,9 @@ class FakeLeg:
     def push(self, frame: AudioFrame) -> None:
         assert not self.closed
         self.frames.append(frame)
+
+    def fail(self, error: Exception) -> None:
+        raise error
 
     async def close(self) -> None:
         if not self.closed:
@@ -83,15 +88,27 @@ class FakeCall:
         self.legs[options.leg] = FakeLeg(self, options)
         return self.legs[options.leg]
 
-    def update(self, metadata: Mapping[str, str]) -> None:
+    def update(self, metadata: Mapping[str, str], _roles: Mapping[str, SpeakerRole] | None = None) -> None:
         if self.ended:
             raise CallEnded("ended")
         self.metadata.update(metadata)
+
+    def transfer(self, metadata: Mapping[str, str], _roles: Mapping[str, SpeakerRole] | None = None) -> None:
+        raise AssertionError("nobody is transferred here")
+
+    def hold(self) -> None:
+        raise AssertionError("nobody is put on hold here")
+
+    def resume(self) -> None:
+        raise AssertionError("nobody is put on hold here")
 
     def dtmf(self, leg: str, digit: str, start: float, duration: float) -> None:
         if self.calls.broken_dtmf:
             raise RuntimeError("dtmf")
         self.keys.append((leg, digit, start, duration))
+
+    async def wait_ended(self) -> None:
+        await self.over.wait()
 
     async def end(self, reason: str) -> None:
         if not self.ended:
@@ -130,6 +147,9 @@ class FakeCalls:
         if announce:
             call.announce()
         return call
+
+    def get(self, call_id: str) -> FakeCall | None:
+        return self.running.get(call_id)
 
 
 def as_registry(calls: Calls) -> CallRegistry:

@@ -2,7 +2,8 @@
 
 from aiohttp import web
 
-from connectors.media_ws.calls import CallBindings, CallRegistry
+from connectors.calls import CallRegistry
+from connectors.media_ws.calls import CallBindings
 from connectors.media_ws.config import TwilioConfig
 from connectors.media_ws.driver import MediaWebSocket
 from connectors.media_ws.twilio import signature

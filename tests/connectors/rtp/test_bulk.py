@@ -36,6 +36,9 @@ class Leg:
         self.entered = 0
         self._lanes = lanes
 
+    def fail(self, error: Exception) -> None:
+        raise error
+
     def leave(self) -> None:
         if self.row is not None and self._lanes is not None:
             state, packets = self._lanes.leave(self.row)

@@ -23,6 +23,9 @@ class Leg:
         self.intake = ingest.open(Session(number, number, 0, 160), f"call-{number}")
         self.push = self.intake.push
 
+    def fail(self, error: Exception) -> None:
+        raise error
+
 
 class Stage:
     """A peer that speaks to one endpoint, in real time as a steady stream does, with the tick after every packet."""

@@ -16,9 +16,14 @@ TICK_S = 0.5
 
 
 class QueueLeg:
+    intake: Intake | None = None
+
     def __init__(self, intake: Intake) -> None:
         self.stats = LegStats()
         self.push = intake.push
+
+    def fail(self, error: Exception) -> None:
+        raise error
 
 
 class Listener:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from connectors.media_ws.calls import LegHandle
+from connectors.calls import LegHandle
 from connectors.rtp.quality import RtpStats
 from connectors.webrtc import sessions as whip_sessions
 from connectors.webrtc.config import IceServer, WebRtcConfig, WebRtcLimits
