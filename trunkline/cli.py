@@ -15,7 +15,7 @@ from trunkline.loadtest.command import add_arguments as add_loadtest_arguments
 from trunkline.version import __version__
 
 _AT_ONCE = {"cpu": 16, "gpu": 256}
-"""Channels that `transcribe` has under way, by the kind of device (docs/decisions.md)."""
+"""Channels that `transcribe` has under way, by the kind of device (docs/decisions/pipeline.md)."""
 
 _DEMO_THREADS = 4
 

@@ -8,7 +8,7 @@ import uvloop
 
 FULL_COLLECTION_EVERY = 100
 """Collections of the middle generation for one of all objects, which holds the loop up for 70 ms with a thousand calls:
-with Python's ten it may come every five hundred calls, of 129 objects each (docs/decisions.md)."""
+with Python's ten it may come every five hundred calls, of 129 objects each (docs/decisions/connectors.md)."""
 
 _Result = TypeVar("_Result")
 

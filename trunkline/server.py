@@ -162,7 +162,7 @@ class Server:
         )
         parts = [getattr(part, "supervisor", None) for part in watched]
         self.supervisor.include(*(part for part in parts if part is not None))
-        self._metrics = Metrics(
+        self.metrics = Metrics(
             engine,
             self.calls,
             self.fanout,
@@ -269,7 +269,7 @@ class Server:
             [
                 web.get("/healthz", self._health),
                 web.get("/readyz", self._readiness),
-                web.get("/metrics", self._metrics_page),
+                web.get("/metrics", self.metrics_page),
             ]
         )
         self._page.install(application)
@@ -291,7 +291,7 @@ class Server:
         except LiveViewError as error:
             headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
             return web.Response(status=error.status, text=f"{error}\n", headers=headers)
-        return web.Response(body=self._metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
+        return web.Response(body=self.metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
 
 def _connections(config: ServerConfig) -> Connections:

@@ -100,7 +100,7 @@ def words(record: TranscriptRecord) -> list[tuple[object, ...]]:
 
 
 FRAME_S = 0.08
-"""In 8 bits a word may begin or end a frame elsewhere (docs/decisions.md); `tests/engine/remote` is exact."""
+"""In 8 bits a word may begin or end a frame elsewhere (docs/decisions/engine.md); `tests/engine/remote` is exact."""
 
 
 @pytest.fixture(scope="module")

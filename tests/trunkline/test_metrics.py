@@ -1,10 +1,18 @@
 """What Prometheus is shown of the parts' counters."""
 
+import re
+from pathlib import Path
+
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
 
-from connectors.sip import SipStats
+from connectors.sip import SipConfig, SipStats
+from connectors.webrtc.config import WebRtcConfig
+from engine import Engine
+from engine.checkpoint.weights import Checkpoint
+from trunkline.config import Config
 from trunkline.metrics import sip_metrics
+from trunkline.server import Server
 
 
 class Collected:
@@ -39,3 +47,22 @@ def test_counters_of_the_sip_server_are_exported_with_those_of_its_recordings() 
         assert line in lines
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(names) == len(set(names))
+
+
+def documented() -> dict[str, tuple[str, str]]:
+    """Type and labels of each metric in the documentation's table."""
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (counter|gauge) \| ([\w`, ]*) \| .+ \|$", text, re.MULTILINE)
+    return {name: (kind, labels.replace("`", "").strip()) for name, kind, labels in rows}
+
+
+def test_names_of_all_metrics_are_those_in_the_documentation(demo_checkpoint: Checkpoint) -> None:
+    """Dashboards and alerts go by them: a field that is renamed keeps its metric, or the table says so."""
+    config = Config(sip=SipConfig(udp="127.0.0.1:0", tcp=None), webrtc=WebRtcConfig())
+    server = Server(config, Engine(demo_checkpoint, max_sessions=2), [])
+    found = {}
+    for metric in server.metrics.collect():
+        name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+        labels: dict[str, None] = dict.fromkeys(getattr(metric, "_labelnames", ()))
+        found[name] = metric.type, ", ".join(labels)
+    assert found == documented()
