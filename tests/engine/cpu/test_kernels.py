@@ -1,5 +1,6 @@
 """Each kernel between the 8-bit products against the same sums in torch."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +199,18 @@ def test_a_kernel_is_compiled_anew_when_what_it_calls_has_changed(
         return bool(compiled.stats.cache_hits)
 
     assert [was_kept(), was_kept()] == [False, True]
-    monkeypatch.setattr(jit, "_stamp", lambda: (("cpu_kernels.py", 1.0, 1),))
+    monkeypatch.setattr(jit, "_stamp", lambda: (("kernels.py", 1.0, 1),))
     assert [was_kept(), was_kept()] == [False, True]
+
+
+def test_what_kernels_are_compiled_from_is_looked_at_wherever_it_stands() -> None:
+    """Every file of ours that makes kernels is in the stamp: one outside of it would leave stale kernels running."""
+    root = Path(jit.__file__).parents[2]
+    makes = re.compile(r"^@(kernel|inner|exact_kernel|exact_inner|intrinsic)\b", re.MULTILINE)
+    files = [path for path in (root / "engine").rglob("*.py") if makes.search(path.read_text("utf-8"))]
+    assert len(files) >= 7
+    assert {path.parent for path in files} == {Path(jit.__file__).parent}
+    assert {path.name for path in files} <= {name for name, _, _ in jit._stamp()}
 
 
 @pytest.mark.parametrize("frames", [1, 3, 14])
