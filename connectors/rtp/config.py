@@ -1,4 +1,4 @@
-"""Configuration of RTP: section `[rtp]` of the configuration file."""
+"""Configuration of RTP: section `[sip.rtp]` of the configuration file."""
 
 from typing import Annotated
 

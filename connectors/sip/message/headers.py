@@ -122,13 +122,13 @@ class Via:
         return None
 
     @property
-    def received(self) -> str | None:
-        return self.parameters.get("received")
-
-    @property
     def wants_rport(self) -> bool:
         """RFC 3581: the response goes to the port the request came from."""
         return "rport" in self.parameters
+
+    @property
+    def received(self) -> str | None:
+        return self.parameters.get("received")
 
     @property
     def sent_by(self) -> tuple[str, int]:
@@ -144,16 +144,6 @@ class Via:
         if self.wants_rport or self.host.strip("[]").lower() != address.lower():
             parameters = parameters.put("received", address)
         return replace(self, parameters=parameters)
-
-    def response_address(self) -> tuple[str, int]:
-        """Where a response over UDP goes: `maddr`, `received` and `rport`, or the sender (RFC 3261, section 18.2.2;
-        RFC 3581, section 4)."""
-        host, port = self.sent_by
-        maddr = self.parameters.get("maddr")
-        rport = self.parameters.get("rport")
-        if maddr:
-            return maddr, port
-        return self.received or host, int(rport) if rport and _fits(rport, 0xFFFF) else port
 
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"

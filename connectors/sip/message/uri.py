@@ -70,20 +70,6 @@ class SipUri:
     def is_loose_router(self) -> bool:
         return "lr" in self.parameters
 
-    def is_equivalent(self, other: object) -> bool:
-        """RFC 3261, section 19.1.4: `user`, `ttl`, `method`, `maddr` and `transport` must match, others where both
-        have them."""
-        if not isinstance(other, SipUri):
-            return False
-        mine = (self.scheme, self.user, self.password, self.host.lower(), self.port)
-        theirs = (other.scheme, other.user, other.password, other.host.lower(), other.port)
-        if mine != theirs or _header_set(self) != _header_set(other):
-            return False
-        decisive = {"user", "ttl", "method", "maddr", "transport"}
-        shared = set(self.parameters) & set(other.parameters)
-        lone = set(self.parameters) ^ set(other.parameters)
-        return not lone & decisive and all(_same(self.parameters[n], other.parameters[n]) for n in shared)
-
     def without_headers(self) -> SipUri:
         """As it stands in a Request-URI: no headers, no `method` (RFC 3261, section 19.1.1, table 1)."""
         pairs = [(name, value) for name, value in self.parameters.pairs if name.lower() != "method"]
@@ -223,11 +209,3 @@ def _uri_headers(text: str, where: str) -> tuple[tuple[str, str], ...]:
 def _wire_pair(name: str, value: str | None) -> str:
     safe = "[]/:&+$-_.!~*'()"
     return f";{quote(name, safe=safe)}" + ("" if value is None else f"={quote(value, safe=safe)}")
-
-
-def _header_set(uri: SipUri) -> frozenset[tuple[str, str]]:
-    return frozenset((name.lower(), value) for name, value in uri.headers)
-
-
-def _same(one: str | None, other: str | None) -> bool:
-    return (one or "").lower() == (other or "").lower()

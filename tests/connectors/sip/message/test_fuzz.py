@@ -66,7 +66,7 @@ def outcome(data: bytes, limits: SipLimits | None = None) -> SipMessage | Malfor
 def read_everything(message: SipMessage) -> None:
     """What every layer above may ask of a message that the parser let through."""
     _ = message.via, message.vias, message.from_.tag, message.to.tag, message.call_id, message.cseq, message.require
-    _ = message.via.received_from("192.0.2.1", 9).response_address(), message.supported, message.content_type
+    _ = message.via.received_from("192.0.2.1", 9), message.supported, message.content_type
     for contact in message.contacts:
         _ = contact.expires, contact.q, contact.uri.user, contact.uri.host
     if isinstance(message, SipRequest):

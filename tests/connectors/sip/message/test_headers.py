@@ -133,23 +133,20 @@ def test_branch_with_the_cookie_identifies_the_transaction(branch: str, identifi
 
 
 @pytest.mark.parametrize(
-    ("text", "source", "kept", "goes_to"),
+    ("text", "source", "kept"),
     [
-        ("192.0.2.1", ("192.0.2.1", 5060), "", ("192.0.2.1", 5060)),
-        ("host.example:5070", ("192.0.2.1", 7), ";received=192.0.2.1", ("192.0.2.1", 5070)),
-        ("192.0.2.1;rport", ("192.0.2.1", 7), ";rport=7;received=192.0.2.1", ("192.0.2.1", 7)),
-        ("h;rport;branch=x", ("192.0.2.1", 7), ";rport=7;branch=x;received=192.0.2.1", ("192.0.2.1", 7)),
-        ("h;received=6.6.6.6", ("192.0.2.1", 7), ";received=192.0.2.1", ("192.0.2.1", 5060)),
-        ("h:9;maddr=224.0.1.75", ("192.0.2.1", 7), ";maddr=224.0.1.75;received=192.0.2.1", ("224.0.1.75", 9)),
-        ("[2001:db8::1]", ("2001:db8::1", 5060), "", ("2001:db8::1", 5060)),
+        ("192.0.2.1", ("192.0.2.1", 5060), ""),
+        ("host.example:5070", ("192.0.2.1", 7), ";received=192.0.2.1"),
+        ("192.0.2.1;rport", ("192.0.2.1", 7), ";rport=7;received=192.0.2.1"),
+        ("h;rport;branch=x", ("192.0.2.1", 7), ";rport=7;branch=x;received=192.0.2.1"),
+        ("h;received=6.6.6.6", ("192.0.2.1", 7), ";received=192.0.2.1"),
+        ("h:9;maddr=224.0.1.75", ("192.0.2.1", 7), ";maddr=224.0.1.75;received=192.0.2.1"),
+        ("[2001:db8::1]", ("2001:db8::1", 5060), ""),
     ],
 )
-def test_via_keeps_where_the_request_came_from(
-    text: str, source: tuple[str, int], kept: str, goes_to: tuple[str, int]
-) -> None:
+def test_via_keeps_where_the_request_came_from(text: str, source: tuple[str, int], kept: str) -> None:
     via = parse_via(f"SIP/2.0/UDP {text}").received_from(*source)
     assert str(via.parameters) == kept
-    assert via.response_address() == goes_to
     assert parse_via(str(via)) == via
 
 

@@ -102,40 +102,6 @@ def test_uri_of_ours_escapes_its_user() -> None:
     assert str(SipUri.to("2001:db8::1")) == "sip:[2001:db8::1]"
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp"),
-        ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
-        ("sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;security=on"),
-        (
-            "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
-            "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
-        ),
-    ],
-)
-def test_equivalent_uris(one: str, other: str) -> None:
-    """Examples of RFC 3261, section 19.1.4."""
-    assert sip(one).is_equivalent(sip(other))
-    assert sip(other).is_equivalent(sip(one))
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"),
-        ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
-        ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
-        ("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting"),
-        ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off"),
-        ("sip:carol@chicago.com", "sips:carol@chicago.com"),
-    ],
-)
-def test_uris_that_are_not_equivalent(one: str, other: str) -> None:
-    assert not sip(one).is_equivalent(sip(other))
-    assert not sip(other).is_equivalent(sip(one))
-
-
 def test_request_uri_has_no_headers_and_no_method() -> None:
     uri = sip("sip:a@h;method=INVITE;lr?to=x").without_headers()
     assert str(uri) == "sip:a@h;lr"
