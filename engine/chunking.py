@@ -32,7 +32,7 @@ LOOK_BACK = (SUBSAMPLING - 1) * HOP + WINDOW // 2 + 1
 
 FLUSH_FRAMES = 8
 """Encoder frames of silence after the last audio, at least: the model writes the last word, its punctuation and the
-tag up to some hundred milliseconds after it was spoken (docs/decisions.md has the measurement)."""
+tag up to some hundred milliseconds after it was spoken (docs/decisions/engine.md has the measurement)."""
 
 
 def nearest_class(wanted_ms: int, classes_ms: Collection[int]) -> int:

@@ -20,7 +20,7 @@ RING_DTYPES = DTYPES | {Precision.INT8: torch.bfloat16}
 
 
 def default_precision(device: str) -> Precision:
-    """The fastest that keeps the words (docs/decisions.md)."""
+    """The fastest that keeps the words (docs/decisions/engine.md)."""
     if device.startswith("cuda"):
         return Precision.BFLOAT16
     return Precision.INT8 if device == "cpu" and has_int8() else Precision.FLOAT32

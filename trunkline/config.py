@@ -39,8 +39,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`checkpoint`: a `.nemo` file, a checkpoint folder or a hub id; without it the small demo model runs.
-    `precision`: float32, bfloat16 or int8; the default is the fastest that keeps the words: int8 for a large model on a
-    CPU, float32 for a small one, bfloat16 on CUDA. `threads`: CPU threads of a step.
+    `precision`: float32, bfloat16 or int8; the default is the fastest that keeps the words: int8 on a CPU with AVX2,
+    float32 on others, bfloat16 on CUDA. `threads`: CPU threads of a step.
 
     `max_sessions`: the most sessions at the same time, whatever there is time for; by default what memory has room for.
     `admission`: the server measures at its start what the machine has time for and refuses calls beyond it.

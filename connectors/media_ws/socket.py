@@ -2,9 +2,10 @@
 
 Of the messages of a running stream nearly all are audio in order, which needs no answer and nothing to wait for. What
 aiohttp does for each of them, a queue, a future, a turn of the task, costs more than the message itself
-(docs/decisions.md). `MediaSocket.at_once` is asked first, with the bytes of the message; what it does not take goes the
-ordinary way, through `receive`, and so does everything after it until that was handled, so that the order stays. Frames
-of any other kind always go that way: aiohttp judges them. A socket in a lane (`lanes`) leaves even the looking to it.
+(docs/decisions/connectors.md). `MediaSocket.at_once` is asked first, with the bytes of the message; what it does not
+take goes the ordinary way, through `receive`, and so does everything after it until that was handled, so that the order
+stays. Frames of any other kind always go that way: aiohttp judges them. A socket in a lane (`bulk`) leaves even the
+looking to it.
 """
 
 import asyncio

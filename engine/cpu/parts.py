@@ -31,4 +31,4 @@ def _prediction(lstm: list[LstmWeights], out: tuple[Tensor, Tensor], _linear: Ma
 
 
 INT8 = Parts(linear=Int8Linear, mel_bank=CpuMelBank, subsampling=_subsampling, layers=_layers, prediction=_prediction)
-"""The prediction network is in float32 and the features are, each with sums in one order (docs/decisions.md)."""
+"""The prediction network is in float32 and the features are, each with sums in one order (docs/decisions/engine.md)."""

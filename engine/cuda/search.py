@@ -18,7 +18,7 @@ NOTHING = -1
 
 def turns(frames: int) -> int:
     """Turns of a launch over chunks of so many frames: one a frame for its blank, one a frame for a token, and three
-    (docs/decisions.md has how often rows need more)."""
+    (docs/decisions/engine.md has how often rows need more)."""
     return 2 * frames + 3
 
 

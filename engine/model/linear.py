@@ -54,7 +54,7 @@ class _Plain:
 
 class _Blocked:
     """float32 in oneDNN's blocked layout only, which is 1.3 to 3 times faster than the plain one from 1 to 64 rows
-    (docs/decisions.md). The operators are those that `torch.compile` uses for it."""
+    (docs/decisions/engine.md). The operators are those that `torch.compile` uses for it."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _PACKED_ROWS)

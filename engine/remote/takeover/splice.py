@@ -5,7 +5,7 @@ stands where nothing can change any more: after the last word that a language ta
 within the audio that is left, it stands in the last pause, and where there is none, at the oldest word.
 
 The new engine begins in a pause some seconds before the seam. Begun in a word it may write nonsense or, worse, nothing
-for a whole sentence; begun at the seam it lacks what came before (docs/decisions.md has the measurement).
+for a whole sentence; begun at the seam it lacks what came before (docs/decisions/engine.md has the measurement).
 """
 
 from collections.abc import Sequence
