@@ -7,11 +7,11 @@ ConnectorError
 ├── InvalidStreamUrl       a URL that no carrier would stream to
 ├── StreamClosed           the server closed a stream that was being played to it
 ├── sdp.SdpError           no session description that can be answered (400)
-├── multipart.MultipartError, safe_xml.XmlError    a body or its metadata that cannot be read
-├── negotiation.NoCommonCodec    a description without a line that can be used (488)
-├── codecs.errors.CodecError, rtp.errors.RtpError, sip.errors.SipParseError    with the trees of their packages
-├── sip.session.Refused, whip.WhipRefused    how a peer is answered that cannot have what it asks for
-└── sip.connector.SipUnavailable, whip.WebRtcUnavailable    the server cannot run as it is configured
+├── multipart.MultipartError, siprec.safe_xml.XmlError    a body or its metadata that cannot be read
+├── sdp.offer_answer.NoCommonCodec    a description without a line that can be used (488)
+├── codecs.errors.CodecError, rtp.errors.RtpError, sip.message.errors.SipParseError    with the trees of their packages
+├── sip.dialog_call.Refused, webrtc.whip.WhipRefused    how a peer is answered that cannot have what it asks for
+└── sip.connector.SipUnavailable, webrtc.whip.WebRtcUnavailable    the server cannot run as it is configured
 
 `retryable` says whether the same request may succeed later without a change.
 """

@@ -5,7 +5,7 @@ EngineError
 │   ├── CheckpointNotFound   no such file, folder or cached id
 │   ├── DamagedCheckpoint    unreadable, incomplete or unsafe file
 │   └── UnsupportedCheckpoint   a config value this engine does not run
-├── EngineFull               every slot of the class is taken (retryable)
+├── EngineFull               no slot is free, or there is no time for one more session (retryable)
 ├── UnknownLocale            the checkpoint has no prompt for this language
 ├── UnknownChunk             a latency class the checkpoint or this engine does not have
 ├── UnsupportedPrecision     int8 where the machine has no 8-bit products

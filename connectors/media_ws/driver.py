@@ -1,8 +1,8 @@
 """The one WebSocket driver of all media dialects: who is let in, and that every call ends in order.
 
 A socket that has not started a stream is pending; the number of those and their time are bounded. What one peer says is
-for `peer` and the dialect's core. A call's last words come out in a task of their own, whatever becomes of the socket
-or of the request that served it.
+for `connection` and the dialect's core. A call's last words come out in a task of their own, whatever becomes of the
+socket or of the request that served it.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """What the next message of a running stream will be, all but its audio.
 
 A media message differs from the one before it in three numbers, which count on, and in its audio: audio in order, 20 ms
-a message. So the next one is known up to its audio before it comes (`lanes`).
+a message. So the next one is known up to its audio before it comes (`bulk`).
 """
 
 import re

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 class RunningLeg:
     """Runs from `start` to `close`. `on_inactive`: called once, when neither RTP nor RTCP came for `inactivity_s`.
 
-    While its stream is steady it is in a lane (`lanes`), and `receiver` is behind: `_settle` brings it up to date. What
+    While its stream is steady it is in a lane (`bulk`), and `receiver` is behind: `_settle` brings it up to date. What
     changes anything has the leg `leave` the lane; the stream soon enters one again.
 
     Its callbacks raise nothing. A packet that cannot be taken for a fault of ours is let go and counted; `MOST_FAULTS`

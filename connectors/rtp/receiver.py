@@ -37,7 +37,7 @@ class RtpReceiver:
     pts 0, by default that of the first packet.
 
     `stats` counts from the beginning of the leg, whatever changes. `peer`: where packets come from, to which ours go;
-    None before the first one. No address is believed without packets that fit (`source`).
+    None before the first one. No address is believed without packets that fit (`latching`).
     """
 
     def __init__(

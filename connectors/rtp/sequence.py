@@ -11,7 +11,7 @@ _CYCLE = 0x10000
 
 def extend(sequence: int, highest: int) -> int | None:
     """The extended number of `sequence`, given the highest extended one so far; None where it is out of reach, which
-    a source that began anew shows (`source.Probation` waits for a second such packet)."""
+    a source that began anew shows (`latching.Probation` waits for a second such packet)."""
     ahead = (sequence - highest) % _CYCLE
     if ahead < MAX_DROPOUT:
         return highest + ahead

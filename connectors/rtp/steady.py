@@ -1,9 +1,9 @@
-"""What a steady stream is, and its state: handed from `stream.RtpStream` to `lanes` and back."""
+"""What a steady stream is, and its state: handed from `stream.RtpStream` to `bulk` and back."""
 
 from dataclasses import dataclass
 
 STEADY_TICKS, STEADY_RATE_HZ = 160, 8_000
-"""The packets that `lanes` takes: 20 ms at 8 kHz."""
+"""The packets that `bulk` takes: 20 ms at 8 kHz."""
 
 STEADY_AFTER = 8
 """Undisturbed packets in a row make a stream steady."""

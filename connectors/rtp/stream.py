@@ -5,7 +5,7 @@ sender's timestamps, so the drift of its clock against ours moves nothing; ours 
 believe, and places what has none to go by: the first packet, a new source, another clock rate.
 
 An undisturbed packet of an octet-wise codec takes the short way, `receive_next`, and is held nowhere. A stream of such
-packets is `steady` and may be counted elsewhere (`lanes`) until it is not, and `resume`s here.
+packets is `steady` and may be counted elsewhere (`bulk`) until it is not, and `resume`s here.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 session timers, and the requests of ours that belong to them.
 
 Sits between the requests, which `uas` and `in_dialog` sort out, and the transactions. Every step of a call's state goes
-through the table in `invitation`.
+through `TABLE` in `call`.
 """
 
 import secrets

@@ -1,8 +1,8 @@
 """One dialog as a call: its descriptions to media, its media to legs, its hold and end to the pipeline.
 
 Sits between `connector.SipConnector`, which has the messages, and `pipeline.Call`. A plain call has a leg for each
-audio line; `recorded.RecordedDialog` does the same for a recording client. What cannot be had is a `Refused`, which
-says how the peer is answered.
+audio line; `recording_dialog.RecordedDialog` does the same for a recording client. What cannot be had is a `Refused`,
+which says how the peer is answered.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """The media of one dialog: what is negotiated, an RTP endpoint for each audio line, and the leg that each one feeds.
 
-Sits between `session.Session`, which knows the call, and `connectors.sdp.offer_answer` and `connectors.rtp`.
+Sits between `dialog_call.Session`, which knows the call, and `connectors.sdp.offer_answer` and `connectors.rtp`.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """SIP transactions (RFC 3261, section 17, with RFC 6026): what makes a message that came twice happen once.
 
 Sits between the transports and `uas.SipUas`: requests and responses go in, those the user of the layer has to see come
-out, and `out` holds what is to be sent. The machines themselves are in `machines`.
+out, and `out` holds what is to be sent. The machines themselves are in `transaction_tables`.
 """
 
 from dataclasses import dataclass, field

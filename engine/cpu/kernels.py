@@ -2,7 +2,7 @@
 
 Torch takes some hundred calls a layer for this, more time than the products of a small batch. Each kernel takes what a
 product left (`raw`, to be multiplied by a `scale` for each row, plus a `shift` for each column) and leaves what the
-next one wants: rows of 8-bit numbers and the magnitude that each was divided by (`int8_product.quantise`). T: rows,
+next one wants: rows of 8-bit numbers and the magnitude that each was divided by (`product.quantise`). T: rows,
 which are the frames of all streams; arrays are float32 and contiguous unless said otherwise. The threads of a team
 share the rows: each does `part` of so many `parts`.
 """

@@ -1,6 +1,6 @@
 """Messages of Twilio's copies: what is needed is taken out of them in every form that has one plain meaning.
 
-The typed decoder (`twilio_messages`) knows the messages as Twilio writes them; what it does not take comes here. Copies
+The typed decoder (`messages`) knows the messages as Twilio writes them; what it does not take comes here. Copies
 write numbers as numbers, leave out what they do not have, and write keys in other cases (`stream_sid`, `streamId`).
 Fields that are not needed are not looked at.
 """

@@ -1,7 +1,7 @@
 """The JSON messages of Twilio Media Streams, both ways, as typed structs.
 
 Source: Twilio's "Media Streams - WebSocket Messages". Numbers travel as strings. Unknown fields are ignored, so that
-new ones do no harm; base64 is strict. What else copies of the protocol send is for `twilio_lenient`. Twilio's side is
+new ones do no harm; base64 is strict. What else copies of the protocol send is for `lenient`. Twilio's side is
 decoded by the server and encoded by the player, ours the reverse.
 """
 

@@ -16,7 +16,7 @@ do wrong, and what it gets:
 | a second `start` of the same call | counted; numbers and timestamps begin anew |
 | `start` without tracks | counted; taken as inbound, and as what else there is audio or a key of (`TrackAdded`) |
 | `media`, `dtmf`, `mark`: no audio or key, wrong base64, an unannounced track | counted, ignored; too many: 1008 |
-| what is not needed missing or of another type; other forms of one meaning (`twilio_lenient`) | counted, taken |
+| what is not needed missing or of another type; other forms of one meaning (`lenient`) | counted, taken |
 | no sequence number | counted; taken in the order of arrival |
 | no timestamp | counted; taken right behind the audio before |
 | `media` with more audio than allowed | close 1009 |

@@ -20,6 +20,9 @@ from supervision import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
+MAX_WAITING = 64
+"""Messages kept for one peer while it is being connected to."""
+
 CONNECT_S = 5.0
 HANDSHAKE_S = 10.0
 
@@ -124,9 +127,11 @@ class TcpTransport:
             connection.send(data)
         elif self._context is not None:
             self.stats.unsent += 1  # a TLS peer calls us: the name that its certificate would bear is not known here
-        elif (waiting := self._calling.get(flow.remote)) is not None:
+        elif (waiting := self._calling.get(flow.remote)) is not None and len(waiting) < MAX_WAITING:
             waiting.append(data)
-        elif len(self._calling) < self.limits.max_connections_per_peer:
+        elif waiting is not None or len(self._calling) >= self.limits.max_connections_per_peer:
+            self.stats.unsent += 1
+        else:
             self._calling[flow.remote] = [data]
             task = asyncio.get_running_loop().create_task(self._connect(flow.remote))
             self._tasks.add(task)
