@@ -1,5 +1,6 @@
 # make demo    set up and watch a call being transcribed
 # make test    set up, with a real Redis and Kafka, and run all tests
+# make quick   those of them that need no service, NeMo or browser, in less than 90 s
 # make test-avx2   the numerical tests as on a CPU with AVX2 alone
 # make check   ruff and mypy --strict
 # make evaluate   word error rate and language tags of the demo model (needs espeak-ng)
@@ -17,7 +18,14 @@ SIDE_BY_SIDE = OMP_WAIT_POLICY=passive
 NUMERICAL = tests/engine tests/pipeline tests/connectors/media_ws/test_foreseen.py tests/connectors/media_ws/test_bulk.py \
 	tests/connectors/rtp/test_bulk.py tests/connectors/rtp/test_recognition.py
 
-.PHONY: demo test test-avx2 check evaluate clean
+# Tests of cores, parsers and rules: no service, no NeMo, no browser, no whole server.
+QUICK = tests/test_layout.py tests/supervision tests/connectors/codecs tests/connectors/media_ws tests/connectors/rtp \
+	tests/connectors/sdp tests/connectors/siprec tests/connectors/sip/message tests/engine/admission \
+	tests/engine/sessions/test_scheduler.py tests/engine/sessions/test_transcript.py tests/engine/remote/test_wire.py \
+	tests/pipeline/test_call.py tests/pipeline/test_ingest.py tests/pipeline/test_segments.py \
+	tests/pipeline/test_resample.py tests/sinks/test_fanout.py tests/sinks/test_view.py tests/sinks/test_shedding.py tests/sinks/test_jsonl.py
+
+.PHONY: demo test quick test-avx2 check evaluate clean
 
 demo: $(VENV)/.serve
 	$(VENV)/bin/trunkline demo
@@ -26,6 +34,9 @@ test: $(VENV)/.test
 	$(VENV)/bin/python -m tests.services.install
 	$(SIDE_BY_SIDE) $(VENV)/bin/python -m pytest $(WORKERS)
 	$(if $(CI),$(MAKE) test-avx2)
+
+quick: $(VENV)/.test
+	$(SIDE_BY_SIDE) $(VENV)/bin/python -m pytest $(WORKERS) -m "not oracle" $(QUICK)
 
 # The numerical tests as on a CPU with AVX2 alone, where this one has it; on another Python, where there is one.
 test-avx2: $(VENV)/.test
