@@ -12,13 +12,12 @@ import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from engine.api import FaultReason, Recognizer, Session, SessionOptions
-from engine.chunking import DEFAULT_CHUNK_MS, FRAME_MS
-from pipeline.clock import Clock
+from pipeline.clock import Clock, next_tick
+from pipeline.config import PipelineConfig
 from pipeline.dispatch import Dispatch, Publish
 from pipeline.errors import CallEnded, CallError, CallsFull, Draining, DuplicateCall, DuplicateLeg
 from pipeline.ingest import Ingest, IntakeStats
@@ -29,7 +28,7 @@ from pipeline.segments import Segmenter
 from sinks.record import AnyRecord, CallAction, CallStatistics, LegInfo, SpeakerRole
 from supervision import Supervisor
 
-__all__ = ["Call", "CallInfo", "Calls", "Leg", "LegOptions", "LegStats", "PipelineConfig", "PipelineStats"]
+__all__ = ["Call", "CallInfo", "Calls", "Leg", "LegOptions", "LegStats", "PipelineStats"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,35 +37,7 @@ REMEMBERED_CALLS = 4_096
 FAULT = "internal error"
 """With this the reason of an END begins that a fault of ours brought about."""
 
-if TYPE_CHECKING:
-    ChunkMs = int
-else:
-    # A chunk is whole encoder frames; which of these sizes there are is the checkpoint's to say.
-    ChunkMs = Literal[tuple(range(FRAME_MS, 100 * FRAME_MS + 1, FRAME_MS))]
-
 _NO_ROLES: Mapping[str, SpeakerRole] = {}
-
-
-class PipelineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`chunk_ms`: latency class of every leg, one of the checkpoint's. `language`: where a connector names none.
-    `language_lock`: under `auto`,
-    go on with the prompt of the language that a leg turned out to speak. `silence_ms`: pause that ends a sentence.
-    `queue_ms`: audio a leg may have waiting for a tick. `max_gap_ms`: longest silence made up for missing audio.
-    `flush_timeout_s`: wait for the last words at the end of a leg. `answer_timeout_s`: wait for the engine's word on a
-    leg before its peer is answered."""
-
-    chunk_ms: ChunkMs = DEFAULT_CHUNK_MS
-    language: str = "auto"
-    language_lock: bool = False
-    silence_ms: Annotated[int, msgspec.Meta(ge=80, le=10_000)] = 400
-    max_segment_s: Annotated[float, msgspec.Meta(ge=1, le=120)] = 15.0
-    tick_ms: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
-    queue_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 10_000
-    max_gap_ms: Annotated[int, msgspec.Meta(ge=0, le=30_000)] = 2_000
-    flush_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 10.0
-    answer_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=30)] = 2.0
-    max_call_s: Annotated[float, msgspec.Meta(gt=0)] = 14_400.0
-    max_calls: Annotated[int, msgspec.Meta(ge=1)] = 10_000
 
 
 @dataclass(slots=True)
@@ -82,14 +53,6 @@ class PipelineStats:
     failed_legs: int = 0
     skipped_ticks: int = 0
     audio: IntakeStats = field(default_factory=IntakeStats)
-
-
-def next_tick(last: float, now: float, tick_s: float) -> tuple[float, int]:
-    """When the tick after the one due at `last` is due, and how many before it are left out: the grid stays where it
-    is, and a tick that is late by less than one interval is made up at once."""
-    due = last + tick_s
-    skipped = max(int((now - due) / tick_s), 0)
-    return due + skipped * tick_s, skipped
 
 
 class Call:

@@ -10,7 +10,7 @@ from connectors.webrtc.config import WebRtcConfig
 from engine.api import Precision
 from liveview.api import LiveViewConfig
 from liveview.forwarding import is_loopback
-from pipeline.call import PipelineConfig
+from pipeline.config import PipelineConfig
 from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig
 
 

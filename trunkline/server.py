@@ -27,7 +27,8 @@ from liveview.api import LivePage
 from liveview.attempts import HttpStats, WrongTokens
 from liveview.errors import LiveViewError
 from liveview.microphone import Microphone
-from pipeline.call import Calls, PipelineConfig
+from pipeline.call import Calls
+from pipeline.config import PipelineConfig
 from sinks.errors import SinkError
 from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink

@@ -26,7 +26,7 @@ from pipeline import (
     LegOptions,
     PipelineConfig,
 )
-from pipeline.call import next_tick
+from pipeline.clock import next_tick
 from pipeline.g711 import decode_mulaw
 from sinks.record import (
     AnyRecord,

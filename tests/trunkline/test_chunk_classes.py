@@ -10,7 +10,7 @@ import soundfile
 from engine.checkpoint.find import DEMO_MODEL, load_checkpoint
 from engine.engine import Engine
 from engine.errors import UnknownChunk
-from pipeline.call import PipelineConfig
+from pipeline.config import PipelineConfig
 from testing.damage import edited_nemo
 from trunkline.cli import main
 from trunkline.config import Config

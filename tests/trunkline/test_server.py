@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from connectors.errors import StreamClosed
-from pipeline.call import PipelineConfig
+from pipeline.config import PipelineConfig
 from sinks.config import JsonlConfig, KafkaConfig, RedisConfig
 from sinks.record import TranscriptRecord, decode, encode
 from sinks.schema import load_schema

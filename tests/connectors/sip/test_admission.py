@@ -9,7 +9,7 @@ import pytest
 from connectors.sip.call import EndReason
 from connectors.sip.message.message import SipResponse
 from engine.api import FaultReason, SessionFault
-from pipeline.call import PipelineConfig
+from pipeline.config import PipelineConfig
 from sinks.record import CallAction
 from tests.connectors.sip.recorder import ALEX, CARLA, recorder_at, said
 from tests.connectors.sip.stage import CONFIG, Phone, Stage, stage

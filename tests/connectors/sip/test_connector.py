@@ -14,7 +14,7 @@ from connectors.sdp.description import parse
 from connectors.sip import Credential, SipConfig, SipUnavailable
 from connectors.sip.digest import DigestClient
 from connectors.sip.transaction import TimerValues
-from pipeline.call import PipelineConfig
+from pipeline.config import PipelineConfig
 from sinks.record import CallAction, SpeakerRole
 from tests.connectors.sip.peers import Caller
 from tests.connectors.sip.stage import CONFIG, LOOPBACK, Phone, Stage, changed, stage
