@@ -270,7 +270,7 @@ class Server:
             [
                 web.get("/healthz", self._health),
                 web.get("/readyz", self._readiness),
-                web.get("/metrics", self.metrics_page),
+                web.get("/metrics", self._metrics_page),
             ]
         )
         self._page.install(application)

@@ -14,7 +14,7 @@ HERE = Path(__file__).parents[2]
 
 QUESTION = """
 import numpy, threadpoolctl, torch
-from engine.model.model.precision import has_int8, has_vnni
+from engine.precision import has_int8, has_vnni
 blas = {one["architecture"] for one in threadpoolctl.threadpool_info() if one["internal_api"] == "openblas"}
 print(torch.backends.cpu.get_cpu_capability(), has_int8(), has_vnni(), *blas)
 """
