@@ -1,6 +1,7 @@
 """Tests of the GPU kernels on a CPU, by Triton's interpreter.
 
-`test_kernels` runs them in a process of their own, because the interpreter must be chosen before Triton is imported.
+`test_ring_attention` runs them in a process of their own, because the interpreter must be chosen before Triton is
+imported.
 """
 
 import os
