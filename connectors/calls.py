@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from pipeline.call import CallInfo, LegOptions, LegStats
 from pipeline.frames import AudioFrame
-from pipeline.ingest import Intake
+from pipeline.intake import Intake
 from pipeline.records import SpeakerRole
 
 Role = Literal["agent", "customer", "unknown"]

@@ -20,7 +20,8 @@ from pipeline.clock import Clock, next_tick
 from pipeline.config import PipelineConfig
 from pipeline.dispatch import Dispatch, Publish
 from pipeline.errors import CallEnded, CallError, CallsFull, Draining, DuplicateCall, DuplicateLeg
-from pipeline.ingest import Ingest, IntakeStats
+from pipeline.ingest import Ingest
+from pipeline.intake import IntakeStats
 from pipeline.latency import LatencyHistogram
 from pipeline.leg import Leg, LegStats
 from pipeline.records import CallInfo, LegOptions, Numbering, RecordMaker

@@ -72,11 +72,11 @@ class Dispatch:
         for session, progress_s in events.progress.items():
             leg = legs.get(session)
             if leg is not None:
-                records += self._news(leg, hypotheses.pop(session, ()), progress_s, now, at)
+                records += self._update(leg, hypotheses.pop(session, ()), progress_s, now, at)
         for session, answers in hypotheses.items():
             leg = legs.get(session)
             if leg is not None:
-                records += self._news(leg, answers, None, now, at)
+                records += self._update(leg, answers, None, now, at)
         flushed = [leg for leg in (legs.pop(session, None) for session in events.closed) if leg is not None]
         for leg in flushed:
             records += self._finish(leg, now, at)
@@ -86,13 +86,13 @@ class Dispatch:
             _resolve(leg.flushed)
             leg.session_ended()
 
-    def _news(
+    def _update(
         self, leg: Leg, hypotheses: Sequence[Hypothesis], progress_s: float | None, now: float, at: str
     ) -> list[AnyRecord]:
         if not leg.follows:
             return []
         try:
-            return leg.news(hypotheses, progress_s, now, at)
+            return leg.update(hypotheses, progress_s, now, at)
         except Exception as error:  # noqa: BLE001 - of this leg alone
             leg.follows = False
             self._fault(leg, error)

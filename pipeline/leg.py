@@ -1,7 +1,7 @@
 """One leg of a call: from its connector's frames to its transcript records.
 
-Chain: connector -> `Leg.push` -> intake (queue, tick, 16 kHz) -> recogniser session -> `news` -> segmenter -> records.
-Everything here runs on the event loop's thread.
+Chain: connector -> `Leg.push` -> intake (queue, tick, 16 kHz) -> recogniser session -> `update` -> segmenter
+-> records. Everything here runs on the event loop's thread.
 """
 
 import asyncio
@@ -191,7 +191,9 @@ class Leg:
             self._abandon(self)
             self.fail(EngineError(str(FaultReason.SILENT)))
 
-    def news(self, hypotheses: Sequence[Hypothesis], progress_s: float | None, now: float, at: str) -> list[AnyRecord]:
+    def update(
+        self, hypotheses: Sequence[Hypothesis], progress_s: float | None, now: float, at: str
+    ) -> list[AnyRecord]:
         """What one engine step brought: `progress_s` is session time, None where the session took no part in it."""
         if progress_s is not None:
             self._progress_s = progress_s

@@ -1,9 +1,9 @@
 """Files through the engine as fast as it goes: the same segments and records as live calls, without clocks.
 
 Chain: file -> reader threads: blocks at 16 kHz -> sessions, one a channel -> the engine's thread steps them in batches
--> `Recording` -> records. As many files are under way as there is room for their channels, and each is read a bounded
-time ahead of what was heard of it: the engine always finds its next chunks, and memory grows with the number of
-channels under way, not with the files.
+-> `Recording` -> records. As many files are under way as there are free sessions for their channels, and each is
+read a bounded time ahead of what the engine has consumed of it: the engine always finds its next chunks, and memory
+grows with the number of channels under way, not with the files.
 """
 
 import os
@@ -37,17 +37,17 @@ _LOST = "the engine ended a session before its last word: see its log"
 
 
 @dataclass(frozen=True, slots=True)
-class FileNews:
+class FileUpdate:
     """What came of the file number `file`.
 
-    `heard_s`: seconds of audio heard since the news before, all channels together. `ended`: nothing more comes of this
-    file; then `length_s`: how long it was, `error`: it ended early, or could not be begun, and `faults`: what of it was
-    skipped, cut short or guessed, in sentences that name the file.
+    `consumed_s`: seconds of audio that the engine has consumed since the update before, all channels together.
+    `ended`: nothing more comes of this file; then `length_s`: how long it was, `error`: it ended early, or could not be
+    begun, and `faults`: what of it was skipped, cut short or guessed, in sentences that name the file.
     """
 
     file: int
     records: tuple[TranscriptRecord, ...] = ()
-    heard_s: float = 0.0
+    consumed_s: float = 0.0
     ended: bool = False
     error: AudioFileError | None = None
     faults: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class _Reading:
         self.recording = recording
         self.blocks: Iterator[NDArray[np.float32]] = file.blocks(BLOCK_S)
         self.given_s = 0.0
-        self.heard_s = 0.0
+        self.consumed_s = 0.0
         self.busy = False
         self.read_up = False
         self.error: AudioFileError | None = None
@@ -110,32 +110,32 @@ class OfflineTranscription:
         self._segmenter = segmenter
         self._open_file = open_file
         # Not bounded by itself: what is in it comes from audio that was read ahead, which is.
-        self._news: SimpleQueue[StepEvents | _Fed] = SimpleQueue()
+        self._updates: SimpleQueue[StepEvents | _Fed] = SimpleQueue()
         self._sessions: dict[Session, _Reading] = {}
         self._readings: dict[int, _Reading] = {}
         self._next: tuple[int, AudioFile] | None = None
         self._readers = ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1), "reader")
 
-    def run(self, paths: Iterable[Path]) -> Generator[FileNews, None, None]:
+    def run(self, paths: Iterable[Path]) -> Generator[FileUpdate, None, None]:
         """News of all files as they come. A file that cannot be read ends with its error, the others go on.
 
         Raises `EngineError` where the engine fails, `UnknownLocale` and `UnknownChunk` with the first file.
         """
         waiting = iter(enumerate(paths))
-        self._engine.subscribe(self._news.put)
+        self._engine.subscribe(self._updates.put)
         try:
             while True:
                 yield from self._begin_files(waiting)
                 if not self._readings:
                     return
-                yield from self._hear(self._news.get())
+                yield from self._receive(self._updates.get())
         finally:
             self._readers.shutdown(cancel_futures=True)
-            self._engine.unsubscribe(self._news.put)
+            self._engine.unsubscribe(self._updates.put)
             self._abandon()
 
-    def _begin_files(self, waiting: Iterator[tuple[int, Path]]) -> Iterator[FileNews]:
-        """Open files as long as there is room for all of their channels."""
+    def _begin_files(self, waiting: Iterator[tuple[int, Path]]) -> Iterator[FileUpdate]:
+        """Open files as long as there are free sessions for all of their channels."""
         while True:
             if self._next is None:
                 number, path = next(waiting, (-1, None))
@@ -144,7 +144,7 @@ class OfflineTranscription:
                 try:
                     file = self._opened(path)
                 except AudioFileError as error:
-                    yield FileNews(number, ended=True, error=error)
+                    yield FileUpdate(number, ended=True, error=error)
                     continue
                 self._next = number, file
             number, file = self._next
@@ -171,7 +171,7 @@ class OfflineTranscription:
         return file
 
     def _open(self, channels: int) -> list[Session] | None:
-        """A session for each channel; None where the engine has no room yet."""
+        """A session for each channel; None where the engine has too few free yet."""
         sessions: list[Session] = []
         try:
             sessions += (self._engine.open(self._options) for _ in range(channels))
@@ -198,25 +198,25 @@ class OfflineTranscription:
                 for session, pcm in zip(reading.recording.channels, block, strict=True):
                     self._engine.push(session, pcm)
                 seconds = block.shape[1] / SAMPLE_RATE_HZ
-        except Exception as error:  # noqa: BLE001 - raised where the news are heard
+        except Exception as error:  # noqa: BLE001 - raised where the updates are received
             failure = error
-        self._news.put(_Fed(reading, seconds, failure))
+        self._updates.put(_Fed(reading, seconds, failure))
 
-    def _hear(self, news: StepEvents | _Fed) -> Iterator[FileNews]:
-        if isinstance(news, _Fed):
-            self._fed(news)
+    def _receive(self, update: StepEvents | _Fed) -> Iterator[FileUpdate]:
+        if isinstance(update, _Fed):
+            self._fed(update)
             return
         hypotheses: dict[Session, list[Hypothesis]] = defaultdict(list)
-        for hypothesis in news.hypotheses:
+        for hypothesis in update.hypotheses:
             hypotheses[hypothesis.session].append(hypothesis)
         touched: dict[int, _Reading] = {}
-        for session in hypotheses.keys() | news.progress.keys() | set(news.closed):
+        for session in hypotheses.keys() | update.progress.keys() | set(update.closed):
             if (reading := self._sessions.get(session)) is None:
                 continue
             touched[reading.number] = reading
             recording = reading.recording
-            recording.hear(session, hypotheses[session], news.progress.get(session, 0.0))
-            if session in news.closed:
+            recording.update(session, hypotheses[session], update.progress.get(session, 0.0))
+            if session in update.closed:
                 if not recording.channels[session].complete:
                     raise EngineError(_LOST)
                 recording.end(session)
@@ -226,33 +226,33 @@ class OfflineTranscription:
             self._feed(reading)
             yield self._report(reading, at)
 
-    def _fed(self, news: _Fed) -> None:
-        reading = news.reading
+    def _fed(self, update: _Fed) -> None:
+        reading = update.reading
         reading.busy = False
-        if isinstance(news.error, EngineError):
-            raise EngineError(_LOST) from news.error
-        if news.error is not None and not isinstance(news.error, AudioFileError):
-            raise news.error
-        if news.seconds is not None:
-            reading.given_s += news.seconds
+        if isinstance(update.error, EngineError):
+            raise EngineError(_LOST) from update.error
+        if update.error is not None and not isinstance(update.error, AudioFileError):
+            raise update.error
+        if update.seconds is not None:
+            reading.given_s += update.seconds
             self._feed(reading)
             return
         reading.read_up = True
-        reading.error = news.error
+        reading.error = update.error
         for session in reading.recording.channels:
             self._engine.close(session)
 
-    def _report(self, reading: _Reading, at: str) -> FileNews:
+    def _report(self, reading: _Reading, at: str) -> FileUpdate:
         recording = reading.recording
-        heard_s = recording.heard_s - reading.heard_s
-        reading.heard_s = recording.heard_s
+        consumed_s = recording.consumed_s - reading.consumed_s
+        reading.consumed_s = recording.consumed_s
         records = recording.take(at)
         if not recording.ended:
-            return FileNews(reading.number, records, heard_s)
+            return FileUpdate(reading.number, records, consumed_s)
         reading.file.close()
         del self._readings[reading.number]
         faults = tuple(reading.file.faults)
-        return FileNews(reading.number, records, heard_s, True, reading.error, faults, reading.given_s)
+        return FileUpdate(reading.number, records, consumed_s, True, reading.error, faults, reading.given_s)
 
     def _abandon(self) -> None:
         """Nobody waits for what is still under way."""

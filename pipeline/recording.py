@@ -1,4 +1,4 @@
-"""One audio file while it is heard: a session a channel, their segments, and finals in order of time.
+"""One audio file while it is transcribed: a session a channel, their segments, and finals in order of time.
 
 Chain: engine events -> segmenter of the channel -> finals of all channels in one line -> records. The line makes the
 order of a file's records a matter of their times alone, however the steps of its channels fell.
@@ -29,8 +29,8 @@ class Channel:
         self._segmenter = segmenter
         self._open: Segment | None = None
 
-    def hear(self, hypotheses: Sequence[Hypothesis], progress_s: float) -> list[Segment]:
-        """One step's news; returns new finals and corrected ones."""
+    def update(self, hypotheses: Sequence[Hypothesis], progress_s: float) -> list[Segment]:
+        """What one engine step brought; returns new finals and corrected ones."""
         self.progress_s = max(self.progress_s, progress_s)
         self.complete = self.complete or any(hypothesis.is_final for hypothesis in hypotheses)
         return self._finals(self._segmenter.update(hypotheses, self.progress_s))
@@ -84,8 +84,8 @@ class Recording:
         return self._by_session
 
     @property
-    def heard_s(self) -> float:
-        """Seconds of audio heard, all channels together."""
+    def consumed_s(self) -> float:
+        """Seconds of audio that the engine has consumed, all channels together."""
         return sum(channel.progress_s for channel in self._channels)
 
     @property
@@ -97,10 +97,10 @@ class Recording:
     def ended(self) -> bool:
         return all(channel.ended for channel in self._channels)
 
-    def hear(self, session: Session, hypotheses: Sequence[Hypothesis], progress_s: float) -> None:
-        """One step's news of one channel."""
+    def update(self, session: Session, hypotheses: Sequence[Hypothesis], progress_s: float) -> None:
+        """What one engine step brought for one channel."""
         channel = self._by_session[session]
-        self._queue(channel, channel.hear(hypotheses, progress_s))
+        self._queue(channel, channel.update(hypotheses, progress_s))
 
     def end(self, session: Session) -> None:
         """One channel's session is gone."""

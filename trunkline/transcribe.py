@@ -18,7 +18,7 @@ from pipeline.audio_file import AudioFile
 from pipeline.containers import seconds as duration
 from pipeline.errors import AudioFileError
 from pipeline.file_name import shown
-from pipeline.offline import FileNews, OfflineTranscription, too_many_channels
+from pipeline.offline import FileUpdate, OfflineTranscription, too_many_channels
 from pipeline.segments import Segmenter
 from sinks.record import TranscriptRecord, encode
 from trunkline.errors import OutputFailed
@@ -83,19 +83,19 @@ def transcribe(
         closing(transcription.run(paths)) as found,
         _given_up_cleanly(output, bar, tally),
     ):
-        for news in found:
-            for record in news.records:
-                output.write(news.file, _line(record, paths[news.file], named=len(paths) > 1, as_json=as_json))
-            for message in tally.add(news, paths[news.file]):
+        for update in found:
+            for record in update.records:
+                output.write(update.file, _line(record, paths[update.file], named=len(paths) > 1, as_json=as_json))
+            for message in tally.add(update, paths[update.file]):
                 bar.complain(message)
-            if news.ended:
-                output.complete(news.file)
-            bar.show(tally.heard_s, tally.ended)
+            if update.ended:
+                output.complete(update.file)
+            bar.show(tally.consumed_s, tally.ended)
     seconds = time.monotonic() - began
     others = f"; {left_out} other files in the folders are no audio" if left_out else ""
     _print_to_stderr(
-        f"{tally.heard_s / 3600:.2f} hours of audio (all channels of {tally.ended - tally.failed} files) in "
-        f"{seconds / 60:.1f} minutes{others}: {tally.heard_s / 60 / max(seconds, 1e-9):.2f} hours a minute"
+        f"{tally.consumed_s / 3600:.2f} hours of audio (all channels of {tally.ended - tally.failed} files) in "
+        f"{seconds / 60:.1f} minutes{others}: {tally.consumed_s / 60 / max(seconds, 1e-9):.2f} hours a minute"
     )
     return tally.failed + tally.doubtful
 
@@ -105,32 +105,32 @@ class _Tally:
 
     def __init__(self, files: int) -> None:
         self.files = files
-        self.heard_s = 0.0
+        self.consumed_s = 0.0
         self.ended = 0
         self.failed = 0
         self.doubtful = 0
         self._spoken: set[int] = set()
 
-    def add(self, news: FileNews, path: Path) -> Iterator[str]:
-        """Count; yields what the user has to be told."""
-        self.heard_s += news.heard_s
-        if any(record.transcript for record in news.records):
-            self._spoken.add(news.file)
-        yield from news.faults
-        if news.error is not None:
+    def add(self, update: FileUpdate, path: Path) -> Iterator[str]:
+        """Count; yields what is to be said to the user."""
+        self.consumed_s += update.consumed_s
+        if any(record.transcript for record in update.records):
+            self._spoken.add(update.file)
+        yield from update.faults
+        if update.error is not None:
             self.failed += 1
-            yield str(news.error)
-        elif news.faults:
+            yield str(update.error)
+        elif update.faults:
             self.doubtful += 1
-        if not news.ended:
+        if not update.ended:
             return
         self.ended += 1
-        if news.error is None and news.file not in self._spoken:
+        if update.error is None and update.file not in self._spoken:
             name = shown(path)
-            if not news.length_s:
+            if not update.length_s:
                 yield f"{name} holds no audio: its length is 0"
             else:
-                yield f"{name}: no speech was recognised in {duration(news.length_s)} of audio"
+                yield f"{name}: no speech was recognised in {duration(update.length_s)} of audio"
 
 
 @contextmanager
@@ -215,10 +215,10 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, heard_s: float, ended: int) -> None:
+    def show(self, consumed_s: float, ended: int) -> None:
         if not self._progress.disable and (now := time.monotonic()) >= self._next:
             self._next = now + _REFRESH_S
-            self._progress.update(self._task, completed=heard_s, description=f"{ended} of {self._files} files")
+            self._progress.update(self._task, completed=consumed_s, description=f"{ended} of {self._files} files")
             self._progress.refresh()
 
     def print(self, line: bytes) -> None:

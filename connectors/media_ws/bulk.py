@@ -1,6 +1,6 @@
 """The steady streams of many sockets, side by side: each message is the one that was foreseen, so they are unmasked,
-compared, counted, decoded and handed on together (`pipeline.ingest.Ingest.hear`), with next to nothing done for a
-single one.
+compared, counted, decoded and handed on together (`pipeline.ingest.Ingest.push_packets`), with next to nothing done for
+a single one.
 
 What a socket in a lane reads waits here for the tick that its audio would wait for anyway. What is not as foreseen goes
 back to the socket, in order, once the stream has left its lane: everything but audio in order is decided there.
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from connectors.media_ws.foreseen import AUDIO_CHARS, MAX_CHARS, MAX_DIGITS, PACKET_CODES, Foreseen
 from connectors.media_ws.framing import HEAD_16, MASKED_16, TEXT, frame_length
 from connectors.media_ws.track import Track
-from pipeline.ingest import Ingest
-from pipeline.steady import turns
+from pipeline.in_order import by_occurrence
+from pipeline.intake import PacketIngest
 from supervision import Supervisor
 
 STILL_THERE_S = 1.0
@@ -95,9 +95,9 @@ class Entry:
 
 
 class Lanes:
-    """All of them feed one `Ingest`, at its tick. A lane has a row for each track."""
+    """All of them feed one ingest, at its tick. A lane has a row for each track."""
 
-    def __init__(self, ingest: Ingest, lanes: int = 64, supervisor: Supervisor | None = None) -> None:
+    def __init__(self, ingest: PacketIngest, lanes: int = 64, supervisor: Supervisor | None = None) -> None:
         self.ingest = ingest
         self._supervisor = supervisor or Supervisor()
         ingest.add_source(self.flush)
@@ -185,7 +185,7 @@ class Lanes:
         sizes = np.fromiter(map(len, data), np.int64, len(data))
         begins = np.cumsum(sizes) - sizes
         windows = sliding_window_view(np.frombuffer(b"".join([*data, bytes(_WIDTH)]), np.uint8), _WIDTH)
-        for turn in turns(lanes):
+        for turn in by_occurrence(lanes):
             if back:
                 gone = np.isin(lanes[turn], list(back))
                 for index in turn[gone].tolist():
@@ -242,7 +242,7 @@ class Lanes:
         self._turn[lanes] = (self._turn[lanes] + 1) % self._tracks[lanes]
         pts = self._pts[rows]
         self._pts[rows] = pts + PACKET_CODES
-        heard = self.ingest.hear(self._tickets[rows], pts, codes + self._offsets[rows], arrivals)
+        heard = self.ingest.push_packets(self._tickets[rows], pts, codes + self._offsets[rows], arrivals)
         if not heard.all():
             for index in np.flatnonzero(~heard).tolist():
                 self._hear(int(rows[index]), int(pts[index]), codes[index].tobytes(), float(arrivals[index]))

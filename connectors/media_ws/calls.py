@@ -22,7 +22,7 @@ from connectors.stats import ConnectorStats
 from pipeline.call import CallInfo, LegOptions
 from pipeline.errors import CallError, EngineError, UnknownLocale
 from pipeline.frames import AudioFrame, Encoding
-from pipeline.ingest import Ingest, Intake
+from pipeline.intake import Intake, PacketIngest
 from pipeline.records import SpeakerRole
 from supervision import Supervisor
 
@@ -101,7 +101,7 @@ class CallBindings:
         self._bound: dict[str, _BoundCall] = {}
         self._lanes: Lanes | None = None
 
-    def lanes(self, ingest: Ingest) -> Lanes:
+    def lanes(self, ingest: PacketIngest) -> Lanes:
         """The lanes of this connector, which feed the pipeline's `ingest`."""
         if self._lanes is None or self._lanes.ingest is not ingest:
             self._lanes = Lanes(ingest, supervisor=self.supervisor)

@@ -28,7 +28,7 @@ from connectors.media_ws.events import (
 )
 from connectors.media_ws.socket import Frames, MediaSocket
 from connectors.media_ws.track import Track
-from pipeline.ingest import OFFSETS
+from pipeline.narrowband import OFFSETS
 
 logger = logging.getLogger(__name__)
 

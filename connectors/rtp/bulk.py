@@ -1,5 +1,5 @@
 """The steady streams of many legs, side by side: each packet is the one that was due, so they are checked, counted,
-decoded and handed on together (`pipeline.ingest.Ingest.hear`), with next to nothing done for a single one.
+decoded and handed on together (`pipeline.ingest.Ingest.push_packets`), with next to nothing done for a single one.
 
 Sits beside `stream.RtpStream`, from which a lane takes its state and to which it gives it back as soon as anything else
 comes: a packet out of order, another address, a key press, a pause. What is decided there is not decided here.
@@ -20,7 +20,7 @@ from connectors.rtp.packet import HEADER_SIZE
 from connectors.rtp.steady import STEADY_RATE_HZ, STEADY_TICKS, SteadyState
 from connectors.sdp.codec import Codec
 from pipeline.g711 import ALAW_OFFSET, MULAW_OFFSET
-from pipeline.ingest import Ingest
+from pipeline.intake import PacketIngest
 
 PACKET_SIZE = HEADER_SIZE + STEADY_TICKS
 RECENT = 4
@@ -56,10 +56,10 @@ class Entry:
 
 
 class Lanes:
-    """All of them feed one `Ingest`. A lane that was left is given to another leg only after `recycle`, so that packets
+    """All of them feed one ingest. A lane that was left is given to another leg only after `recycle`, so that packets
     read meanwhile find nobody in it."""
 
-    def __init__(self, ingest: Ingest, rows: int = 64) -> None:
+    def __init__(self, ingest: PacketIngest, rows: int = 64) -> None:
         self.ingest = ingest
         self._free = deque(range(rows))
         self._left: list[int] = []
@@ -186,7 +186,7 @@ class Lanes:
         headers[:, 1] += STEADY_TICKS
         self._headers[at] = headers
         codes = payload + self._offsets[at]
-        taken = self.ingest.hear(self._tickets[at], position, codes, np.full(len(at), now))
+        taken = self.ingest.push_packets(self._tickets[at], position, codes, np.full(len(at), now))
         if not taken.all():
             for index in np.flatnonzero(~taken).tolist():
                 entry = self._entries[at[index]]

@@ -16,7 +16,7 @@ from connectors.rtp.quality import RtpStats
 from connectors.sdp.codec import Codec
 from pipeline.call import LegStats
 from pipeline.frames import AudioFrame, Encoding, Samples
-from pipeline.ingest import Intake
+from pipeline.intake import Intake
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import numpy as np
 from connectors.rtp.bulk import QUIET_S, Entry, Lanes
 from connectors.rtp.latching import Address
 from connectors.rtp.steady import SteadyState
-from pipeline.ingest import Ingest
+from pipeline.intake import PacketIngest
 from supervision import Supervisor
 
 PACE_S = 0.004
@@ -77,7 +77,7 @@ class MediaReader:
             self._epoll.close()
             del self._readers[self._loop]
 
-    def enter(self, sock: socket.socket, ingest: Ingest, entry: Entry) -> bool:
+    def enter(self, sock: socket.socket, ingest: PacketIngest, entry: Entry) -> bool:
         """Take the stream of this socket into a lane; False where lanes of another pipeline are in use."""
         if self._lanes is None or (self._lanes.ingest is not ingest and not len(self._lanes)):
             self._lanes = Lanes(ingest)

@@ -8,7 +8,7 @@ from connectors.rtp.latching import Address
 from connectors.rtp.ports import PortPool
 from connectors.rtp.reader import MediaReader, OnDatagram
 from connectors.rtp.steady import SteadyState
-from pipeline.ingest import Ingest
+from pipeline.intake import PacketIngest
 
 
 class RtpTransport:
@@ -33,7 +33,7 @@ class RtpTransport:
         self._reader.add(self._rtp, on_rtp)
         self._reader.add(self._rtcp, on_rtcp)
 
-    def enter_lane(self, ingest: Ingest, entry: Entry) -> bool:
+    def enter_lane(self, ingest: PacketIngest, entry: Entry) -> bool:
         """RTP is read in bulk from here on and comes to `on_rtp` only where it is not what is due. False: it is not."""
         return self._reader is not None and self._reader.enter(self._rtp, ingest, entry)
 

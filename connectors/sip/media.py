@@ -21,7 +21,7 @@ from connectors.sdp.offer_answer import Negotiated, NegotiationSession
 from connectors.sip.config import SipConfig
 from pipeline.call import LegStats
 from pipeline.frames import AudioFrame
-from pipeline.ingest import Intake
+from pipeline.intake import Intake
 from supervision import Supervisor
 
 Background = Callable[[Coroutine[Any, Any, object]], object]

@@ -11,7 +11,7 @@ from engine.errors import EngineFull, UnknownLocale
 from pipeline.call import CallInfo, Calls, LegOptions, LegStats
 from pipeline.errors import CallEnded, Draining, DuplicateCall, DuplicateLeg
 from pipeline.frames import AudioFrame
-from pipeline.ingest import Intake
+from pipeline.intake import Intake
 from pipeline.records import SpeakerRole
 
 

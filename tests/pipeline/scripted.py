@@ -46,7 +46,7 @@ def words(
 
 
 def script(*sentences: tuple[Word, ...]) -> list[Cue]:
-    """Every word is heard at its end, one after the other."""
+    """Every word is recognised at its end, one after the other."""
     flat = [word for sentence in sentences for word in sentence]
     return [Cue(word.end, index, (word,)) for index, word in enumerate(flat)]
 
@@ -161,8 +161,8 @@ class ScriptedRecognizer(Recognizer):
                     continue
                 if running.consumed > before:  # an answer alone is no progress
                     progress[session] = running.consumed / SAMPLE_RATE_HZ
-                heard = running.pushed if running.finalize or flush else running.consumed
-                cues = self._due(running, heard / SAMPLE_RATE_HZ)
+                consumed = running.pushed if running.finalize or flush else running.consumed
+                cues = self._due(running, consumed / SAMPLE_RATE_HZ)
                 hypotheses += [Hypothesis(session, cue.first, cue.words, False) for cue in cues]
                 if running.finalize or flush:
                     hypotheses.append(Hypothesis(session, running.said, (), True))
@@ -180,8 +180,8 @@ class ScriptedRecognizer(Recognizer):
         while self.step():
             pass
 
-    def _due(self, running: Running, heard_s: float) -> Sequence[Cue]:
-        due = [cue for cue in running.cues if cue.at_s <= heard_s + 1e-6]
+    def _due(self, running: Running, consumed_s: float) -> Sequence[Cue]:
+        due = [cue for cue in running.cues if cue.at_s <= consumed_s + 1e-6]
         running.cues = running.cues[len(due) :]
         for cue in due:
             running.said = cue.first + len(cue.words)

@@ -69,7 +69,7 @@ class Stage:
     def actions(self) -> list[CallAction]:
         return [one.action for one in self.records if isinstance(one, CallRecord)]
 
-    async def hear(self, *legs: Leg, seconds: float = 1.0) -> None:
+    async def play(self, *legs: Leg, seconds: float = 1.0) -> None:
         """So much silence on each leg, in frames of 20 ms, recognised as it comes."""
         for _ in range(round(seconds * 50)):
             for leg in legs:

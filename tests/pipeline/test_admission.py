@@ -105,7 +105,7 @@ async def test_an_engine_that_does_not_answer_in_time_keeps_nobody_waiting() -> 
         await leg.admitted()
     call.announce()
     made.recognizer.admit(*(leg.session for leg in legs))
-    await made.hear(*legs)
+    await made.play(*legs)
     await made.end()
     assert end_of(made).reason == "hang-up"
 
@@ -144,7 +144,7 @@ async def test_a_leg_that_came_later_and_is_refused_leaves_the_call_to_the_other
     made.recognizer.admit(caller.session)
     agent = call.add_leg(AGENT)
     made.recognizer.refuse(agent.session)
-    await made.hear(caller, seconds=2.0)
+    await made.play(caller, seconds=2.0)
     told = [one for one in calls(made) if "leg.agent.fault" in one.metadata]
     assert told[0].action is CallAction.UPDATE
     await made.end()
@@ -157,7 +157,7 @@ async def test_a_call_whose_sessions_are_all_lost_ends_and_says_why(reason: Faul
     made = stage(PATIENT, script(words("I need help.")), answers=True)
     call, legs = opened(made)
     call.announce()
-    await made.hear(*legs, seconds=2.0)
+    await made.play(*legs, seconds=2.0)
     for leg in legs:
         made.recognizer.lose(leg.session, SessionFault(reason, "the device is gone"))
     async with asyncio.timeout(5):
@@ -197,7 +197,7 @@ async def test_a_call_with_words_ends_with_its_own_reason_although_its_last_word
     made = stage(GIVING_UP, script(words("I need help.")), answers=True, flushes=False)
     call, legs = opened(made)
     call.announce()
-    await made.hear(*legs, seconds=2.0)
+    await made.play(*legs, seconds=2.0)
     await call.end("completed")
     assert end_of(made).reason == "completed"
     assert end_of(made).metadata["leg.caller.fault"] == "no answer from the engine"
@@ -207,7 +207,7 @@ async def test_a_call_in_which_nobody_spoke_ends_with_its_own_reason() -> None:
     made = stage(PATIENT, answers=True)
     call, legs = opened(made)
     call.announce()
-    await made.hear(*legs)
+    await made.play(*legs)
     await made.end(reason="completed")
     assert end_of(made).reason == "completed"
     assert not any(name.endswith(".fault") for name in end_of(made).metadata)
@@ -223,14 +223,14 @@ async def test_what_becomes_of_one_call_changes_no_record_of_another(event: str)
         doomed, legs = opened(made)
         await legs[1].admitted()
         doomed.announce()
-        await made.hear(*others, seconds=1.0)
+        await made.play(*others, seconds=1.0)
         if event == "refused":
             made.recognizer.refuse(legs[0].session)
         elif event == "lost":
             for leg in legs:
                 del made.recognizer.unanswered[leg.session]
                 made.recognizer.lose(leg.session, SessionFault(FaultReason.LOST, "gone"))
-        await made.hear(*others, seconds=1.0)
+        await made.play(*others, seconds=1.0)
         await made.end("CA2")
         await made.end() if not doomed.ended else await doomed.wait_ended()
         assert end_of(made).reason == {"refused": "refused by the engine", "lost": "engine lost"}.get(event, "hang-up")

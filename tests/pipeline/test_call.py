@@ -46,7 +46,7 @@ from tests.pipeline.stage import AGENT, CALLER, Stage, info, silence
 async def test_a_call_from_start_to_end() -> None:
     stage = Stage(ScriptedRecognizer(script(words("I need help."))))
     leg = stage.calls.start(info()).add_leg(CALLER)
-    await stage.hear(leg, seconds=2.0)
+    await stage.play(leg, seconds=2.0)
     await stage.end()
     first, *middle, last = stage.records
     assert isinstance(first, CallRecord)
@@ -74,7 +74,7 @@ async def test_a_call_from_start_to_end() -> None:
 async def test_hang_up_mid_word_keeps_the_last_word() -> None:
     stage = Stage(ScriptedRecognizer(script(words("I would like to order"))))
     leg = stage.calls.start(info()).add_leg(CALLER)
-    await stage.hear(leg, seconds=1.3)  # "order" would end at 1.52 s
+    await stage.play(leg, seconds=1.3)  # "order" would end at 1.52 s
     stage.recognizer.running[0].cues = [Cue(1.2, 4, words("ord", start=1.28))]
     await stage.end()
     (final,) = stage.finals()
@@ -97,7 +97,7 @@ async def test_every_leg_with_audio_ends_with_a_final_before_end() -> None:
     stage = Stage(ScriptedRecognizer(script(words("Yes.")), []))
     call = stage.calls.start(info())
     caller, agent = call.add_leg(CALLER), call.add_leg(AGENT)
-    await stage.hear(caller, agent, seconds=0.3)
+    await stage.play(caller, agent, seconds=0.3)
     await stage.end()
     assert [one.transcript for one in stage.finals("caller")] == ["Yes."]
     assert [one.transcript for one in stage.finals("agent")] == [""]
@@ -129,7 +129,7 @@ async def test_legs_and_calls_are_not_mixed() -> None:
         for leg, samples in zip(legs, sent, strict=True):
             leg.push(AudioFrame(k * 160, samples[k * 160 : k * 160 + 160], Encoding.PCMU, 8000, 0.0))
         stage.calls.ingest.tick()
-    await stage.hear(*legs, seconds=2.0)
+    await stage.play(*legs, seconds=2.0)
     await stage.end("CA1")
     await stage.end("CA2")
     heard = {(one.call_id, one.leg): one.transcript for one in stage.finals()}
@@ -142,7 +142,7 @@ async def test_all_records_of_a_step_are_published_at_once() -> None:
     stage = Stage(ScriptedRecognizer(*(script(words("Hello there.")) for _ in range(6))))
     legs = [stage.calls.start(info(f"CA{k}")).add_leg(CALLER) for k in range(6)]
     before = len(stage.batches)
-    await stage.hear(*legs, seconds=0.34)
+    await stage.play(*legs, seconds=0.34)
     (batch,) = stage.batches[before:]
     assert [one.call_id for one in batch] == [f"CA{k}" for k in range(6)]
 
@@ -151,7 +151,7 @@ async def test_seq_grows_by_one_for_each_leg_and_event_ids_are_unique() -> None:
     stage = Stage(ScriptedRecognizer(script(words("One two. Three four.")), script(words("Five. Six."))))
     call = stage.calls.start(info())
     caller, agent = call.add_leg(CALLER), call.add_leg(AGENT)
-    await stage.hear(caller, agent, seconds=2.0)
+    await stage.play(caller, agent, seconds=2.0)
     call.dtmf(caller, "5", 1.0, 0.1)
     call.dtmf("caller", "5", 1.5, 0.1)
     await stage.end()
@@ -167,7 +167,7 @@ async def test_every_record_is_valid() -> None:
     stage = Stage(ScriptedRecognizer(script(words("Sí, claro.", language="es-US")), []))
     call = stage.calls.start(info())
     caller, agent = call.add_leg(CALLER), call.add_leg(AGENT)
-    await stage.hear(caller, agent, seconds=2.0)
+    await stage.play(caller, agent, seconds=2.0)
     call.dtmf(caller, "#", 1.0, 0.0)
     call.update({"agent": "a7"})
     call.hold()
@@ -186,7 +186,7 @@ async def test_partials_carry_the_previous_tag_until_the_new_one_comes() -> None
     cues.append(Cue(2.7, 2, words("Hello there.", start=2.0)))
     stage = Stage(ScriptedRecognizer(cues))
     leg = stage.calls.start(info()).add_leg(CALLER)
-    await stage.hear(leg, seconds=4.0)
+    await stage.play(leg, seconds=4.0)
     second = [one for one in stage.transcripts() if one.segment_id == "caller-0001"]
     assert [(one.language, one.language_source, one.is_final) for one in second] == [
         ("es-US", "carried", False),
@@ -240,7 +240,7 @@ async def test_end_is_idempotent_and_the_first_reason_counts() -> None:
 async def test_a_cancelled_connector_does_not_keep_a_call_from_ending() -> None:
     stage = Stage(ScriptedRecognizer(script(words("Yes."))))
     call = stage.calls.start(info())
-    await stage.hear(call.add_leg(CALLER), seconds=0.3)
+    await stage.play(call.add_leg(CALLER), seconds=0.3)
     task = asyncio.create_task(call.end("client vanished"))
     await asyncio.sleep(0)
     task.cancel()
@@ -256,7 +256,7 @@ async def test_a_recogniser_that_does_not_flush_is_waited_for_only_so_long(caplo
     config = PipelineConfig(flush_timeout_s=0.05)
     stage = Stage(ScriptedRecognizer(script(words("We were cut")), flushes=False), config)
     call = stage.calls.start(info())
-    await stage.hear(call.add_leg(CALLER), seconds=1.0)
+    await stage.play(call.add_leg(CALLER), seconds=1.0)
     with caplog.at_level(logging.WARNING):
         await call.end("hang-up")
     assert [one.transcript for one in stage.finals()] == ["We were cut"]
@@ -274,7 +274,7 @@ async def test_a_session_that_is_gone_still_ends_its_leg() -> None:
     stage = Stage(ScriptedRecognizer(script(words("Yes"))))
     call = stage.calls.start(info())
     leg = call.add_leg(CALLER)
-    await stage.hear(leg, seconds=0.4)
+    await stage.play(leg, seconds=0.4)
     stage.recognizer.sessions.clear()
     call.hold()
     await asyncio.wait_for(call.end("engine gone"), 1.0)
@@ -286,13 +286,13 @@ async def test_closing_one_leg_leaves_the_others_alone() -> None:
     stage = Stage(ScriptedRecognizer(script(words("Bye")), script(words("Still here."))))
     call = stage.calls.start(info())
     caller, agent = call.add_leg(CALLER), call.add_leg(AGENT)
-    await stage.hear(caller, agent, seconds=0.3)
+    await stage.play(caller, agent, seconds=0.3)
     async with stage.flushing():
         await caller.close()
         await caller.close()
     assert [one.transcript for one in stage.finals()] == ["Bye"]
     caller.push(silence(10_000, 0.0))
-    await stage.hear(agent, seconds=1.5)
+    await stage.play(agent, seconds=1.5)
     assert [one.transcript for one in stage.finals("agent")] == ["Still here."]
     await stage.end()
     assert len(stage.finals("caller")) == 1
@@ -304,10 +304,10 @@ async def test_a_leg_opened_again_goes_on_with_its_numbers() -> None:
     first = call.add_leg(CALLER)
     with pytest.raises(DuplicateLeg):
         call.add_leg(CALLER)
-    await stage.hear(first, seconds=1.0)
+    await stage.play(first, seconds=1.0)
     async with stage.flushing():
         await first.close()
-    await stage.hear(call.add_leg(CALLER), seconds=1.0)
+    await stage.play(call.add_leg(CALLER), seconds=1.0)
     await stage.end()
     assert [one.segment_id for one in stage.finals()] == ["caller-0000", "caller-0001"]
     last = stage.records[-1]
@@ -319,7 +319,7 @@ async def test_a_leg_opened_again_goes_on_with_its_numbers() -> None:
 async def test_a_call_id_used_again_repeats_no_event_id() -> None:
     stage = Stage(ScriptedRecognizer(script(words("One.")), script(words("Two."))))
     for _ in range(2):
-        await stage.hear(stage.calls.start(info()).add_leg(CALLER), seconds=1.0)
+        await stage.play(stage.calls.start(info()).add_leg(CALLER), seconds=1.0)
         await stage.end()
     assert len({one.event_id for one in stage.records}) == len(stage.records)
     assert [one.seq for one in stage.records if one.leg == ""] == list(range(6))
@@ -338,7 +338,7 @@ async def test_call_that_is_not_announced_yet_begins_with_all_that_is_known_by_t
     assert isinstance(start, CallRecord)
     assert (start.action, start.seq, start.metadata) == ("START", 0, {"queue": "billing", "agent": "a7"})
     assert [(one.leg, one.speaker_role) for one in start.legs] == [("caller", "agent")]
-    await stage.hear(leg, seconds=1.0)
+    await stage.play(leg, seconds=1.0)
     await stage.end()
     assert stage.actions() == ["START", "END"]
     assert [one.speaker_role for one in stage.finals()] == ["agent"]
@@ -393,9 +393,9 @@ async def test_role_that_is_learned_later_stands_in_the_records_from_then_on() -
     stage = Stage(ScriptedRecognizer(script(words("One."), words("Two.", start=2.0)), script(words("Hello."))))
     call = stage.calls.start(info())
     first, second = call.add_leg(LegOptions("a", SpeakerRole.UNKNOWN, 0)), call.add_leg(AGENT)
-    await stage.hear(first, second, seconds=1.5)
+    await stage.play(first, second, seconds=1.5)
     call.update({"leg.a.name": "Bob"}, {"a": SpeakerRole.CUSTOMER, "nobody": SpeakerRole.AGENT})
-    await stage.hear(first, second, seconds=1.5)
+    await stage.play(first, second, seconds=1.5)
     call.transfer({}, {"agent": SpeakerRole.CUSTOMER})
     await stage.end()
     assert [(one.transcript, one.speaker_role) for one in stage.finals("a")] == [
@@ -427,13 +427,13 @@ async def test_hold_makes_final_what_was_said_and_the_call_goes_on() -> None:
     stage = Stage(ScriptedRecognizer(script(words("One moment"), words("Thanks.", start=3.0))))
     call = stage.calls.start(info())
     leg = call.add_leg(CALLER)
-    await stage.hear(leg, seconds=1.0)
+    await stage.play(leg, seconds=1.0)
     call.hold()
     stage.recognizer.steps()
     await asyncio.sleep(0)
     assert [one.transcript for one in stage.finals()] == ["One moment"]
     call.resume()
-    await stage.hear(leg, seconds=3.0)
+    await stage.play(leg, seconds=3.0)
     await stage.end()
     assert [one.transcript for one in stage.finals()] == ["One moment", "Thanks."]
     assert stage.actions() == ["START", "UPDATE", "HOLD", "RESUME", "END"]
@@ -517,7 +517,7 @@ async def test_a_call_that_lasts_too_long_is_ended() -> None:
 async def test_drain_refuses_new_calls_waits_and_then_ends_the_rest() -> None:
     stage = Stage(ScriptedRecognizer(script(words("Bye."))))
     leg = stage.calls.start(info()).add_leg(CALLER)
-    await stage.hear(leg, seconds=0.3)
+    await stage.play(leg, seconds=0.3)
     async with stage.flushing():
         drain = asyncio.create_task(stage.calls.drain(0.05))
         await asyncio.sleep(0)
@@ -598,7 +598,7 @@ async def test_each_call_is_logged_at_its_start_and_end_without_numbers_or_words
 ) -> None:
     stage = Stage(ScriptedRecognizer(script(words("My secret."))))
     with caplog.at_level(logging.INFO, logger="pipeline"):
-        await stage.hear(stage.calls.start(info()).add_leg(CALLER), seconds=1.5)
+        await stage.play(stage.calls.start(info()).add_leg(CALLER), seconds=1.5)
         await stage.end()
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("pipeline")]
     assert len(lines) == 2
@@ -614,7 +614,7 @@ async def test_a_long_call_keeps_no_words() -> None:
     segmenter = leg._segmenter
     kept = []
     for _ in range(6):
-        await stage.hear(leg, seconds=20.0)
+        await stage.play(leg, seconds=20.0)
         stage.recognizer.running[0].pcm.clear()
         stage.batches.clear()
         kept.append((len(segmenter._words), len(segmenter._closed), len(leg.intake._queue)))

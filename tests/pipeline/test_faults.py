@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import pipeline.ingest
+import pipeline.narrowband
 from engine.api import Session, StepEvents
 from engine.errors import SessionClosed
 from pipeline import AudioFrame, CallInfo, Calls, Encoding, Leg, LegOptions, PipelineConfig
@@ -138,7 +138,7 @@ def half_band_of_one(run: Run) -> None:
             raise FloatingPointError("boom")
         return half_band(x)
 
-    run.monkeypatch.setattr(pipeline.ingest, "half_band", product)
+    run.monkeypatch.setattr(pipeline.narrowband, "half_band", product)
 
 
 def bad_frame(samples: NDArray[np.generic]) -> Callable[[Run], None]:

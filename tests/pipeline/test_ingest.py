@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from engine.api import Session
 from pipeline.frames import Encoding
 from pipeline.g711 import decode_alaw, decode_mulaw
-from pipeline.ingest import Intake
+from pipeline.intake import Intake
 from tests.pipeline.bench import Bench, codes, frame
 
 
@@ -88,7 +88,7 @@ def test_rows_are_recycled() -> None:
         bench.ingest.close(intake)
         bench.ingest.close(intake)
     assert bench.ingest.legs == 0
-    assert len(bench.ingest._history) == 16
+    assert len(bench.ingest._batch) == 16
 
 
 def test_a_gap_becomes_silence_and_is_counted() -> None:

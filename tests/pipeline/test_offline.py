@@ -38,7 +38,7 @@ def files(tmp_path: Path) -> list[Path]:
     return [tmp_path / name for name in ("a.wav", "b.flac", "c.wav", "d.wav")]
 
 
-class Heard:
+class Transcription:
     """What came of a run, by file."""
 
     def __init__(self, engine: Engine, paths: list[Path], at_once: int) -> None:
@@ -47,24 +47,24 @@ class Heard:
         self.ended: list[int] = []
         self.seconds: dict[int, float] = defaultdict(float)
         with engine:
-            for news in OfflineTranscription(engine, OPTIONS, at_once=at_once).run(paths):
-                assert news.file not in self.ended, "news after the end"
-                self.records[news.file] += news.records
-                self.seconds[news.file] += news.heard_s
-                if news.error is not None:
-                    self.errors[news.file] = news.error
-                if news.ended:
-                    self.ended.append(news.file)
+            for update in OfflineTranscription(engine, OPTIONS, at_once=at_once).run(paths):
+                assert update.file not in self.ended, "update after the end"
+                self.records[update.file] += update.records
+                self.seconds[update.file] += update.consumed_s
+                if update.error is not None:
+                    self.errors[update.file] = update.error
+                if update.ended:
+                    self.ended.append(update.file)
 
     def said(self, file: int) -> list[tuple[str, float, str, str | None]]:
         return [(one.leg, one.start, one.transcript, one.language) for one in self.records[file]]
 
 
 def test_files_side_by_side_come_out_as_each_alone(demo: Checkpoint, files: list[Path]) -> None:
-    together = Heard(Engine(demo, max_sessions=8), files, 8)
+    together = Transcription(Engine(demo, max_sessions=8), files, 8)
     assert sorted(together.ended) == [0, 1, 2, 3]
     for number, path in enumerate(files):
-        alone = Heard(Engine(demo, max_sessions=2), [path], 2)
+        alone = Transcription(Engine(demo, max_sessions=2), [path], 2)
         assert together.said(number) == alone.said(0)
     assert {leg for leg, *_ in together.said(0)} == {"channel-0", "channel-1"}
     assert [start for _, start, *_ in together.said(0)] == sorted(start for _, start, *_ in together.said(0))
@@ -81,7 +81,7 @@ def test_no_more_channels_are_under_way_than_asked_for(demo: Checkpoint, files: 
         most = max(most, engine.open_sessions)
 
     engine.subscribe(count)
-    heard = Heard(engine, files * 2, 3)
+    heard = Transcription(engine, files * 2, 3)
     assert sorted(heard.ended) == list(range(8))
     assert most == 3
 
@@ -102,7 +102,7 @@ def test_a_file_is_read_a_bounded_time_ahead(demo: Checkpoint, tmp_path: Path, m
 
     monkeypatch.setattr(Engine, "push", counting)
     engine.subscribe(measure)
-    heard = Heard(engine, [tmp_path / "long.wav"], 2)
+    heard = Transcription(engine, [tmp_path / "long.wav"], 2)
     assert sum(pushed.values()) == pytest.approx(heard.seconds[0], abs=0.01)
     assert sum(pushed.values()) > 300
     assert 1.12 < max(ahead) <= 2 * BLOCK_S + 1.12
@@ -121,7 +121,7 @@ def test_a_bad_file_ends_with_its_error_and_the_others_go_on(
     (tmp_path / "text.wav").write_text("not audio")
     soundfile.write(tmp_path / "many.wav", np.zeros((800, 5)), 8_000)
     paths = [tmp_path / "gone.wav", broken, files[1], tmp_path / "text.wav", tmp_path / "many.wav", files[2]]
-    heard = Heard(Engine(demo, max_sessions=4), paths, 4)
+    heard = Transcription(Engine(demo, max_sessions=4), paths, 4)
     assert sorted(heard.ended) == list(range(6))
     kinds = {number: type(error) for number, error in heard.errors.items()}
     assert kinds == {0: AudioFileNotFound, 1: NotAudio, 3: NotAudio, 4: TooManyChannels}
@@ -134,12 +134,12 @@ def test_a_bad_file_ends_with_its_error_and_the_others_go_on(
 def test_giving_up_leaves_no_session_behind(demo: Checkpoint, files: list[Path]) -> None:
     engine = Engine(demo, max_sessions=4)
     with engine:
-        news = OfflineTranscription(engine, OPTIONS, at_once=4).run(files)
-        next(news)
+        update = OfflineTranscription(engine, OPTIONS, at_once=4).run(files)
+        next(update)
         opened, gone = engine.open_sessions, threading.Semaphore(0)
         assert opened
         engine.subscribe(lambda events: gone.release(len(events.closed)) if events.closed else None)
-        news.close()
+        update.close()
         assert all(gone.acquire(timeout=20) for _ in range(opened))
         again = [one for one in OfflineTranscription(engine, OPTIONS, at_once=4).run(files[2:3]) if one.records]
     assert again[0].records[0].transcript
@@ -156,5 +156,5 @@ def test_an_engine_that_fails_ends_the_run(
 
     monkeypatch.setattr(engine, "_advance", fails)
     with pytest.raises(EngineError, match=r"see its log|has failed|engine failed"):
-        Heard(engine, files, 4)
+        Transcription(engine, files, 4)
     assert "no more" in caplog.text

@@ -23,7 +23,7 @@ class Feed:
         self.segmenter = Segmenter("caller", **options)  # type: ignore[arg-type]
         self.said: list[Segment] = []
 
-    def hear(
+    def update(
         self, first: int, said: Sequence[Word], progress_s: float | None = None, is_final: bool = False
     ) -> list[Segment]:
         at = progress_s if progress_s is not None else said[-1].end
@@ -49,8 +49,8 @@ def briefly(segments: Sequence[Segment]) -> list[tuple[str, int, bool, str]]:
 
 def test_a_sentence_grows_as_partials_and_settles_after_silence() -> None:
     feed, sentence = Feed(), words("I need help.")
-    assert briefly(feed.hear(0, sentence[:1])) == [("caller-0000", 0, False, "I")]
-    assert briefly(feed.hear(1, sentence[1:])) == [("caller-0000", 1, False, "I need help.")]
+    assert briefly(feed.update(0, sentence[:1])) == [("caller-0000", 0, False, "I")]
+    assert briefly(feed.update(1, sentence[1:])) == [("caller-0000", 1, False, "I need help.")]
     assert feed.wait(sentence[-1].end + 0.3) == []
     (final,) = feed.wait(sentence[-1].end + 0.4)
     assert briefly([final]) == [("caller-0000", 2, True, "I need help.")]
@@ -61,40 +61,40 @@ def test_a_sentence_grows_as_partials_and_settles_after_silence() -> None:
 
 def test_the_silence_is_found_on_the_80_ms_grid() -> None:
     feed = Feed()
-    feed.hear(0, [Word("Yes.", 1.04, 1.2, 0.9, "en-US", DETECTED)])
+    feed.update(0, [Word("Yes.", 1.04, 1.2, 0.9, "en-US", DETECTED)])
     (final,) = feed.wait(1.6)  # 1.6 - 1.2 is a little less than 0.4 in floating point
     assert final.is_final
 
 
 def test_words_without_punctuation_stay_open_in_a_pause() -> None:
     feed = Feed()
-    feed.hear(0, words("one moment"))
+    feed.update(0, words("one moment"))
     assert feed.wait(10.0) == []
 
 
 def test_the_next_word_closes_a_settled_sentence_at_once() -> None:
     feed, first = Feed(), words("Hello there.")
-    feed.hear(0, first)
-    said = feed.hear(2, words("How", start=0.64))
+    feed.update(0, first)
+    said = feed.update(2, words("How", start=0.64))
     assert briefly(said) == [("caller-0000", 1, True, "Hello there."), ("caller-0001", 0, False, "How")]
     assert not said[0].speech_final  # speech went on
 
 
 def test_a_pause_before_the_next_word_makes_the_sentence_speech_final() -> None:
     feed = Feed()
-    said = feed.hear(0, words("Hello there.") + words("How", start=2.0))
+    said = feed.update(0, words("Hello there.") + words("How", start=2.0))
     assert said[0].is_final
     assert said[0].speech_final
 
 
 def test_a_sentence_without_its_tag_waits_for_it() -> None:
     feed = Feed()
-    feed.hear(0, words("Sí claro.", language="en-US", source=CARRIED))
-    partial = feed.hear(2, words("Yo", start=0.64, language="en-US", source=CARRIED))
+    feed.update(0, words("Sí claro.", language="en-US", source=CARRIED))
+    partial = feed.update(2, words("Yo", start=0.64, language="en-US", source=CARRIED))
     assert briefly(partial) == [("caller-0000", 1, False, "Sí claro. Yo")]
     assert partial[0].language_source is CARRIED
     told = words("Sí claro.", language="es-US") + words("Yo", start=0.64, language="es-US", source=CARRIED)
-    said = feed.hear(0, told, 1.0)
+    said = feed.update(0, told, 1.0)
     assert briefly(said) == [("caller-0000", 2, True, "Sí claro."), ("caller-0001", 0, False, "Yo")]
     assert (said[0].language, said[0].language_source) == ("es-US", DETECTED)
     assert (said[1].language, said[1].language_source) == ("es-US", CARRIED)
@@ -102,30 +102,30 @@ def test_a_sentence_without_its_tag_waits_for_it() -> None:
 
 def test_a_sentence_whose_tag_never_comes_is_closed_before_the_next_ends() -> None:
     feed = Feed()
-    said = feed.hear(0, words("One two. Three four.", source=CARRIED), 10.0)
+    said = feed.update(0, words("One two. Three four.", source=CARRIED), 10.0)
     assert briefly(said) == [("caller-0000", 0, True, "One two."), ("caller-0001", 0, True, "Three four.")]
     assert [one.speech_final for one in said] == [False, True]
 
 
 def test_a_tag_after_the_final_makes_a_new_final_never_a_partial() -> None:
     feed = Feed()
-    feed.hear(0, words("Sí claro.", source=CARRIED))
+    feed.update(0, words("Sí claro.", source=CARRIED))
     (final,) = feed.wait(2.0)
     assert (final.language, final.language_source) == ("en-US", CARRIED)
-    (again,) = feed.hear(0, words("Sí claro.", language="es-US"), 2.1)
+    (again,) = feed.update(0, words("Sí claro.", language="es-US"), 2.1)
     assert briefly([again]) == [("caller-0000", 2, True, "Sí claro.")]
     assert (again.language, again.language_source, again.speech_final) == ("es-US", DETECTED, True)
 
 
 def test_a_tag_that_changes_nothing_says_nothing() -> None:
     feed = Feed()
-    feed.hear(0, words("Hello there.", source=CONFIGURED))
-    assert feed.hear(0, words("Hello there.", source=CONFIGURED), 0.8) == []
+    feed.update(0, words("Hello there.", source=CONFIGURED))
+    assert feed.update(0, words("Hello there.", source=CONFIGURED), 0.8) == []
 
 
 def test_a_segment_is_cut_before_the_word_that_makes_it_too_long() -> None:
     feed, long = Feed(max_segment_s=2.0), words("a b c d e f g h", pace=0.4)
-    said = feed.hear(0, long)
+    said = feed.update(0, long)
     assert briefly(said) == [("caller-0000", 0, True, "a b c d e"), ("caller-0001", 0, False, "f g h")]
     assert not said[0].speech_final
     assert said[0].end - said[0].start <= 2.0
@@ -133,9 +133,9 @@ def test_a_segment_is_cut_before_the_word_that_makes_it_too_long() -> None:
 
 def test_the_word_still_growing_at_the_cut_goes_to_the_next_segment() -> None:
     feed, text = Feed(max_segment_s=2.0), words("a b c d e", pace=0.4)
-    assert not any(one.is_final for one in feed.hear(0, text))
+    assert not any(one.is_final for one in feed.update(0, text))
     grown = replace(text[4], text="elephant", end=2.3)
-    assert briefly(feed.hear(4, [grown])) == [
+    assert briefly(feed.update(4, [grown])) == [
         ("caller-0000", 1, True, "a b c d"),
         ("caller-0001", 0, False, "elephant"),
     ]
@@ -143,7 +143,7 @@ def test_the_word_still_growing_at_the_cut_goes_to_the_next_segment() -> None:
 
 def test_an_open_segment_is_cut_in_a_pause_when_its_time_is_up() -> None:
     feed = Feed(max_segment_s=2.0)
-    feed.hear(0, words("one moment"))
+    feed.update(0, words("one moment"))
     assert feed.wait(1.9) == []
     (final,) = feed.wait(2.0)
     assert final.is_final
@@ -152,12 +152,12 @@ def test_an_open_segment_is_cut_in_a_pause_when_its_time_is_up() -> None:
 
 def test_a_single_word_is_never_cut() -> None:
     feed = Feed(max_segment_s=2.0)
-    assert not any(one.is_final for one in feed.hear(0, [Word("aaah", 0.0, 9.0, 0.5, None, None)]))
+    assert not any(one.is_final for one in feed.update(0, [Word("aaah", 0.0, 9.0, 0.5, None, None)]))
 
 
 def test_the_end_of_the_leg_closes_what_is_open() -> None:
     feed = Feed()
-    feed.hear(0, words("I would like to ord"))
+    feed.update(0, words("I would like to ord"))
     (final,) = feed.close()
     assert briefly([final]) == [("caller-0000", 1, True, "I would like to ord")]
     assert final.speech_final
@@ -166,9 +166,9 @@ def test_the_end_of_the_leg_closes_what_is_open() -> None:
 
 def test_an_answer_to_finalize_closes_what_is_open_and_the_leg_goes_on() -> None:
     feed = Feed()
-    said = feed.hear(0, words("I would like to ord"), is_final=True)
+    said = feed.update(0, words("I would like to ord"), is_final=True)
     assert briefly(said) == [("caller-0000", 0, True, "I would like to ord")]
-    said = feed.hear(4, words("order it", start=1.28))
+    said = feed.update(4, words("order it", start=1.28))
     assert briefly(said) == [
         ("caller-0000", 1, True, "I would like to order"),
         ("caller-0001", 0, False, "it"),
@@ -178,16 +178,16 @@ def test_an_answer_to_finalize_closes_what_is_open_and_the_leg_goes_on() -> None
 
 def test_words_taken_back_by_the_session_leave_their_final() -> None:
     feed = Feed()
-    feed.hear(0, words("to order a"), is_final=True)
-    assert briefly(feed.hear(2, (), 1.0)) == [("caller-0000", 1, True, "to order")]
-    assert briefly(feed.hear(2, words("two", start=0.64))) == [("caller-0001", 0, False, "two")]
+    feed.update(0, words("to order a"), is_final=True)
+    assert briefly(feed.update(2, (), 1.0)) == [("caller-0000", 1, True, "to order")]
+    assert briefly(feed.update(2, words("two", start=0.64))) == [("caller-0001", 0, False, "two")]
     assert feed.segmenter.final_words == 2
 
 
 def test_a_partial_whose_words_are_taken_back_settles_as_an_empty_final() -> None:
     feed = Feed()
-    feed.hear(0, words("uh"))
-    assert briefly(feed.hear(0, (), 1.0)) == [("caller-0000", 1, False, "")]
+    feed.update(0, words("uh"))
+    assert briefly(feed.update(0, (), 1.0)) == [("caller-0000", 1, False, "")]
     assert briefly(feed.close()) == [("caller-0000", 2, True, "")]
 
 
@@ -213,8 +213,8 @@ def test_numbers_go_on_where_an_earlier_leg_of_the_name_stopped() -> None:
 
 def test_punctuation_alone_joins_the_word_before_it() -> None:
     feed = Feed()
-    feed.hear(0, words("Hello there"))
-    (partial,) = feed.hear(2, words(".", start=0.64))
+    feed.update(0, words("Hello there"))
+    (partial,) = feed.update(2, words(".", start=0.64))
     assert partial.transcript == "Hello there."
     assert len(partial.words) == 2
     (final,) = feed.wait(2.0)
@@ -223,36 +223,36 @@ def test_punctuation_alone_joins_the_word_before_it() -> None:
 
 def test_opening_punctuation_alone_joins_the_word_after_it() -> None:
     feed = Feed()
-    assert feed.hear(0, words("¿")) == []
-    (partial,) = feed.hear(1, words("Qué tal?", start=0.32))
+    assert feed.update(0, words("¿")) == []
+    (partial,) = feed.update(1, words("Qué tal?", start=0.32))
     assert [word.text for word in partial.words] == ["¿Qué", "tal?"]
 
 
 def test_punctuation_that_leaks_over_a_cut_goes_back_to_its_sentence() -> None:
     feed = Feed()
-    feed.hear(0, words("to order"), is_final=True)
-    assert feed.hear(2, words(".", start=0.64)) == []  # may yet grow into a word
-    said = feed.hear(3, words("Thanks", start=0.96))
+    feed.update(0, words("to order"), is_final=True)
+    assert feed.update(2, words(".", start=0.64)) == []  # may yet grow into a word
+    said = feed.update(3, words("Thanks", start=0.96))
     assert briefly(said) == [("caller-0000", 1, True, "to order."), ("caller-0001", 0, False, "Thanks")]
 
 
 def test_punctuation_is_not_doubled_and_none_of_it_makes_a_segment() -> None:
     feed = Feed()
-    assert feed.hear(0, words(". ,")) == []
-    feed.hear(2, words("Yes. .", start=1.0), 5.0)
+    assert feed.update(0, words(". ,")) == []
+    feed.update(2, words("Yes. .", start=1.0), 5.0)
     assert briefly(feed.close()) == []
     assert [one.transcript for one in feed.said] == ["Yes."]
 
 
 def test_titles_and_initials_do_not_end_a_sentence_while_speech_goes_on() -> None:
     feed = Feed()
-    said = feed.hear(0, words("I am Dr. J. Smith. Yes"))
+    said = feed.update(0, words("I am Dr. J. Smith. Yes"))
     assert [one.transcript for one in said] == ["I am Dr. J. Smith.", "Yes"]
 
 
 def test_language_is_that_of_most_words_and_languages_are_in_order() -> None:
     feed = Feed()
-    feed.hear(0, words("el cheque", language="es-US") + words("is in the mail", 0.64, language="en-US"))
+    feed.update(0, words("el cheque", language="es-US") + words("is in the mail", 0.64, language="en-US"))
     segment = feed.said[-1]
     assert segment.language == "en-US"
     assert segment.languages == ("es-US", "en-US")
@@ -260,27 +260,27 @@ def test_language_is_that_of_most_words_and_languages_are_in_order() -> None:
 
 def test_confidence_is_the_mean_of_the_words() -> None:
     feed = Feed()
-    said = feed.hear(0, [replace(word, confidence=c) for word, c in zip(words("a b"), (0.5, 1.0), strict=True)])
+    said = feed.update(0, [replace(word, confidence=c) for word, c in zip(words("a b"), (0.5, 1.0), strict=True)])
     assert said[0].confidence == 0.75
 
 
 def test_stability_is_the_share_of_words_that_cannot_grow() -> None:
     feed = Feed()
-    assert feed.hear(0, words("a b c d"))[0].stability == 0.75
+    assert feed.update(0, words("a b c d"))[0].stability == 0.75
     assert feed.close()[0].stability == 1.0
 
 
 def test_words_without_a_space_before_them_are_joined() -> None:
     feed = Feed()
     text = [replace(word, spaced=not k) for k, word in enumerate(words("今日 は 晴れ。", language="ja-JP"))]
-    assert feed.hear(0, text)[0].transcript == "今日は晴れ。"
+    assert feed.update(0, text)[0].transcript == "今日は晴れ。"
 
 
 def test_indices_stay_true_where_words_never_came() -> None:
     feed = Feed()
-    feed.hear(0, words("one"))
-    feed.hear(3, words("four", start=1.0))
-    assert feed.hear(3, words("forty", start=1.0))[0].transcript == "one forty"
+    feed.update(0, words("one"))
+    feed.update(3, words("four", start=1.0))
+    assert feed.update(3, words("forty", start=1.0))[0].transcript == "one forty"
 
 
 def test_memory_is_bounded_over_a_long_call() -> None:
@@ -301,7 +301,7 @@ FRAME_S = 0.08
 
 
 @dataclass(frozen=True)
-class Heard:
+class Update:
     """At `frame` the words from `first` on became `words`."""
 
     frame: int
@@ -313,7 +313,7 @@ class Heard:
 class Speech:
     """What was heard when, and the words in the end."""
 
-    events: list[Heard]
+    events: list[Update]
     final: list[Word]
     frames: int
 
@@ -325,7 +325,7 @@ def stamp(frame: int) -> float:
 @st.composite
 def speech(draw: st.DrawFn) -> Speech:
     """Sentences whose words grow over a few frames, punctuation a frame late, the tag late or never."""
-    events: list[Heard] = []
+    events: list[Update] = []
     final: list[Word] = []
     frame, carried = 0, draw(st.sampled_from([None, "en-US"]))
     for _ in range(draw(st.integers(1, 6))):
@@ -337,20 +337,20 @@ def speech(draw: st.DrawFn) -> Speech:
             text = draw(st.sampled_from(["ja", "nein", "Dr", "si", "¿qué", "20%"]))
             start, end = stamp(frame), stamp(frame + length)
             if length > 1:
-                events.append(Heard(frame, index, (Word(text[:1] + "x", start, stamp(frame + 1), 0.4, *known),)))
+                events.append(Update(frame, index, (Word(text[:1] + "x", start, stamp(frame + 1), 0.4, *known),)))
             whole = Word(text, start, end, 0.8, *known)
-            events.append(Heard(frame + length - 1, index, (whole,)))
+            events.append(Update(frame + length - 1, index, (whole,)))
             frame += length
             if k == count - 1 and draw(st.booleans()):
                 whole = replace(whole, text=text + draw(st.sampled_from([".", "?", "。", '."'])))
-                events.append(Heard(frame, index, (whole,)))
+                events.append(Update(frame, index, (whole,)))
                 frame += 1
             final.append(whole)
             frame += draw(st.sampled_from([0, 0, 1, 3, 5, 12, 60]))
         if draw(st.booleans()):  # the tag, before the next sentence's first word
             told = tuple(replace(word, language=language, language_source=DETECTED) for word in final[first:])
             final[first:] = told
-            events.append(Heard(frame, first, told))
+            events.append(Update(frame, first, told))
             carried = language
             frame += 1
     return Speech(events, final, frame + draw(st.integers(0, 40)))
@@ -467,7 +467,7 @@ def test_any_hypotheses_at_all_keep_the_rules(data: st.DataObject) -> None:
 @pytest.mark.parametrize("merge", [True, False])
 def test_every_partial_is_a_prefix_of_what_follows_or_a_correction(merge: bool) -> None:
     text = words("We are here to help you with that today")
-    events = [Heard(k * 4, k, (word,)) for k, word in enumerate(text)]
+    events = [Update(k * 4, k, (word,)) for k, word in enumerate(text)]
     said = play(Speech(events, list(text), 60), [2], merge, 15.0)
     partials = [one.transcript for one in said if not one.is_final]
     assert all(after.startswith(before) for before, after in pairwise(partials))

@@ -25,7 +25,8 @@ from connectors.stats import ConnectorStats
 from engine.api import Session, SessionOptions, StepEvents
 from pipeline.call import Call, Calls
 from pipeline.frames import AudioFrame, Encoding
-from pipeline.ingest import Ingest, Intake
+from pipeline.ingest import Ingest
+from pipeline.intake import Intake
 from sinks.record import AnyRecord, DtmfRecord
 from tests.connectors.media_ws.twilio import twilio_side as twilio
 from tests.pipeline.collector import Collector

@@ -14,7 +14,8 @@ from connectors.media_ws.track import Track
 from engine.api import Session
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import ALAW_OFFSET, MULAW_OFFSET, decode_alaw, decode_mulaw
-from pipeline.ingest import Ingest, Intake
+from pipeline.ingest import Ingest
+from pipeline.intake import Intake
 from tests.connectors.media_ws.lines import BOTH, MASKS, PING, Clock, masked
 from tests.connectors.media_ws.twilio import twilio_side as twilio
 from tests.pipeline.collector import Collector

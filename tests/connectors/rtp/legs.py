@@ -2,7 +2,7 @@
 
 from pipeline.call import LegStats
 from pipeline.frames import AudioFrame
-from pipeline.ingest import Intake
+from pipeline.intake import Intake
 
 
 class FakeLeg:

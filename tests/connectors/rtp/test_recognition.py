@@ -6,7 +6,8 @@ from connectors.rtp.feed import LegFeed
 from connectors.rtp.receiver import RtpReceiver
 from engine import Engine, Session, SessionOptions, StepEvents, Word
 from pipeline.call import LegStats
-from pipeline.ingest import Ingest, Intake
+from pipeline.ingest import Ingest
+from pipeline.intake import Intake
 from tests.connectors.rtp.network import CODECS, START, Arrival, Sender, damage, play
 from trunkline.demo.script import load_audio, load_script
 from trunkline.wer import WordErrors, word_errors

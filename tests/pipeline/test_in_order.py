@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from engine.api import Session
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import ALAW_OFFSET, decode_alaw, decode_mulaw
-from pipeline.ingest import OFFSETS, Ingest
-from pipeline.steady import MAX_PENDING, NEVER, SteadyRows, turns
+from pipeline.in_order import MAX_PENDING, NEVER, InOrderRows, by_occurrence
+from pipeline.ingest import Ingest
+from pipeline.narrowband import OFFSETS
 from tests.pipeline.bench import Bench, codes, frame
 
 
@@ -24,9 +25,12 @@ def arrays(*tickets: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray
 
 
 def test_only_what_is_due_of_the_present_leg_is_taken() -> None:
-    rows = SteadyRows(4)
+    rows = InOrderRows(4)
+    for _ in range(4):
+        rows.allocate()
     old = rows.ticket(1)
-    rows.begin(1)
+    rows.release(1)
+    rows.allocate()
     rows.due[:3] = 0
     tickets, pts, arrivals = arrays(rows.ticket(0), old, rows.ticket(2), rows.ticket(3))
     pts[2] = 160
@@ -35,7 +39,7 @@ def test_only_what_is_due_of_the_present_leg_is_taken() -> None:
 
 
 def test_the_oldest_arrivals_are_forgotten() -> None:
-    rows = SteadyRows(1)
+    rows = InOrderRows(1)
     rows.due[0] = 0
     for index in range(MAX_PENDING + 5):
         rows.take(np.array([rows.ticket(0)]), np.array([160 * index]), np.array([float(index)]), 160)
@@ -45,15 +49,17 @@ def test_the_oldest_arrivals_are_forgotten() -> None:
     assert rows.settle(0) == (0, [])
 
 
-def hear(
-    bench: Bench, pts: int, heard: Sequence[bytes], encoding: Encoding = Encoding.PCMU, arrival: float = 0.0
+def push(
+    bench: Bench, pts: int, sent_now: Sequence[bytes], encoding: Encoding = Encoding.PCMU, arrival: float = 0.0
 ) -> list[bool]:
     """A packet of each of the first legs at once."""
-    tickets = [intake.ticket for intake in bench.intakes[: len(heard)]]
+    tickets = [intake.ticket for intake in bench.intakes[: len(sent_now)]]
     assert None not in tickets
-    indices = np.array([list(packet) for packet in heard], np.int16) + OFFSETS[encoding]
-    count = len(heard)
-    taken = bench.ingest.hear(np.array(tickets, np.int64), np.full(count, pts), indices, np.full(count, arrival))
+    indices = np.array([list(packet) for packet in sent_now], np.int16) + OFFSETS[encoding]
+    count = len(sent_now)
+    taken = bench.ingest.push_packets(
+        np.array(tickets, np.int64), np.full(count, pts), indices, np.full(count, arrival)
+    )
     return cast(list[bool], taken.tolist())
 
 
@@ -71,10 +77,10 @@ def test_packets_at_once_are_heard_as_frames_are(encoding: Encoding) -> None:
     sent = [codes(1600, seed) for seed in range(3)]
     bench, other = begun(sent, 2, encoding), begun(sent, 256, encoding)
     for number in range(1, 10):
-        heard = [packets(samples)[number] for samples in sent]
-        assert hear(bench, 160 * number, heard, encoding, float(number)) == [True] * 3
+        sent_now = [packets(samples)[number] for samples in sent]
+        assert push(bench, 160 * number, sent_now, encoding, float(number)) == [True] * 3
         bench.ingest.tick()
-        for intake, packet in zip(other.intakes, heard, strict=True):
+        for intake, packet in zip(other.intakes, sent_now, strict=True):
             intake.push(frame(160 * number, np.frombuffer(packet, np.uint8), encoding, arrival=float(number)))
         other.ingest.tick()
     decode = decode_mulaw if encoding is Encoding.PCMU else decode_alaw
@@ -94,7 +100,7 @@ def test_several_packets_of_a_leg_between_two_ticks_keep_their_order() -> None:
     sent = [codes(3200, seed) for seed in range(2)]
     bench = begun(sent)
     for number in range(1, 20):
-        assert all(hear(bench, 160 * number, [packets(samples)[number] for samples in sent[: 1 + number % 2]]))
+        assert all(push(bench, 160 * number, [packets(samples)[number] for samples in sent[: 1 + number % 2]]))
         if number % 2 == 0:
             bench.intakes[1].push(frame(160 * number, sent[1][160 * number : 160 * (number + 1)]))
         if number % 4 == 0:
@@ -112,9 +118,9 @@ def test_nothing_is_taken_past_frames_that_wait() -> None:
     bench = begun([sent])
     (intake,) = bench.intakes
     for number, packet in enumerate(packets(sent)):
-        if number and (number % 7 in (3, 4) or not all(hear(bench, 160 * number, [packet]))):
+        if number and (number % 7 in (3, 4) or not all(push(bench, 160 * number, [packet]))):
             intake.push(frame(160 * number, np.frombuffer(packet, np.uint8)))
-            assert hear(bench, 160 * (number + 1), [packet]) == [False]
+            assert push(bench, 160 * (number + 1), [packet]) == [False]
         if number % 4 == 3:
             bench.ingest.tick()
     bench.ingest.close(intake)
@@ -128,10 +134,10 @@ def test_a_packet_that_is_not_due_is_not_taken_and_nothing_has_changed(pts: int)
     bench = begun(sent)
     tickets = np.array([intake.ticket for intake in bench.intakes], np.int64)
     indices = np.array([samples[160:320] for samples in sent], np.int16)
-    taken = bench.ingest.hear(tickets, np.array([160, pts, 160]), indices, np.zeros(3))
+    taken = bench.ingest.push_packets(tickets, np.array([160, pts, 160]), indices, np.zeros(3))
     assert taken.tolist() == [True, False, True]
     assert [intake.stats.frames for intake in bench.intakes] == [2, 1, 2]
-    assert hear(bench, 160, [packets(sent[0])[1], packets(sent[1])[1]]) == [False, True]
+    assert push(bench, 160, [packets(sent[0])[1], packets(sent[1])[1]]) == [False, True]
     for leg, intake in enumerate(bench.intakes):
         bench.ingest.close(intake)
         assert np.array_equal(bench.at_8k(leg), decode_mulaw(sent[leg][:320]))
@@ -143,7 +149,7 @@ def test_a_gap_between_packets_becomes_silence() -> None:
     for number, packet in enumerate(packets(sent)):
         if number in (0, 5, 6):
             continue
-        if not all(hear(bench, 160 * number, [packet])):
+        if not all(push(bench, 160 * number, [packet])):
             assert number == 7
             bench.intakes[0].push(frame(160 * number, np.frombuffer(packet, np.uint8)))
         bench.ingest.tick()
@@ -159,8 +165,8 @@ def test_frames_of_other_lengths_between_packets_are_heard_too() -> None:
     bench = begun([sent])
     bench.intakes[0].push(frame(160, sent[160:240]))
     bench.ingest.tick()
-    assert hear(bench, 240, [sent[240:400].tobytes()]) == [True]
-    assert hear(bench, 400, [sent[400:560].tobytes()]) == [True]
+    assert push(bench, 240, [sent[240:400].tobytes()]) == [True]
+    assert push(bench, 400, [sent[400:560].tobytes()]) == [True]
     bench.intakes[0].push(frame(560, sent[560:]))
     bench.ingest.close(bench.intakes[0])
     assert np.array_equal(bench.at_8k(), decode_mulaw(sent))
@@ -176,7 +182,7 @@ def test_packets_of_many_legs_are_heard_at_once() -> None:
         at = 160 * number
         indices = np.array([samples[at : at + 160] for samples in sent], np.int16)
         indices[1::2] += ALAW_OFFSET
-        taken = bench.ingest.hear(tickets, np.full(40, at), indices, np.full(40, 7.0))
+        taken = bench.ingest.push_packets(tickets, np.full(40, at), indices, np.full(40, 7.0))
         assert taken.all()
     for leg, intake in enumerate(bench.intakes):
         decode = decode_alaw if leg % 2 else decode_mulaw
@@ -192,7 +198,7 @@ def test_a_session_that_takes_no_audio_ends_its_own_leg_only() -> None:
     tickets = np.array([intake.ticket for intake in bench.intakes], np.int64)
     for at in (160, 320, 480):
         indices = np.array([samples[at : at + 160] for samples in sent], np.int16)
-        taken = bench.ingest.hear(tickets, np.full(2, at), indices, np.zeros(2))
+        taken = bench.ingest.push_packets(tickets, np.full(2, at), indices, np.zeros(2))
         assert taken.tolist() == [at == 160, True]
         bench.ingest.tick()
     assert [intake.closed for intake in bench.intakes] == [True, False]
@@ -212,7 +218,7 @@ def test_a_source_is_asked_before_audio_is_handed_on(want: str) -> None:
     def first() -> None:
         asked.append("first")
         if len(asked) == 1:
-            assert hear(bench, 160, [packets(samples)[1] for samples in sent]) == [True, True]
+            assert push(bench, 160, [packets(samples)[1] for samples in sent]) == [True, True]
 
     def second() -> None:
         asked.append("second")
@@ -248,7 +254,7 @@ def test_a_closed_leg_asks_no_source_again() -> None:
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=60))
 def test_turns_take_each_row_once_and_in_its_order(numbers: list[int]) -> None:
     rows = np.array(numbers, np.int64)
-    found = turns(rows)
+    found = by_occurrence(rows)
     assert sorted(np.concatenate(found).tolist()) == list(range(len(rows)))
     seen = dict.fromkeys(numbers, -1)
     for turn in found:
