@@ -31,7 +31,7 @@ from pipeline.containers import (
 from pipeline.containers.lengths import declared_frames
 from pipeline.decoders import Decoder, DecodingFailed, G722Decoder, SoundFileDecoder
 from pipeline.errors import AudioFileError, AudioFileNotFound, AudioFileUnreadable, NotAudio
-from pipeline.ffmpeg import FfmpegDecoder, PyAvDecoder, ffmpeg_program, has_pyav, how_to_convert
+from pipeline.ffmpeg import PyAvDecoder, has_pyav, how_to_convert
 from pipeline.file_name import STANDARD_INPUT, full_name, shown
 from pipeline.raw_format import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, RawFormat, raw_hint
 from pipeline.resample import OUTPUT_RATE_HZ, StreamResampler
@@ -202,8 +202,6 @@ class AudioFile:
         try:
             if found.demuxer is not None and has_pyav():
                 return PyAvDecoder(window, found.demuxer)
-            if found.demuxer is not None and (program := ffmpeg_program()) is not None:
-                return FfmpegDecoder(self._source, part, found.demuxer, program)
         except DecodingFailed as error:
             raise (refused or error) from error
         raise refused or DecodingFailed(how_to_convert(found.name))

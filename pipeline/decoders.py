@@ -1,6 +1,6 @@
 """Decoders of one part of a file: libsndfile's, and G.722's, for which libsndfile has none.
 
-Chain of a file: `pipeline.containers` -> this stage -> resampling (`pipeline.audio_file`). `pipeline.ffmpeg` has two
+Chain of a file: `pipeline.containers` -> this stage -> resampling (`pipeline.audio_file`). `pipeline.ffmpeg` has one
 more.
 """
 

@@ -1,13 +1,9 @@
-"""Formats that only FFmpeg reads (MP4, WebM, AMR, WMA ...): by PyAV where it is installed, else by `ffmpeg`.
+"""Formats that only FFmpeg reads (MP4, WebM, AMR, WMA ...), by PyAV, where it is installed.
 
 FFmpeg is told the format that the file's first bytes say and never looks for one by itself: among its formats are play
 lists, which would have it open other files and addresses.
 """
 
-import shutil
-import struct
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.containers import ByteSource, Part, Window
+from pipeline.containers import Window
 from pipeline.decoders import DecodingFailed
 
 _DECODER_WORDS = 200  # of an error message that are passed on
@@ -24,10 +20,6 @@ _LONGEST_GAP_S = 6 * 3600.0
 
 def has_pyav() -> bool:
     return find_spec("av") is not None
-
-
-def ffmpeg_program() -> str | None:
-    return shutil.which("ffmpeg")
 
 
 class PyAvDecoder:
@@ -145,77 +137,11 @@ class PyAvDecoder:
             yield piece
 
 
-class FfmpegDecoder:
-    """The `ffmpeg` program, writing float samples into a pipe.
-
-    Raises `DecodingFailed` where it finds no audio.
-    """
-
-    def __init__(self, source: ByteSource, part: Part, demuxer: str, program: str) -> None:
-        self.faults: list[str] = []
-        self.frames: int | None = None
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        address = f"subfile,,start,{part.start},end,{part.end},,:/dev/fd/{source.fileno()}"
-        inputs = "-protocol_whitelist", "subfile,file,fd,pipe", "-f", demuxer, "-i", address
-        outputs = "-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"
-        self._process = subprocess.Popen(  # noqa: S603 - no shell, and the file's name is not among the arguments
-            [program, "-nostdin", "-hide_banner", "-v", "error", *inputs, *outputs],
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            stdin=subprocess.DEVNULL,
-            pass_fds=(source.fileno(),),
-        )
-        assert self._process.stdout is not None
-        self._out = self._process.stdout
-        if not self._read_header():
-            words = self._words() or "it has no audio track"
-            self.close()
-            raise DecodingFailed(words)
-
-    def read(self, frames: int) -> NDArray[np.float32]:
-        width = 4 * self.channels
-        data = self._out.read(frames * width)
-        data = data[: len(data) // width * width]
-        if not data:
-            self._process.wait()
-            if words := self._words():
-                self.faults.append(f"is damaged, says ffmpeg ({words}): something of it was skipped")
-            elif self._process.returncode:
-                self.faults.append(f"is damaged: ffmpeg ended with status {self._process.returncode}")
-        return np.frombuffer(data, "<f4").reshape(-1, self.channels).astype(np.float32)
-
-    def close(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        self._out.close()
-        self._said.close()
-
-    def _read_header(self) -> bool:
-        """Up to the samples; takes rate and channels. Sizes are placeholders, as it is a pipe."""
-        if self._out.read(12)[8:] != b"WAVE":
-            self._process.wait()
-            return False
-        while len(head := self._out.read(8)) == 8:
-            size = struct.unpack("<I", head[4:])[0]
-            if head[:4] == b"data":
-                return True
-            body = self._out.read(size + size % 2)
-            if head[:4] == b"fmt ":
-                self.channels, self.sample_rate_hz = struct.unpack("<HI", body[2:8])
-        return False
-
-    def _words(self) -> str:
-        self._said.seek(0)
-        lines = self._said.read().decode("utf-8", "replace").strip().splitlines()
-        return " ".join(lines[-1].split())[:_DECODER_WORDS] if lines else ""
-
-
 def _words(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())[:_DECODER_WORDS].rstrip(".")
 
 
 def how_to_convert(name: str) -> str:
-    """What the user can do about a file of this format where neither PyAV nor `ffmpeg` is there."""
-    return f"{name} needs PyAV or ffmpeg: pip install av, or convert it: ffmpeg -i FILE -c:a pcm_s16le FILE.wav"
+    """What the user can do about a file of this format where PyAV is not there."""
+    return f"{name} needs PyAV: pip install 'trunkline[files]', or convert it: ffmpeg -i FILE -c:a pcm_s16le FILE.wav"

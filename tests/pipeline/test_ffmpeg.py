@@ -1,7 +1,5 @@
-"""Formats that libsndfile does not read, through PyAV and through the `ffmpeg` program."""
+"""Formats that libsndfile does not read, through PyAV."""
 
-import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,6 @@ import pytest
 import pipeline.audio_file
 from pipeline.audio_file import AudioFile
 from pipeline.errors import NotAudio
-from pipeline.ffmpeg import ffmpeg_program
 from tests.pipeline.damaged import Outcome, outcome
 
 av = pytest.importorskip("av")
@@ -108,33 +105,10 @@ def test_a_play_list_is_never_followed(tmp_path: Path) -> None:
         assert "cannot be read as audio" in outcome(tmp_path / name, text.encode()).error
 
 
-def test_without_pyav_and_ffmpeg_the_error_says_how_to_convert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyav_the_error_says_how_to_convert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "call.m4a", *FORMATS["call.m4a"])
     monkeypatch.setattr(pipeline.audio_file, "has_pyav", lambda: False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(NotAudio, match=r"MP4 needs PyAV or ffmpeg: pip install av, or convert it: ffmpeg -i FILE"):
+    with pytest.raises(
+        NotAudio, match=r"MP4 needs PyAV: pip install 'trunkline\[files\]', or convert it: ffmpeg -i FILE"
+    ):
         AudioFile(path)
-
-
-def program() -> str | None:
-    return shutil.which("ffmpeg")
-
-
-@pytest.mark.skipif(program() is None, reason="needs the ffmpeg program")
-@pytest.mark.parametrize("name", ["call.m4a", "call.webm", "call.amr", "g726.wav"])
-def test_the_ffmpeg_program_gives_what_pyav_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    path = write(tmp_path / name, *FORMATS[name])
-    expected = Outcome(path)
-    monkeypatch.setattr(pipeline.audio_file, "has_pyav", lambda: False)
-    found = Outcome(path)
-    assert (found.faults, found.error) == ([], "")
-    assert found.pcm.shape[0] == expected.pcm.shape[0]
-    assert found.seconds == pytest.approx(expected.seconds, abs=0.2)
-
-
-def test_the_program_is_looked_for_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert ffmpeg_program() is None
-    (tmp_path / "ffmpeg").touch(0o755)
-    assert ffmpeg_program() == str(tmp_path / "ffmpeg")
-    assert find_spec("av") is not None
