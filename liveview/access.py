@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
-from liveview.attempts import HttpStats
+from liveview.attempts import AccessStats
 from liveview.errors import ForeignHost, ForeignOrigin, Forwarded, Unauthorized
 from liveview.forwarding import as_address, host_name, hosts, is_loopback, is_secure, mark_of_proxy
 
@@ -28,10 +28,10 @@ class Access:
     Raises `ValueError` for an empty token, which anybody has; the configuration says so first.
     """
 
-    def __init__(self, token: str | None, *, loopback: bool = False, stats: HttpStats | None = None) -> None:
+    def __init__(self, token: str | None, *, loopback: bool = False, stats: AccessStats | None = None) -> None:
         if token is not None and not token.strip():
             raise ValueError("the token is empty: only None is none")
-        self.stats = stats or HttpStats()
+        self.stats = stats or AccessStats()
         self._loopback = loopback
         self._token = None if token is None else _bytes(token)
         # The cookie proves the token without holding it, so a leaked cookie jar does not leak the API's credential.

@@ -30,7 +30,7 @@ from aiohttp import hdrs, web
 
 from liveview.access import COOKIE, Access
 from liveview.attempts import WrongTokens
-from liveview.errors import BadRequest, LiveViewError, NotFound, TooManyPages, ViewUnavailable
+from liveview.errors import BadRequest, LiveViewError, LiveViewUnavailable, NotFound, TooManyPages
 from liveview.feed import CallFeed, Mailbox, is_passing, until_first
 from liveview.microphone import Microphone
 from liveview.sse import event, parse_position, position
@@ -330,14 +330,14 @@ def create_app(
 
 @contextlib.contextmanager
 def _reading() -> Iterator[None]:
-    """Turns what a view raises for a while only into `ViewUnavailable`."""
+    """Turns what a view raises for a while only into `LiveViewUnavailable`."""
     try:
         yield
     except Exception as error:
         if not is_passing(error):
             raise
         log.warning("the live view cannot be read: %s", error)
-        raise ViewUnavailable("the live view cannot be read right now") from error
+        raise LiveViewUnavailable("the live view cannot be read right now") from error
 
 
 def _suffix(name: str) -> str:

@@ -27,7 +27,7 @@ FORGET_S = 900.0
 
 
 @dataclass(slots=True)
-class HttpStats:
+class AccessStats:
     """Requests that were not let in. `wrong_tokens`: of any endpoint; of these `slowed` were answered late and
     `turned_away` with 429. `forwarded`: through a proxy to a server without a token. `foreign_hosts`,
     `foreign_origins`: addressed by a name, or by a page, of somebody else, to a server without a token. `malformed`:
@@ -42,7 +42,7 @@ class HttpStats:
     malformed: int = 0
 
 
-class Tally:
+class AddressCounts:
     """How often each address did something. Bounded: beyond `addresses` the one that did it longest ago is forgotten,
     and begins anew."""
 
@@ -76,9 +76,9 @@ def delay_s(count: int) -> float:
 class WrongTokens:
     """For all endpoints of one server. `waiting`, `waiting_each`: answers that may wait, in all and for one address."""
 
-    def __init__(self, stats: HttpStats, *, waiting: int = 64, waiting_each: int = 4) -> None:
+    def __init__(self, stats: AccessStats, *, waiting: int = 64, waiting_each: int = 4) -> None:
         self._stats = stats
-        self._tally = Tally()
+        self._tally = AddressCounts()
         self._limits = waiting, waiting_each
         self._waiting: Counter[str] = Counter()
 

@@ -8,7 +8,7 @@ LiveViewError (500)
 ├── Forwarded (403)
 ├── NotFound (404)
 ├── TooManyPages (503, retryable)
-└── ViewUnavailable (503, retryable)
+└── LiveViewUnavailable (503, retryable)
 
 Each is sent as one line of JSON, `{"error": "..."}`, with its `status`.
 """
@@ -66,7 +66,7 @@ class TooManyPages(LiveViewError):
     retryable = True
 
 
-class ViewUnavailable(LiveViewError):
+class LiveViewUnavailable(LiveViewError):
     """The view behind the page cannot be read right now (a Redis that is away)."""
 
     status = 503

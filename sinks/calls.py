@@ -50,7 +50,7 @@ def epoch_ms(at: str) -> int:
 
 
 @dataclass(slots=True)
-class CallState:
+class MirroredCall:
     """One call. `version` grows by one with every record that changed it.
 
     `call` has the keys `call_id`, `connector`, `from`, `to`, `metadata`, `legs`, `started_at`, `ended_at`, `status`,
@@ -134,21 +134,21 @@ class CallBook:
         self._max_calls = max_calls
         self._history = history
         self._clock = clock
-        self._calls: dict[str, CallState] = {}
+        self._calls: dict[str, MirroredCall] = {}
         self._ended: deque[tuple[float, str]] = deque()  # (ended_s, call id), by time
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def get(self, call_id: str) -> CallState | None:
+    def get(self, call_id: str) -> MirroredCall | None:
         self._forget_old()
         return self._calls.get(call_id)
 
-    def newest_first(self) -> list[CallState]:
+    def newest_first(self) -> list[MirroredCall]:
         self._forget_old()
         return sorted(self._calls.values(), key=lambda state: (state.started_at, state.call_id), reverse=True)
 
-    def apply(self, record: AnyRecord) -> CallState | None:
+    def apply(self, record: AnyRecord) -> MirroredCall | None:
         """Fold in a record. None: it changed nothing."""
         self._forget_old()
         state = self._calls.get(record.call_id)
@@ -166,7 +166,7 @@ class CallBook:
     def forget(self, call_id: str) -> None:
         self._calls.pop(call_id, None)
 
-    def _open(self, record: CallRecord, former: CallState | None) -> CallState:
+    def _open(self, record: CallRecord, former: MirroredCall | None) -> MirroredCall:
         if former is not None:
             del self._calls[record.call_id]
         elif len(self._calls) >= self._max_calls:
@@ -187,7 +187,7 @@ class CallBook:
             "statistics": None,
         }
         version = 0 if former is None else former.version
-        state = CallState(call=call, version=version, history=deque(maxlen=self._history))
+        state = MirroredCall(call=call, version=version, history=deque(maxlen=self._history))
         self._calls[record.call_id] = state
         return state
 

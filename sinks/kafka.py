@@ -16,7 +16,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
 
 from sinks.config import KafkaConfig
 from sinks.errors import SinkMisconfigured
-from sinks.outbox import Entry, MemoryOutbox, Outbox
+from sinks.outbox import MemoryOutbox, Outbox, OutboxEntry
 from sinks.record import SCHEMA, AnyRecord, TranscriptRecord, encode, is_partial
 from supervision import Supervisor
 
@@ -44,7 +44,8 @@ class KafkaSink:
     `write` encodes and puts into a bounded outbox; when that is full it waits, and the queue before the sink sheds.
     One thread connects, looks up the topics before the first record (the client blocks for that) and feeds the
     client library; while the broker is away it waits and tries again, and the calls go on. `outbox` is where another
-    kind of outbox is put in place of the one in memory; it is made from the limit and the callback for room.
+    kind of outbox is put in place of the one in memory; it is made from the limit and the callback for when it can
+    accept again.
     """
 
     name = "kafka"
@@ -100,7 +101,7 @@ class KafkaSink:
         self._outbox.stop()
         await asyncio.to_thread(self._thread.join, self._config.close_timeout_s + 2 * CLOSE_MARGIN_S)
 
-    def _entry(self, record: AnyRecord) -> Entry | None:
+    def _entry(self, record: AnyRecord) -> OutboxEntry | None:
         partial = is_partial(record)
         if partial:
             topic = self._config.partials_topic
@@ -112,11 +113,11 @@ class KafkaSink:
             return None
         kind = str(record.__struct_config__.tag)
         headers = (("schema", SCHEMA.encode()), ("event_id", record.event_id.encode()), ("type", kind.encode()))
-        return Entry(topic, record.call_id.encode(), encode(record), headers, partial)
+        return OutboxEntry(topic, record.call_id.encode(), encode(record), headers, partial)
 
     def _room_from_thread(self) -> None:
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits for room
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
                 self._loop.call_soon_threadsafe(self._room.set)
 
     # The rest runs on the sink's thread, `_settle` on the client library's.
@@ -186,7 +187,7 @@ class KafkaSink:
         if missing:
             raise LookupError(f"topics to be created first: {', '.join(missing)}")
 
-    def _send(self, producer: "KafkaProducer", entry: Entry) -> None:
+    def _send(self, producer: "KafkaProducer", entry: OutboxEntry) -> None:
         """Give one entry to the client. Blocks only if its topic has vanished, until that is back or time is up."""
         while True:
             if time.monotonic() >= self._deadline:
@@ -204,7 +205,7 @@ class KafkaSink:
                 future.add_errback(lambda error: self._settle(entry, error))
                 return
 
-    def _settle(self, entry: Entry, error: BaseException | None) -> None:
+    def _settle(self, entry: OutboxEntry, error: BaseException | None) -> None:
         with self._lock:
             if error is None:
                 self.stats.acknowledged += 1

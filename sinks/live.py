@@ -9,7 +9,7 @@ from typing import Protocol
 from sinks.calls import CallBook
 from sinks.config import LiveConfig
 from sinks.record import AnyRecord, as_builtins
-from sinks.subscription import Fields, Subscription
+from sinks.subscription import JsonRecord, Subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class CallSnapshot:
     `version` grows with every record that changed the call.
     """
 
-    call: Fields
-    segments: list[Fields]
-    dtmf: list[Fields]
+    call: JsonRecord
+    segments: list[JsonRecord]
+    dtmf: list[JsonRecord]
     version: int
 
 
@@ -34,13 +34,13 @@ class View(Protocol):
     A record that came in between is in both: it is dropped by its segment's revision, or applied twice without harm.
     """
 
-    async def calls(self) -> list[Fields]:
+    async def calls(self) -> list[JsonRecord]:
         """The `call` of every call known, newest first. Raises `ViewUnavailable`."""
 
     async def snapshot(self, call_id: str) -> CallSnapshot | None:
         """None: no such call. Raises `ViewUnavailable`."""
 
-    def subscribe(self, call_id: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[Fields]]:
+    def subscribe(self, call_id: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[JsonRecord]]:
         """Records of one call, or of all, from entering on. Entering raises `ViewUnavailable`.
 
         A slow reader loses partials, oldest first. The iteration ends when it falls behind further or the view is
@@ -75,7 +75,7 @@ class LiveView:
         for subscription in self._subscriptions:
             subscription.close()
 
-    async def calls(self) -> list[Fields]:
+    async def calls(self) -> list[JsonRecord]:
         return [dict(state.call) for state in self._book.newest_first()]
 
     async def snapshot(self, call_id: str) -> CallSnapshot | None:
@@ -90,7 +90,7 @@ class LiveView:
         )
 
     @asynccontextmanager
-    async def subscribe(self, call_id: str | None = None) -> AsyncIterator[AsyncIterator[Fields]]:
+    async def subscribe(self, call_id: str | None = None) -> AsyncIterator[AsyncIterator[JsonRecord]]:
         subscription = Subscription(call_id, self._config.queue_records)
         self._subscriptions.add(subscription)
         if self._closed:

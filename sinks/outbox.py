@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class OutboxEntry:
     """One record, ready for the wire."""
 
     topic: str
@@ -24,13 +24,13 @@ class Outbox(Protocol):
     An entry counts against the limit until it is settled, so the limit also bounds what the client library holds.
     """
 
-    def offer(self, entries: Sequence[Entry]) -> int:
-        """Accept as many of the first entries as there is room for; returns how many."""
+    def offer(self, entries: Sequence[OutboxEntry]) -> int:
+        """Accept as many of the first entries as fit in; returns how many."""
 
-    def take(self, limit: int) -> list[Entry]:
+    def take(self, limit: int) -> list[OutboxEntry]:
         """The oldest entries not yet taken; waits until there is one. Empty: stopped, and nothing is left."""
 
-    def settle(self, entry: Entry, error: BaseException | None) -> None:
+    def settle(self, entry: OutboxEntry, error: BaseException | None) -> None:
         """The entry was acknowledged, or will never be for the reason given."""
 
     def stop(self) -> None:
@@ -41,18 +41,18 @@ class Outbox(Protocol):
 
 
 class MemoryOutbox:
-    """An outbox that does not outlive the process. `on_room` is called, on any thread, when a full one has room."""
+    """An outbox that does not outlive the process. `on_free` is called, on any thread, when a full one accepts again."""
 
-    def __init__(self, limit: int, on_room: Callable[[], None]) -> None:
+    def __init__(self, limit: int, on_free: Callable[[], None]) -> None:
         self._limit = limit
-        self._on_room = on_room
-        self._waiting: deque[Entry] = deque()
+        self._on_free = on_free
+        self._waiting: deque[OutboxEntry] = deque()
         self._unsettled = 0
         self._stopped = False
         self._full = False
         self._changed = threading.Condition()
 
-    def offer(self, entries: Sequence[Entry]) -> int:
+    def offer(self, entries: Sequence[OutboxEntry]) -> int:
         with self._changed:
             accepted = min(len(entries), self._limit - self._unsettled)
             self._waiting.extend(entries[:accepted])
@@ -61,19 +61,19 @@ class MemoryOutbox:
             self._changed.notify_all()
             return accepted
 
-    def take(self, limit: int) -> list[Entry]:
+    def take(self, limit: int) -> list[OutboxEntry]:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._stopped)
             return [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
 
-    def settle(self, entry: Entry, error: BaseException | None) -> None:  # noqa: ARG002 - a durable one needs them
+    def settle(self, entry: OutboxEntry, error: BaseException | None) -> None:  # noqa: ARG002 - a durable one needs them
         with self._changed:
             self._unsettled -= 1
             freed, self._full = self._full, False
             if not self._unsettled:
                 self._changed.notify_all()
         if freed:
-            self._on_room()
+            self._on_free()
 
     def stop(self) -> None:
         with self._changed:

@@ -27,12 +27,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from sinks.calls import CallBook, CallState, CallStatus, epoch_ms
+from sinks.calls import CallBook, CallStatus, MirroredCall, epoch_ms
 from sinks.config import RedisConfig
 from sinks.errors import SinkMisconfigured, ViewUnavailable
 from sinks.live import CallSnapshot
 from sinks.record import AnyRecord, TranscriptRecord, encode
-from sinks.subscription import Fields, Subscription
+from sinks.subscription import JsonRecord, Subscription
 from supervision import Supervisor, cancel_and_wait
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class RedisSink:
         self._keeper = self.supervisor.keep(self._keep(), "redis view keeper", returns=True)
 
     async def write(self, records: Sequence[AnyRecord]) -> None:
-        accepted: dict[tuple[str, str], tuple[CallState, int, AnyRecord]] = {}
+        accepted: dict[tuple[str, str], tuple[MirroredCall, int, AnyRecord]] = {}
         for record in records:
             state = self._book.apply(record)
             if state is None:
@@ -150,32 +150,34 @@ class RedisSink:
                 await self._attempt()
         await self._client.aclose()
 
-    def _ttl_ms(self, state: CallState) -> int:
+    def _ttl_ms(self, state: MirroredCall) -> int:
         ended = state.call["status"] is CallStatus.ENDED
         return round(1000 * (self._config.retain_s if ended else self._config.lease_s))
 
     def _call_keys(self, call_id: str) -> tuple[str, str, str]:
         return self._keys.call(call_id), self._keys.segments(call_id), self._keys.events(call_id)
 
-    def _run(self, pipeline: "Pipeline", script: str, state: CallState, version: int, *args: str | int | bytes) -> None:
+    def _run(
+        self, pipeline: "Pipeline", script: str, state: MirroredCall, version: int, *args: str | int | bytes
+    ) -> None:
         keys = self._call_keys(state.call_id)
         channel = self._keys.channel(state.call_id)
         common = self._ttl_ms(state), self._config.stream_entries, channel, version
         pipeline.evalsha(self._scripts[script], len(keys), *keys, *common, *args)
 
-    def _add(self, pipeline: "Pipeline", state: CallState, version: int, record: AnyRecord) -> None:
+    def _add(self, pipeline: "Pipeline", state: MirroredCall, version: int, record: AnyRecord) -> None:
         if isinstance(record, TranscriptRecord):
             self._add_segment(pipeline, state, version, record, quiet=False)
         else:
             self._add_call(pipeline, state, version, encode(record))
 
     def _add_segment(
-        self, pipeline: "Pipeline", state: CallState, version: int, record: TranscriptRecord, *, quiet: bool
+        self, pipeline: "Pipeline", state: MirroredCall, version: int, record: TranscriptRecord, *, quiet: bool
     ) -> None:
         segment = record.segment_id, record.revision, int(record.is_final), encode(record)
         self._run(pipeline, "redis_segment.lua", state, version, *segment, int(quiet))
 
-    def _add_call(self, pipeline: "Pipeline", state: CallState, version: int, record: bytes) -> None:
+    def _add_call(self, pipeline: "Pipeline", state: MirroredCall, version: int, record: bytes) -> None:
         self._run(pipeline, "redis_call.lua", state, version, state.started_at, record, *_to_hash(state))
         # After the hash, so that a member without one is always a leftover.
         pipeline.zadd(self._keys.calls, {state.call_id: epoch_ms(state.started_at)})
@@ -298,7 +300,7 @@ class RedisView:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def calls(self) -> list[Fields]:
+    async def calls(self) -> list[JsonRecord]:
         """The newest `max_calls` calls."""
         try:
             newest = 0, self._config.max_calls - 1
@@ -324,12 +326,12 @@ class RedisView:
         if not fields:
             return None
         call, dtmf, version = _from_hash(fields)
-        records: list[Fields] = [msgspec.json.decode(segment) for segment in segments]
+        records: list[JsonRecord] = [msgspec.json.decode(segment) for segment in segments]
         records.sort(key=lambda record: (record["start"], record["leg"], record["segment_id"]))
         return CallSnapshot(call=call, segments=records, dtmf=dtmf, version=version)
 
     @asynccontextmanager
-    async def subscribe(self, call_id: str | None = None) -> AsyncIterator[AsyncIterator[Fields]]:
+    async def subscribe(self, call_id: str | None = None) -> AsyncIterator[AsyncIterator[JsonRecord]]:
         subscription = Subscription(call_id, self._config.queue_records)
         pubsub = self._client.pubsub()
         try:
@@ -365,7 +367,7 @@ async def _pump(pubsub: "PubSub", subscription: Subscription) -> None:
         subscription.close()
 
 
-def _to_hash(state: CallState) -> Iterable[str | bytes]:
+def _to_hash(state: MirroredCall) -> Iterable[str | bytes]:
     """Names and values in turn."""
     for name, value in state.call.items():
         if value is not None:
@@ -375,12 +377,12 @@ def _to_hash(state: CallState) -> Iterable[str | bytes]:
     yield msgspec.json.encode(list(state.dtmf.values()))
 
 
-def _from_hash(fields: dict[bytes, bytes]) -> tuple[Fields, list[Fields], int]:
+def _from_hash(fields: dict[bytes, bytes]) -> tuple[JsonRecord, list[JsonRecord], int]:
     """The call, its key presses and its version."""
     texts = {name.decode(): value.decode() for name, value in fields.items()}
     version = int(texts.pop("version"))
-    dtmf: list[Fields] = msgspec.json.decode(texts.pop("dtmf"))
-    call: Fields = dict.fromkeys(("from", "to", "ended_at", "reason", "statistics"))
+    dtmf: list[JsonRecord] = msgspec.json.decode(texts.pop("dtmf"))
+    call: JsonRecord = dict.fromkeys(("from", "to", "ended_at", "reason", "statistics"))
     for name, text in texts.items():
         call[name] = msgspec.json.decode(text) if name in _JSON_FIELDS else text
     return call, dtmf, version

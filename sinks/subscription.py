@@ -5,7 +5,7 @@ from typing import Any
 
 from sinks.shedding import SheddingQueue
 
-Fields = dict[str, Any]
+JsonRecord = dict[str, Any]
 
 
 class Subscription:
@@ -18,12 +18,12 @@ class Subscription:
 
     def __init__(self, call_id: str | None, limit: int) -> None:
         self._call_id = call_id
-        self._waiting: SheddingQueue[Fields] = SheddingQueue(limit)
+        self._waiting: SheddingQueue[JsonRecord] = SheddingQueue(limit)
         self._wake = asyncio.Event()
         self._closed = False
         self.offered = 0  # records that came for this screen
 
-    def offer(self, record: Fields) -> None:
+    def offer(self, record: JsonRecord) -> None:
         """Queue a record if it is of the call subscribed to."""
         if self._closed or self._call_id not in (None, record["call_id"]):
             return
@@ -42,7 +42,7 @@ class Subscription:
     def __aiter__(self) -> "Subscription":
         return self
 
-    async def __anext__(self) -> Fields:
+    async def __anext__(self) -> JsonRecord:
         while not self._waiting:
             if self._closed:
                 raise StopAsyncIteration

@@ -23,7 +23,7 @@ _IPV6_HOST_BITS = 64  # one customer has a network of at least this size (RFC 61
 
 
 @dataclass(slots=True)
-class HttpStats:
+class ConnectionStats:
     """`connections` now. `late`: ended because the head of a request did not come in time. `shed`: ended without a
     request under way, to make room. `crowded`: refused, as nothing could make room."""
 
@@ -38,7 +38,7 @@ class Connections:
     of its headers. `most`, `most_per_address`: connections; a network of 64 bits is one address of IPv6."""
 
     def __init__(self, *, head_s: float, most: int, most_per_address: int) -> None:
-        self.stats = HttpStats()
+        self.stats = ConnectionStats()
         self.head_s = head_s
         self._most, self._most_per_address = most, most_per_address
         self._open: dict[str, int] = {}

@@ -19,7 +19,7 @@ from aiohttp.http_exceptions import (
 from aiohttp.typedefs import Handler, Middleware
 
 from connectors.sip.config import DEFAULT_PORTS, SipConfig, parse_listen
-from liveview.attempts import HttpStats, Tally, is_told
+from liveview.attempts import AccessStats, AddressCounts, is_told
 from liveview.forwarding import host_name, is_loopback, mark_of_proxy
 from trunkline.config import Config
 
@@ -143,10 +143,10 @@ class ServerLog(logging.LoggerAdapter[logging.Logger]):
     """The log of aiohttp's server, for which it is made a handler argument: what is no HTTP is counted, and told in a
     line now and then instead of a traceback each time. The line does not repeat what was sent, which may be a token."""
 
-    def __init__(self, stats: HttpStats) -> None:
+    def __init__(self, stats: AccessStats) -> None:
         super().__init__(logging.getLogger("aiohttp.server"))
         self._stats = stats
-        self._tally = Tally()
+        self._tally = AddressCounts()
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         return msg, kwargs

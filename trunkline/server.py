@@ -24,7 +24,7 @@ from engine.errors import UnknownLocale
 from engine.remote import RemoteEngine
 from liveview.access import COOKIE, Access
 from liveview.api import LivePage
-from liveview.attempts import HttpStats, WrongTokens
+from liveview.attempts import AccessStats, WrongTokens
 from liveview.errors import LiveViewError
 from liveview.microphone import Microphone
 from pipeline.call import Calls
@@ -147,7 +147,7 @@ class Server:
         if config.sip is not None:
             self._sip = import_module("connectors.sip.connector").SipConnector(self.calls, config.sip)
         served: dict[str, ConnectorStats] = {name: connector.stats for name, connector in self._served.items()}
-        self._http = HttpStats()
+        self._http = AccessStats()
         self._access = Access(config.liveview.token, loopback=config.server.is_loopback, stats=self._http)
         self._page = LivePage(self.view, config.liveview, _microphone(config), self._access)
         self._connections = _connections(config.server)

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from liveview import attempts
 from liveview.access import COOKIE, Access
 from liveview.api import LivePage, LiveViewConfig
-from liveview.attempts import FREE, HttpStats, Tally, WrongTokens, delay_s, is_told
+from liveview.attempts import FREE, AccessStats, AddressCounts, WrongTokens, delay_s, is_told
 from liveview.forwarding import client as client_of
 from sinks.live import LiveView
 from tests.liveview.calls import ScriptedCall
@@ -332,7 +332,7 @@ async def test_a_request_without_a_token_is_asked_for_one_and_is_no_guess(caplog
     async with guarded(access) as client:
         for _ in range(2 * FREE):
             assert (await client.get("/api/calls", headers={"Cookie": "other=1"})).status == 401
-    assert access.stats == HttpStats()
+    assert access.stats == AccessStats()
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
@@ -364,7 +364,7 @@ async def test_whoever_has_the_token_is_let_in_at_once_however_many_wrong_ones_c
 
 
 async def test_wrong_tokens_hold_no_more_than_a_few_answers_back() -> None:
-    stats = HttpStats()
+    stats = AccessStats()
     access = Access(TOKEN, stats=stats)
     app = web.Application(middlewares=[WrongTokens(stats, waiting=3, waiting_each=2).middleware(COOKIE)])
     LivePage(LiveView(), LiveViewConfig(), access=access).install(app)
@@ -389,7 +389,7 @@ def test_answers_come_later_with_every_wrong_token_up_to_a_bound() -> None:
 
 
 def test_addresses_are_remembered_within_bounds_and_forgotten_in_time() -> None:
-    tally = Tally(addresses=100)
+    tally = AddressCounts(addresses=100)
     for number in range(10_000):
         tally.add(f"2001:db8:{number:x}::/64", 0.0)
     assert len(tally) == 100

@@ -12,7 +12,7 @@ from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
 from sinks.kafka import KafkaSink
 from sinks.live import LiveView
-from sinks.outbox import Entry, MemoryOutbox
+from sinks.outbox import MemoryOutbox, OutboxEntry
 from sinks.record import AnyRecord, decode
 from tests.sinks.recorder import Recorder
 from tests.sinks.records import end, start, transcript
@@ -149,9 +149,9 @@ async def test_a_record_that_the_kafka_sink_cannot_hand_on_is_settled_and_the_ne
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sink = KafkaSink(KafkaConfig(bootstrap_servers="127.0.0.1:9"))
-    sent: list[Entry] = []
+    sent: list[OutboxEntry] = []
 
-    def send(_producer: object, entry: Entry) -> None:
+    def send(_producer: object, entry: OutboxEntry) -> None:
         if entry.key == b"bad":
             raise RuntimeError("boom")
         sent.append(entry)
@@ -172,7 +172,7 @@ async def test_a_record_that_the_kafka_sink_cannot_hand_on_is_settled_and_the_ne
 
 async def test_a_kafka_thread_that_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(MemoryOutbox):
-        def take(self, limit: int) -> list[Entry]:
+        def take(self, limit: int) -> list[OutboxEntry]:
             raise RuntimeError("boom")
 
     sink = KafkaSink(KafkaConfig(bootstrap_servers="127.0.0.1:9"), outbox=Broken)

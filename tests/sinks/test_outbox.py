@@ -2,11 +2,11 @@
 
 import threading
 
-from sinks.outbox import Entry, MemoryOutbox
+from sinks.outbox import MemoryOutbox, OutboxEntry
 
 
-def entries(count: int) -> list[Entry]:
-    return [Entry("topic", b"call", str(i).encode(), (), partial=False) for i in range(count)]
+def entries(count: int) -> list[OutboxEntry]:
+    return [OutboxEntry("topic", b"call", str(i).encode(), (), partial=False) for i in range(count)]
 
 
 def test_what_is_taken_counts_until_it_is_settled() -> None:
@@ -25,7 +25,7 @@ def test_what_is_taken_counts_until_it_is_settled() -> None:
 
 def test_take_waits_for_an_entry_and_ends_after_stop() -> None:
     outbox = MemoryOutbox(9, lambda: None)
-    taken: list[list[Entry]] = []
+    taken: list[list[OutboxEntry]] = []
     done = threading.Event()
 
     def drain() -> None:

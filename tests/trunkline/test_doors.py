@@ -11,7 +11,7 @@ from aiohttp import web
 from connectors.media_ws import TwilioConfig
 from connectors.webrtc.config import WebRtcConfig
 from liveview.api import LiveViewConfig
-from liveview.attempts import HttpStats
+from liveview.attempts import AccessStats
 from tests.trunkline.conftest import Running, Serve
 from trunkline.config import Config, ServerConfig
 from trunkline.doors import ServerLog
@@ -61,7 +61,7 @@ async def metrics(running: Running) -> list[str]:
 async def test_what_is_no_http_is_counted_and_one_line_that_repeats_nothing_of_it(
     caplog: pytest.LogCaptureFixture, request_: bytes
 ) -> None:
-    stats = HttpStats()
+    stats = AccessStats()
     runner = web.AppRunner(web.Application(), access_log=None, logger=ServerLog(stats))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -90,7 +90,7 @@ async def test_what_is_no_http_is_counted_and_one_line_that_repeats_nothing_of_i
     ],
 )
 async def test_what_is_wrong_with_it_is_said_in_words(caplog: pytest.LogCaptureFixture, name: str, said: str) -> None:
-    runner = web.AppRunner(web.Application(), access_log=None, logger=ServerLog(HttpStats()))
+    runner = web.AppRunner(web.Application(), access_log=None, logger=ServerLog(AccessStats()))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
@@ -103,7 +103,7 @@ async def test_what_is_wrong_with_it_is_said_in_words(caplog: pytest.LogCaptureF
 async def test_a_body_that_nobody_reads_and_nobody_could_is_counted_without_a_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    stats = HttpStats()
+    stats = AccessStats()
     runner = web.AppRunner(web.Application(), access_log=None, logger=ServerLog(stats))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -120,7 +120,7 @@ async def test_a_fault_of_ours_keeps_its_traceback(caplog: pytest.LogCaptureFixt
     async def fail(_: web.Request) -> web.Response:
         raise LookupError("ours")
 
-    stats, app = HttpStats(), web.Application()
+    stats, app = AccessStats(), web.Application()
     app.router.add_get("/", fail)
     runner = web.AppRunner(app, access_log=None, logger=ServerLog(stats))
     await runner.setup()
