@@ -41,7 +41,7 @@ class Outbox(Protocol):
 
 
 class MemoryOutbox:
-    """An outbox that does not outlive the process. `on_free` is called, on any thread, when a full one accepts again."""
+    """An outbox that ends with the process. `on_free` is called, on any thread, when a full one takes more again."""
 
     def __init__(self, limit: int, on_free: Callable[[], None]) -> None:
         self._limit = limit

@@ -12,23 +12,11 @@ from connectors.stats import ConnectorStats
 from pipeline.call import Calls
 from sinks.fanout import FanOut
 from supervision import Supervisor
+from trunkline.metric_names import ACCESS, CLASS, CONNECTIONS, CONNECTOR, PIPELINE, SINK, SIP, Exported
 
 if TYPE_CHECKING:
     from engine.engine import Engine
     from engine.remote import RemoteEngine
-
-
-_OF_CLASS = {
-    "open": "Sessions open now, by latency class",
-    "slots": "Sessions that there are slots for, by latency class",
-    "room": "Sessions that would be admitted now, by latency class",
-    "capacity": "Sessions that an otherwise empty engine would admit, by latency class",
-    "mean_step_s": "Time of a step in seconds, running mean",
-    "fill": "Rows of a batch among those that could have been in it, running mean",
-    "lag_p50_s": "From complete audio to result in seconds, median of the last seconds",
-    "lag_p95_s": "From complete audio to result in seconds, 95th percentile of the last seconds",
-    "lag_p99_s": "From complete audio to result in seconds, 99th percentile of the last seconds",
-}
 
 
 class Metrics:
@@ -42,12 +30,13 @@ class Metrics:
         connectors: Mapping[str, ConnectorStats],
         sip: object | None = None,
         supervisor: Supervisor | None = None,
-        http: Sequence[object] = (),
+        access: object | None = None,
+        connections: object | None = None,
     ) -> None:
         self._parts = (engine, calls, fanout, connectors)
         self._sip = sip
         self._supervisor = supervisor or Supervisor()
-        self._http = http
+        self._http = ((ACCESS, access), (CONNECTIONS, connections))
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -64,9 +53,9 @@ class Metrics:
         if self._sip is not None:
             yield from sip_metrics(self._sip)
         yield from self._supervision(self._supervisor)
-        for name, value in (number for stats in self._http for number in _numbers(stats)):
-            family = GaugeMetricFamily if name == "connections" else CounterMetricFamily
-            yield family(f"trunkline_http_{name}", f"HTTP: {name.replace('_', ' ')}", value)
+        for table, stats in self._http:
+            if stats is not None:
+                yield from (_family(exported, [((), stats)]) for exported in table)
 
     @staticmethod
     def _supervision(supervisor: Supervisor) -> Iterator[Metric]:
@@ -106,83 +95,46 @@ class Metrics:
         yield GaugeMetricFamily(
             "trunkline_engine_utilisation", "Share of time that stepping the open sessions takes", load.utilisation
         )
-        for name, text in _OF_CLASS.items():
-            gauge = GaugeMetricFamily(f"trunkline_engine_class_{name}", text, labels=["chunk_ms"])
-            for of_class in load.classes:
-                gauge.add_metric([str(of_class.chunk_ms)], getattr(of_class, name))
-            yield gauge
+        classes = [((str(of_class.chunk_ms),), of_class) for of_class in load.classes]
+        yield from (_family(exported, classes, ["chunk_ms"]) for exported in CLASS)
 
     @staticmethod
     def _pipeline(calls: Calls) -> Iterator[Metric]:
         yield GaugeMetricFamily("trunkline_calls_active", "Calls running now", calls.active)
-        for name, value in _numbers(calls.stats):
-            yield CounterMetricFamily(f"trunkline_pipeline_{name}", f"Pipeline: {name.replace('_', ' ')}", value)
+        yield from (_family(exported, [((), calls.stats)]) for exported in PIPELINE)
 
     @staticmethod
     def _sinks(fanout: FanOut) -> Iterator[Metric]:
-        for name in ("written", "dropped_partials", "dropped_finals", "errors"):
-            family = CounterMetricFamily(
-                f"trunkline_sink_{name}", f"Records by sink: {name.replace('_', ' ')}", labels=["sink"]
-            )
-            for sink, stats in fanout.stats.items():
-                family.add_metric([sink], getattr(stats, name))
-            yield family
+        sinks = [((sink,), stats) for sink, stats in fanout.stats.items()]
+        yield from (_family(exported, sinks, ["sink"]) for exported in SINK)
 
     @staticmethod
     def _connectors(connectors: Mapping[str, ConnectorStats]) -> Iterator[Metric]:
-        for name in ("active", "pending"):
-            gauge = GaugeMetricFamily(f"trunkline_connector_{name}", f"Streams or sockets {name}", labels=["connector"])
-            for connector, stats in connectors.items():
-                gauge.add_metric([connector], getattr(stats, name))
-            yield gauge
-        for name in ("closed", "ended"):
-            family = CounterMetricFamily(
-                f"trunkline_connector_{name}", f"Streams or sockets {name}, by reason", labels=["connector", "reason"]
-            )
-            for connector, stats in connectors.items():
-                for reason, count in getattr(stats, name).items():
-                    family.add_metric([connector, str(reason)], count)
-            yield family
-        names = dict.fromkeys(name for stats in connectors.values() for name, _ in _numbers(stats))
-        for name in names.keys() - {"active", "pending"}:
-            family = CounterMetricFamily(
-                f"trunkline_connector_{name}", f"Connector: {name.replace('_', ' ')}", labels=["connector"]
-            )
-            for connector, stats in connectors.items():
-                family.add_metric([connector], getattr(stats, name))
-            yield family
+        of_each = [((connector,), stats) for connector, stats in connectors.items()]
+        yield from (_family(exported, of_each, ["connector"], "reason") for exported in CONNECTOR)
 
 
 def sip_metrics(stats: object) -> Iterator[Metric]:
-    """All that the SIP server counts (`connectors.sip.SipStats`), a label for each kind where it counts by kind."""
-    for name, value in _numbers(stats):
-        family = GaugeMetricFamily if name == "calls" else CounterMetricFamily
-        yield family(f"trunkline_sip_{name}", f"SIP: {name.replace('_', ' ')}", value)
-    for name, counts in _by_kind(stats):
-        labelled = CounterMetricFamily(
-            f"trunkline_sip_{name}", f"SIP: {name.replace('_', ' ')}, by kind", labels=["kind"]
-        )
-        for kind, count in counts.items():
-            labelled.add_metric([str(kind)], count)
-        yield labelled
+    """All that the SIP server counts (`connectors.sip.SipStats`)."""
+    return (_family(exported, [((), stats)]) for exported in SIP)
 
 
-def _by_kind(stats: object) -> Iterator[tuple[str, Counter[object]]]:
-    """Counters of a dataclass and of its parts, as `_numbers` names them."""
-    for name in getattr(stats, "__dataclass_fields__", {}):
-        value = getattr(stats, name)
+def _family(
+    exported: Exported,
+    of_each: Sequence[tuple[tuple[str, ...], object]],
+    labels: Sequence[str] = (),
+    kind: str = "kind",
+) -> Metric:
+    """One metric: a value of each of these statistics, with the values of its `labels`. What a field counts by kind is
+    labelled with `kind`, too."""
+    values = [(own, exported.value(stats)) for own, stats in of_each]
+    by_kind = any(isinstance(value, Counter) for _, value in values)
+    made = GaugeMetricFamily if exported.is_gauge else CounterMetricFamily
+    family = made(exported.name, exported.text, labels=[*labels, kind] if by_kind else labels)
+    for own, value in values:
         if isinstance(value, Counter):
-            yield name, value
-        for inner, counts in _by_kind(value):
-            yield f"{name}_{inner}", counts
-
-
-def _numbers(stats: object) -> Iterator[tuple[str, float]]:
-    """Counters of a statistics dataclass, those of its parts with the part's name before them."""
-    for name in getattr(stats, "__dataclass_fields__", {}):
-        value = getattr(stats, name)
-        if isinstance(value, int | float):
-            yield name, value
-        elif hasattr(value, "__dataclass_fields__"):
-            for inner, number in _numbers(value):
-                yield f"{name}_{inner}", number
+            for one, count in value.items():
+                family.add_metric([*own, str(one)], count)
+        elif isinstance(value, int | float):
+            family.add_metric(own, value)
+    return family

@@ -170,7 +170,8 @@ class Server:
             served,
             self._sip.stats if self._sip else None,
             self.supervisor,
-            (self._http, self._connections.stats),
+            self._http,
+            self._connections.stats,
         )
         self.broken = asyncio.Event()
         self._ready = False

@@ -1,16 +1,25 @@
 """What Prometheus is shown of the parts' counters."""
 
 import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
 
 from connectors.sip import SipConfig, SipStats
+from connectors.stats import ConnectorStats
 from connectors.webrtc.config import WebRtcConfig
 from engine import Engine
 from engine.checkpoint.weights import Checkpoint
+from liveview.attempts import AccessStats
+from pipeline.call import PipelineStats
+from sinks.fanout import SinkStats
 from trunkline.config import Config
+from trunkline.connections import ConnectionStats
+from trunkline.metric_names import ACCESS, CONNECTIONS, CONNECTOR, PIPELINE, SINK, SIP, Exported
 from trunkline.metrics import sip_metrics
 from trunkline.server import Server
 
@@ -47,6 +56,30 @@ def test_counters_of_the_sip_server_are_exported_with_those_of_its_recordings() 
         assert line in lines
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(names) == len(set(names))
+
+
+def fields(stats: object, before: str = "") -> Iterator[str]:
+    """Every counter of a statistics dataclass and of its parts."""
+    for name in getattr(stats, "__dataclass_fields__", {}):
+        value = getattr(stats, name)
+        if isinstance(value, int | float | Counter):
+            yield before + name
+        yield from fields(value, f"{before}{name}.")
+
+
+@pytest.mark.parametrize(
+    ("table", "stats"),
+    [
+        (PIPELINE, PipelineStats()),
+        (SINK, SinkStats()),
+        (CONNECTOR, ConnectorStats()),
+        (SIP, SipStats()),
+        (ACCESS, AccessStats()),
+        (CONNECTIONS, ConnectionStats()),
+    ],
+)
+def test_every_counter_has_a_metric(table: Sequence[Exported], stats: object) -> None:
+    assert sorted(exported.path for exported in table) == sorted(fields(stats))
 
 
 def documented() -> dict[str, tuple[str, str]]:
