@@ -63,7 +63,7 @@ class AddressCounts:
         return count
 
 
-def is_told(count: int) -> bool:
+def is_logged(count: int) -> bool:
     """Whether the log has a line for the `count`th time: the first, the tenth, the hundredth..."""
     return str(count).rstrip("0") == "1"
 
@@ -101,7 +101,7 @@ class WrongTokens:
         stats, address = self._stats, client(request)
         stats.wrong_tokens += 1
         count = self._tally.add(address, time.monotonic())
-        if is_told(count):
+        if is_logged(count):
             logger.warning("wrong token from %s for %s %s, number %d", address, request.method, request.path, count)
         delay = delay_s(count)
         if not delay:

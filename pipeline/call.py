@@ -308,8 +308,8 @@ class Call:
 
 def _because(leg: Leg) -> str:
     """The reason of an END: in the engine's words, or that of a fault in this process."""
-    told = str(leg.fault)
-    return told if told in set(FaultReason) else f"{FAULT}: leg {leg.options.leg}: {told}"
+    fault = str(leg.fault)
+    return fault if fault in set(FaultReason) else f"{FAULT}: leg {leg.options.leg}: {fault}"
 
 
 class Calls:

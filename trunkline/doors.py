@@ -19,7 +19,7 @@ from aiohttp.http_exceptions import (
 from aiohttp.typedefs import Handler, Middleware
 
 from connectors.sip.config import DEFAULT_PORTS, SipConfig, parse_listen
-from liveview.attempts import AccessStats, AddressCounts, is_told
+from liveview.attempts import AccessStats, AddressCounts, is_logged
 from liveview.forwarding import host_name, is_loopback, mark_of_proxy
 from trunkline.config import Config
 
@@ -106,7 +106,7 @@ def through_proxies(config: Config) -> Middleware:
     told once a path, and refused where the configuration is strict. The proxy opened the door, so nobody could know at
     the start."""
     doors = _http_doors(config) if config.server.is_loopback else {}
-    told = set[str]()
+    reported = set[str]()
 
     @web.middleware
     async def watch(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -114,8 +114,8 @@ def through_proxies(config: Config) -> Middleware:
         door = next((door for own, door in doors.items() if path.startswith(f"{own.rstrip('/')}/")), None)
         mark = None if door is None else mark_of_proxy(request)
         if door is not None and mark is not None:
-            if door not in told:
-                told.add(door)
+            if door not in reported:
+                reported.add(door)
                 logger.warning("%s; a proxy (%s) passes requests on to it", door, mark)
             if config.server.strict:
                 raise web.HTTPForbidden(
@@ -168,7 +168,7 @@ class ServerLog(logging.LoggerAdapter[logging.Logger]):
         self._stats.malformed += 1
         address = str(args[0]) if args else "a client"
         count = self._tally.add(address, time.monotonic())
-        if is_told(count):
+        if is_logged(count):
             logger.warning("no HTTP from %s, number %d: %s", address, count, _reason(error))
         return True
 

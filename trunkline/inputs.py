@@ -75,20 +75,20 @@ def _raise(error: AudioFileError) -> NoReturn:
     raise error
 
 
-def audio_files(arguments: Iterable[Path], tell: Callable[[AudioFileError], None] = _raise) -> list[Path]:
+def audio_files(arguments: Iterable[Path], on_error: Callable[[AudioFileError], None] = _raise) -> list[Path]:
     """The files themselves, and for a folder the audio files in and below it, by name; each only once.
 
-    What cannot be listed goes to `tell`: a folder without any audio (`AudioFileNotFound`), and what the system refuses.
+    What cannot be listed goes to `on_error`: a folder without any audio (`AudioFileNotFound`), what the system refuses.
     """
-    return Folders(tell).files(arguments)
+    return Folders(on_error).files(arguments)
 
 
 class Folders:
     """Looks for audio in folders, through links as well, each folder once. `left_out`: files that are no audio."""
 
-    def __init__(self, tell: Callable[[AudioFileError], None]) -> None:
+    def __init__(self, on_error: Callable[[AudioFileError], None]) -> None:
         self.left_out = 0
-        self._tell = tell
+        self._on_error = on_error
         self._errors = 0
         self._seen: set[tuple[int, int]] = set()
 
@@ -164,7 +164,7 @@ class Folders:
 
     def _report(self, error: AudioFileError) -> None:
         self._errors += 1
-        self._tell(error)
+        self._on_error(error)
 
 
 class Inputs:

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from liveview import attempts
 from liveview.access import COOKIE, Access
 from liveview.api import LivePage, LiveViewConfig
-from liveview.attempts import FREE, AccessStats, AddressCounts, WrongTokens, delay_s, is_told
+from liveview.attempts import FREE, AccessStats, AddressCounts, WrongTokens, delay_s, is_logged
 from liveview.forwarding import client as client_of
 from sinks.live import LiveView
 from tests.liveview.calls import ScriptedCall
@@ -397,7 +397,7 @@ def test_addresses_are_remembered_within_bounds_and_forgotten_in_time() -> None:
     assert tally.add("192.0.2.1", 1.0) == 2
     assert tally.add("192.0.2.1", 1.0 + attempts.FORGET_S) == 3
     assert tally.add("192.0.2.1", 2.0 + 2 * attempts.FORGET_S) == 1
-    assert [count for count in range(1, 1001) if is_told(count)] == [1, 10, 100, 1000]
+    assert [count for count in range(1, 1001) if is_logged(count)] == [1, 10, 100, 1000]
 
 
 @pytest.mark.parametrize(
