@@ -28,6 +28,11 @@ class OldNumbers(Generic[T]):
         self._first = first
         self._run: list[tuple[int, T]] = []
 
+    def begin(self, first: int) -> None:
+        """Numbers begin at another `first`."""
+        self.over()
+        self._first = first
+
     @property
     def hopeless(self) -> bool:
         return self.streak >= HOPELESS

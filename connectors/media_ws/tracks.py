@@ -23,33 +23,28 @@ _UNKNOWN = -1
 
 
 class Tracks:
-    """`silence`: the G.711 code of a zero sample. `stats` is filled in. `now` of the stream's start: `started_at`."""
+    """`silence`: the G.711 code of a zero sample. `stats` is filled in. There are no tracks before `begin`."""
 
-    def __init__(
-        self,
-        names: Iterable[Track],
-        sample_rate_hz: int,
-        silence: int,
-        stats: dict[Track, TrackStats],
-        started_at: float,
-    ) -> None:
+    def __init__(self, sample_rate_hz: int, silence: int, stats: dict[Track, TrackStats]) -> None:
         self._stats = stats
         self._rate = sample_rate_hz
-        self._started_at = started_at
+        self._started_at = 0.0
         self._silence = np.full(sample_rate_hz, silence, np.uint8)
         self._silence.setflags(write=False)
         self._timelines: dict[Track, TrackTimeline] = {}
         self._missing: dict[Track, int] = {}
         self._anew = False
+
+    def begin(self, names: Iterable[Track], now: float) -> None:
+        """The stream starts, with these tracks."""
+        self._started_at = now
         for track in names:
-            stats[track] = TrackStats()
-            self._timelines[track] = TrackTimeline(sample_rate_hz)
-            self._missing[track] = 0
+            self.add(track, 0)
 
     def __len__(self) -> int:
         return len(self._timelines)
 
-    def __contains__(self, track: Track) -> bool:
+    def __contains__(self, track: object) -> bool:
         return track in self._timelines
 
     def __iter__(self) -> Iterator[Track]:

@@ -61,11 +61,11 @@ class Fields:
 
 @dataclass(slots=True)
 class Reader:
-    """`tracks`: of the stream, as far as they are known. `odd`: what the message read last lacked, where that is more
+    """`tracks`: of the stream, now. `odd`: what the message read last lacked, where that is more
     than a matter of form; ''. `unannounced`: it was a start that named no tracks, and others than the one it is taken
     for may come."""
 
-    tracks: Collection[Track] = ()
+    tracks: Collection[Track]
     odd: str = ""
     unannounced: bool = False
 

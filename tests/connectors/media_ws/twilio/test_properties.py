@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from connectors.media_ws.events import Audio, Event, ProtocolError, Stopped, StreamStarted
 from connectors.media_ws.track import Track
-from connectors.media_ws.twilio.stream import State, TwilioStream
+from connectors.media_ws.twilio.output import State
+from connectors.media_ws.twilio.stream import TwilioStream
 from tests.connectors.media_ws.twilio import twilio_side as twilio
 
 TRACKS = ("inbound", "outbound")

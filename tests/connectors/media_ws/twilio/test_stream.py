@@ -8,7 +8,8 @@ from connectors.errors import LocalProtocolError
 from connectors.media_ws.config import MediaLimits
 from connectors.media_ws.events import Anomaly, Audio, Dtmf, Event, Mark, ProtocolError, Stopped, StreamStarted
 from connectors.media_ws.track import Track
-from connectors.media_ws.twilio.stream import State, TwilioStream
+from connectors.media_ws.twilio.output import State
+from connectors.media_ws.twilio.stream import TwilioStream
 from tests.connectors.media_ws.twilio import twilio_side as twilio
 
 
