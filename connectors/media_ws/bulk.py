@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from connectors.media_ws.foreseen import AUDIO_CHARS, MAX_CHARS, MAX_DIGITS, PACKET_CODES, Foreseen
+from connectors.media_ws.foreseen import AUDIO_CHARS, MAX_CHARS, MAX_DIGITS, NUMBERS, PACKET_CODES, Foreseen
 from connectors.media_ws.framing import HEAD_16, MASKED_16, TEXT, frame_length
 from connectors.media_ws.track import Track
 from pipeline.ingest import Ingest
@@ -112,9 +112,9 @@ class Lanes:
         self._fixed = np.zeros((rows, _WIDTH // 8), np.uint64)
         self._sizes = np.zeros(rows, np.int64)
         self._audio_at = np.zeros(rows, np.int64)
-        self._ends = np.zeros((rows, 3), np.int64)
-        self._digits = np.zeros((rows, 3), np.int64)
-        self._steps = np.zeros((rows, 3), np.int64)
+        self._ends = np.zeros((rows, NUMBERS), np.int64)
+        self._digits = np.zeros((rows, NUMBERS), np.int64)
+        self._steps = np.zeros((rows, NUMBERS), np.int64)
         self._pts = np.zeros(rows, np.int64)
         self._taken = np.zeros(rows, np.int64)
         self._tickets = np.zeros(rows, np.int64)
@@ -296,7 +296,7 @@ class Lanes:
             row, more = rows[at], carry[at, which]
             longer = self._digits[row, which] == place
             if longer.any():
-                for number in range(3):
+                for number in range(NUMBERS):
                     self._lengthen(row[longer & (which == number)], number)
             column = self._ends[row, which] - 1 - place
             more += octets[row, column] & 0xF
@@ -312,7 +312,7 @@ class Lanes:
         self._frames.view(np.uint8)[rows, first] = _ZERO
         self._sizes[rows] += 1
         self._audio_at[rows] += 1
-        self._ends[rows[:, None], np.arange(which, 3)] += 1
+        self._ends[rows[:, None], np.arange(which, NUMBERS)] += 1
         self._digits[rows, which] += 1
         self._put_heads(rows)
         self._sizes[rows[self._digits[rows, which] > MAX_DIGITS]] = NEVER

@@ -50,13 +50,14 @@ from connectors.media_ws.events import (
     StreamStarted,
     TrackAdded,
 )
-from connectors.media_ws.foreseen import PACKET_CODES, Foreseen
+from connectors.media_ws.foreseen import PACKET_CODES, Foreseen, RecentMessage, last_two_of_each
 from connectors.media_ws.track import Track
 from connectors.media_ws.twilio import messages as wire
 from connectors.media_ws.twilio.ordering import MessageOrder, Numbered
 from connectors.media_ws.twilio.output import State, StreamOutput, track_of
 from connectors.media_ws.twilio.parser import MessageParser
 from connectors.media_ws.twilio.start import check_parameters, stream_sid_of, tracks_of
+from connectors.media_ws.twilio.template import next_media
 
 _MAX_NAME_CHARS = 256
 _REMEMBERED_SIDS = 8
@@ -75,7 +76,7 @@ class TwilioStream:
         self._sid = ""  # of the stream now
         self._former_sids: deque[str] = deque(maxlen=_REMEMBERED_SIDS)
         self._unannounced = False  # further tracks may come
-        self._recent: deque[tuple[Track, int, bytes]] = deque(maxlen=2 * len(Track))
+        self._recent: deque[RecentMessage] = deque(maxlen=2 * len(Track))
         # Parts of those above, for the way of audio in order.
         self.stats, self._tracks = self._output.stats, self._output.tracks
         self._window, self._old = self._order.window, self._order.old
@@ -134,16 +135,9 @@ class TwilioStream:
         turns = len(self._tracks)
         if len(self._recent) < 2 * turns:
             return []
-        recent = list(self._recent)[-2 * turns :]
+        pairs = last_two_of_each(self._recent, turns)
         self._recent.clear()
-        if [one[0] for one in recent[:turns]] != [one[0] for one in recent[turns:]]:
-            return []
-        if len({one[0] for one in recent}) != turns:
-            return []
-        foreseen = [
-            Foreseen.after(message, before, track, turns, pts)
-            for (_, _, before), (track, pts, message) in zip(recent[:turns], recent[turns:], strict=True)
-        ]
+        foreseen = [next_media(message, before, track, turns, pts) for (_, _, before), (track, pts, message) in pairs]
         return [one for one in foreseen if one is not None] if None not in foreseen else []
 
     def passed_by(self, taken: Mapping[Track, int]) -> None:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from connectors.media_ws import bulk as module
 from connectors.media_ws.bulk import LONGEST_WAIT_S, STILL_THERE_S, Entry, Lanes
-from connectors.media_ws.foreseen import MAX_CHARS, Foreseen
+from connectors.media_ws.foreseen import MAX_CHARS
 from connectors.media_ws.track import Track
+from connectors.media_ws.twilio.template import next_media
 from engine.api import Session
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import ALAW_OFFSET, MULAW_OFFSET, decode_alaw, decode_mulaw
@@ -60,7 +61,7 @@ class Stream:
                 self.message(bytes(160), (sequence + index - ago * step, chunk - ago, timestamp - 20 * ago), track)
                 for ago in (2, 1)
             )
-            one = Foreseen.after(message, before, track, step, 320 + 160 * len(self.sent[track]))
+            one = next_media(message, before, track, step, 320 + 160 * len(self.sent[track]))
             assert one is not None
             foreseen.append(one)
         offset = MULAW_OFFSET if self.encoding is Encoding.PCMU else ALAW_OFFSET

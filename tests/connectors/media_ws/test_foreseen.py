@@ -19,9 +19,9 @@ from connectors.media_ws import TwilioConfig
 from connectors.media_ws import twilio as twilio_connector
 from connectors.media_ws.bulk import Lanes
 from connectors.media_ws.config import MediaLimits
-from connectors.media_ws.foreseen import Foreseen
 from connectors.media_ws.socket import Frames
 from connectors.media_ws.track import Track
+from connectors.media_ws.twilio.template import next_media
 from pipeline.call import Call, Calls
 from pipeline.g711 import decode_mulaw
 from sinks.record import AnyRecord, DtmfRecord
@@ -221,18 +221,18 @@ async def compared_quietly(lines: Sequence[Sequence[Item]], seed: int) -> None:
     ids=lambda message: message[:50],
 )
 def test_two_messages_that_do_not_follow_each_other_foresee_nothing(before: str, message: str) -> None:
-    assert Foreseen.after(message.encode(), before.encode(), Track.INBOUND, 1, 320) is None
+    assert next_media(message.encode(), before.encode(), Track.INBOUND, 1, 320) is None
 
 
 def test_a_message_that_hides_its_keys_is_not_foreseen() -> None:
     """Each key is searched for but once, so that no message makes the search take longer than itself."""
     message, before = (text.encode() for text in stream(2)[::-1])
-    assert Foreseen.after(message, before, Track.INBOUND, 1, 320) is not None
+    assert next_media(message, before, Track.INBOUND, 1, 320) is not None
     twice = message[:-1] + b', "x": {"chunk": "1"}}'
-    assert Foreseen.after(twice, before, Track.INBOUND, 1, 320) is None
-    assert Foreseen.after(message, message, Track.INBOUND, 1, 320) is None
+    assert next_media(twice, before, Track.INBOUND, 1, 320) is None
+    assert next_media(message, message, Track.INBOUND, 1, 320) is None
     long = message[:-1] + b', "x": "' + b"y" * 1000 + b'"}'
-    assert Foreseen.after(long, long, Track.INBOUND, 1, 320) is None
+    assert next_media(long, long, Track.INBOUND, 1, 320) is None
 
 
 # -- frames
