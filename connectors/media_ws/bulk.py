@@ -116,7 +116,6 @@ class Lanes:
         self._digits = np.zeros((rows, NUMBERS), np.int64)
         self._steps = np.zeros((rows, NUMBERS), np.int64)
         self._pts = np.zeros(rows, np.int64)
-        self._taken = np.zeros(rows, np.int64)
         self._tickets = np.zeros(rows, np.int64)
         self._offsets = np.zeros((rows, 1), np.int16)
         self._clear()
@@ -145,7 +144,10 @@ class Lanes:
         self._entries[lane] = None
         self._free.append(lane)
         rows = range(_TRACKS * lane, _TRACKS * lane + len(entry.foreseen))
-        return {one.track: int(self._taken[row]) for one, row in zip(entry.foreseen, rows, strict=True)}
+        return {
+            one.track: int(self._pts[row] - one.pts) // PACKET_CODES
+            for one, row in zip(entry.foreseen, rows, strict=True)
+        }
 
     def add(self, lane: int, data: bytes) -> None:
         """Bytes that the socket of this lane has read."""
@@ -237,7 +239,6 @@ class Lanes:
         if not fit.all():
             rows, lanes, codes, arrivals = rows[fit], lanes[fit], codes[fit], arrivals[fit]
         self._count_on(rows)
-        self._taken[rows] += 1
         self._heard_at[lanes] = arrivals
         self._turn[lanes] = (self._turn[lanes] + 1) % self._tracks[lanes]
         pts = self._pts[rows]
@@ -282,7 +283,7 @@ class Lanes:
         self._sizes[row], self._audio_at[row] = size, audio_at
         self._ends[row], self._digits[row] = np.array(ends) + HEAD_16, [len(str(number)) for number in one.numbers]
         self._steps[row] = one.steps
-        self._pts[row], self._taken[row] = one.pts, 0
+        self._pts[row] = one.pts
         self._put_heads(np.array([row]))
 
     def _count_on(self, rows: NDArray[np.int64]) -> None:

@@ -46,8 +46,6 @@ class Peer:
         self._stream: BoundStream | None = None
         self._call = "-"
         self._warned = False
-        self._lanes: Lanes | None = None  # while in one
-        self._lane = 0
         self._in_order = 0
         self._deadline = time.monotonic() + limits.start_timeout_s
         self._armed_for = math.inf
@@ -129,9 +127,8 @@ class Peer:
         tickets = [ticket for one in intakes if (ticket := one.ticket) is not None]
         if not foreseen or len(tickets) < len(foreseen):
             return
-        lanes = self._lanes = self._bindings.lanes(intakes[0].ingest)
-        self._lane = lanes.enter(Entry(self, frames, foreseen, tickets, OFFSETS[stream.encoding], now))
-        frames.enter(lanes, self._lane)
+        lanes = self._bindings.lanes(intakes[0].ingest)
+        frames.enter(lanes, lanes.enter(Entry(self, frames, foreseen, tickets, OFFSETS[stream.encoding], now)))
 
     @property
     def over(self) -> bool:
@@ -145,15 +142,14 @@ class Peer:
     def leave(self) -> None:
         """Out of the lane: tell the core what passed by it; messages go through it again."""
         frames = self._ws.frames
-        if self._lanes is not None and frames is not None:
-            self._heard_in(self._lanes)
-            self._core.passed_by(self._lanes.leave(self._lane))
-            self._lanes = None
+        if frames is not None and frames.lanes is not None:
+            self._heard_in(frames.lanes, frames.lane)
+            self._core.passed_by(frames.lanes.leave(frames.lane))
             frames.leave()
             self._in_order = STEADY_AFTER - 2 * len(Track)  # what is needed to foresee the next ones
 
-    def _heard_in(self, lanes: Lanes) -> None:
-        self._deadline = max(self._deadline, lanes.heard_at(self._lane) + self._limits.idle_timeout_s)
+    def _heard_in(self, lanes: Lanes, lane: int) -> None:
+        self._deadline = max(self._deadline, lanes.heard_at(lane) + self._limits.idle_timeout_s)
 
     def failed(self, exc: Exception) -> None:
         """Close, for a fault that came to light in reading."""
@@ -161,9 +157,10 @@ class Peer:
         self._closing = self._bindings.supervisor.spawn(self.close(), "close of a socket")
 
     def _settle(self) -> None:
-        """The same with what still waits for the lane."""
-        if self._lanes is not None:
-            self._lanes.flush()
+        """Out of the lane once what waits for it is taken; nothing outside a lane."""
+        frames = self._ws.frames
+        if frames is not None and frames.lanes is not None:
+            frames.lanes.flush()
             self.leave()
 
     def _settle_in_the_end(self) -> None:
@@ -208,8 +205,9 @@ class Peer:
     def _tick(self) -> None:
         self._armed_for = math.inf
         now = time.monotonic()
-        if self._lanes is not None:
-            self._heard_in(self._lanes)
+        frames = self._ws.frames
+        if frames is not None and frames.lanes is not None:
+            self._heard_in(frames.lanes, frames.lane)
             if now < self._deadline:
                 return self._arm()
         try:

@@ -33,14 +33,15 @@ class Frames(asyncio.Protocol):
 
     `at_once`: who is asked first; None: nobody. `handled`: to be called for each text or binary message that `receive`
     returned, when it was dealt with. `max_bytes`: of a message; longer ones are aiohttp's to refuse. `still_there`: to
-    be called now and then while the peer sends what aiohttp does not see.
+    be called now and then while the peer sends what aiohttp does not see. `lanes`, `lane`: the lane of this socket; None
+    outside one.
     """
 
     def __init__(self, protocol: asyncio.Protocol, still_there: Callable[[], None], max_bytes: int) -> None:
         self.at_once: AtOnce | None = None
         self.still_there = still_there
-        self._lanes: Lanes | None = None
-        self._lane = 0
+        self.lanes: Lanes | None = None
+        self.lane = 0
         self._protocol, self._max_size = protocol, max_bytes + HEAD_16
         self._left = 0  # bytes of a frame that aiohttp has the beginning of
         self._head = b""  # beginning of a header, or of a frame
@@ -53,26 +54,26 @@ class Frames(asyncio.Protocol):
 
     def enter(self, lanes: Lanes, lane: int) -> None:
         """Everything from here on is for this lane. Only from within `at_once`, for what comes after its message."""
-        self._lanes, self._lane = lanes, lane
+        self.lanes, self.lane = lanes, lane
 
     def leave(self) -> None:
         """Out of the lane."""
-        self._lanes = None
+        self.lanes = None
 
     def data_received(self, data: bytes) -> None:
-        if self._lanes is not None:
-            self._lanes.add(self._lane, data)
+        if self.lanes is not None:
+            self.lanes.add(self.lane, data)
         elif self._left or self._head or self.at_once is None or not self._take(self.at_once, data):
             self._feed(data)
 
     def eof_received(self) -> bool | None:
-        if self._lanes is not None:
-            self._lanes.flush()
+        if self.lanes is not None:
+            self.lanes.flush()
         return self._protocol.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._lanes is not None:
-            self._lanes.flush()
+        if self.lanes is not None:
+            self.lanes.flush()
         self._protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -108,8 +109,8 @@ class Frames(asyncio.Protocol):
             data, self._head = self._head + data, b""
         at, size = 0, len(data)
         while at < size:
-            if self._lanes is not None:
-                self._lanes.add(self._lane, data[at:])
+            if self.lanes is not None:
+                self.lanes.add(self.lane, data[at:])
                 break
             if not self._left:
                 length = frame_length(data, at)

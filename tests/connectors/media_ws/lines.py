@@ -164,7 +164,7 @@ class Line:
 
     @property
     def in_lane(self) -> bool:
-        return self.peer._lanes is not None
+        return self.wire.frames.lanes is not None
 
     @property
     def call(self) -> Call:
