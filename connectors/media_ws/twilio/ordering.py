@@ -9,14 +9,14 @@ from collections import deque
 
 from connectors.media_ws.config import MediaLimits
 from connectors.media_ws.renumbered import OldNumbers
-from connectors.media_ws.reorder import SequenceWindow, Verdict
+from connectors.media_ws.reorder import SequenceWindow, WindowVerdict
 from connectors.media_ws.track import Track
 from connectors.media_ws.twilio import messages as wire
-from connectors.media_ws.twilio.output import NO_TIME, State, StreamOutput
+from connectors.media_ws.twilio.output import NO_TIME, StreamOutput, StreamState
 
 _REMEMBERED_KEYS = 64
 
-Numbered = wire.Media | wire.Dtmf | wire.Mark | wire.Stop
+Numbered = wire.MediaMessage | wire.DtmfMessage | wire.MarkMessage | wire.StopMessage
 """Messages of a running stream: each has a sequence number."""
 
 
@@ -30,7 +30,7 @@ class MessageOrder:
         self._output = output
         self._keys: deque[int] = deque(maxlen=_REMEMBERED_KEYS)
 
-    def start(self, message: wire.Start) -> None:
+    def start(self, message: wire.StartMessage) -> None:
         """Numbers go on from that of a start; without one, the first message says where they begin."""
         seq = wire.number(message.sequence_number)
         self.numbered = seq is not None
@@ -47,7 +47,7 @@ class MessageOrder:
         self.window.begin_anew(first)
         self.old.begin(first)
 
-    def add_media(self, message: wire.Media, seq: int | None, timestamp: int | None, now: float) -> None:
+    def add_media(self, message: wire.MediaMessage, seq: int | None, timestamp: int | None, now: float) -> None:
         window, track = self.window, message.media.track
         if seq is None or self.old.hopeless:
             seq = window.next_number
@@ -63,7 +63,7 @@ class MessageOrder:
             return self._add_old(message, seq, now)
         self._push(seq, message, now)
 
-    def _add_old(self, message: wire.Media, seq: int, now: float) -> None:
+    def _add_old(self, message: wire.MediaMessage, seq: int, now: float) -> None:
         """A message that was sent twice, or the sign of a peer that counts anew."""
         tracks = self._output.stats.tracks
         anew = self.old.add(seq, message, self.window.next_number)
@@ -76,51 +76,53 @@ class MessageOrder:
         self.window.begin_anew(anew[0][0])
         self._output.begin_anew()
         for number, item in anew:
-            assert isinstance(item, wire.Media)
+            assert isinstance(item, wire.MediaMessage)
             tracks[item.media.track].duplicates -= 1
             self._push(number, item, now)
 
-    def add_other(self, message: wire.Dtmf | wire.Mark | wire.Stop, seq: int | None, now: float) -> None:
+    def add_other(
+        self, message: wire.DtmfMessage | wire.MarkMessage | wire.StopMessage, seq: int | None, now: float
+    ) -> None:
         """A message without audio."""
         if seq is not None and not self.old.hopeless and not self.window.was_there(seq):
             self._keys.append(seq)
             return self._push(seq, message, now)
-        if seq in self._keys and not isinstance(message, wire.Stop):
+        if seq in self._keys and not isinstance(message, wire.StopMessage):
             return  # sent twice
         if seq is not None:
             self._keys.append(seq)
             self._output.irregular("sequence number that was there before")
         self.release(now, flush=True)
-        if self._output.state is State.STREAMING:
+        if self._output.state is StreamState.STREAMING:
             self._output.hand_out(message)
 
     def _push(self, seq: int, message: Numbered, now: float) -> None:
-        track, lane, media_ms = None, None, 0
-        if isinstance(message, wire.Media):
+        track, clock, media_ms = None, None, 0
+        if isinstance(message, wire.MediaMessage):
             track = message.media.track
             timestamp = wire.number(message.media.timestamp)
-            lane = None if timestamp is None else track
+            clock = None if timestamp is None else track
             media_ms = NO_TIME if timestamp is None else timestamp
-        verdict = self.window.push(seq, message, now, lane, media_ms)
-        if verdict is not Verdict.ACCEPTED:
+        verdict = self.window.push(seq, message, now, clock, media_ms)
+        if verdict is not WindowVerdict.ACCEPTED:
             self._count(verdict, track)
         self.release(now)
 
-    def _count(self, verdict: Verdict, track: Track | None) -> None:
+    def _count(self, verdict: WindowVerdict, track: Track | None) -> None:
         stats = self._output.stats.tracks[track] if track is not None else None
-        if verdict is Verdict.IMPLAUSIBLE:
+        if verdict is WindowVerdict.IMPLAUSIBLE:
             self._output.implausible("sequence number")
         elif stats is not None:
-            stats.reordered += verdict is Verdict.REORDERED
-            stats.duplicates += verdict is Verdict.DUPLICATE
-            stats.late += verdict is Verdict.LATE
+            stats.reordered += verdict is WindowVerdict.REORDERED
+            stats.duplicates += verdict is WindowVerdict.DUPLICATE
+            stats.late += verdict is WindowVerdict.LATE
 
     def release(self, now: float, *, flush: bool = False) -> None:
         """Hand out what has its turn; with `flush` all that waits."""
         window, output = self.window, self._output
-        while output.state is State.STREAMING and (held := window.pop(now, flush=flush)) is not None:
+        while output.state is StreamState.STREAMING and (held := window.pop(now, flush=flush)) is not None:
             message = held.item
-            if isinstance(message, wire.Media):
+            if isinstance(message, wire.MediaMessage):
                 output.place(message, held.media_ms, held.arrival, window.missing)
             else:
                 output.hand_out(message)

@@ -11,7 +11,7 @@ import numpy as np
 
 from connectors.errors import RemoteProtocolError
 from connectors.media_ws.config import MediaLimits
-from connectors.media_ws.events import Anomaly, Dtmf, Event, Mark, Stopped, StreamStats
+from connectors.media_ws.events import Anomaly, DtmfReceived, MarkReceived, MediaEvent, StreamStats, StreamStopped
 from connectors.media_ws.track import Track
 from connectors.media_ws.tracks import Tracks
 from connectors.media_ws.twilio import messages as wire
@@ -22,7 +22,7 @@ NO_TIME = -1
 """In the place of a timestamp that a message does not have."""
 
 
-class State(StrEnum):
+class StreamState(StrEnum):
     OPENING = "before connected"
     CONNECTED = "before start"
     STREAMING = "after start"
@@ -35,21 +35,21 @@ class StreamOutput:
     before its start. `events`: what the driver has not taken yet."""
 
     def __init__(self, limits: MediaLimits) -> None:
-        self.state = State.OPENING
+        self.state = StreamState.OPENING
         self.stats = StreamStats()
         self.tracks = Tracks(wire.SAMPLE_RATE_HZ, MULAW_ZERO, self.stats.tracks)
-        self.events: list[Event] = []
+        self.events: list[MediaEvent] = []
         self.counted = False
         self._noted = False
         self._max_malformed = limits.max_malformed
 
-    def take_events(self) -> list[Event]:
+    def take_events(self) -> list[MediaEvent]:
         events, self.events = self.events, []
         return events
 
     # -- messages in order
 
-    def place(self, message: wire.Media, media_ms: int, arrival: float, missing: int) -> None:
+    def place(self, message: wire.MediaMessage, media_ms: int, arrival: float, missing: int) -> None:
         """Audio. `missing`: sequence numbers given up so far."""
         media = message.media
         codes = np.frombuffer(media.payload, np.uint8)
@@ -60,16 +60,16 @@ class StreamOutput:
             self.implausible("timestamp")
         self.events += audio
 
-    def hand_out(self, message: wire.Dtmf | wire.Mark | wire.Stop) -> None:
+    def hand_out(self, message: wire.DtmfMessage | wire.MarkMessage | wire.StopMessage) -> None:
         """All that is no audio."""
-        if isinstance(message, wire.Dtmf):
+        if isinstance(message, wire.DtmfMessage):
             track = track_of(message)
-            self.events.append(Dtmf(track, message.dtmf.digit, self.tracks.position_s(track)))
-        elif isinstance(message, wire.Mark):
-            self.events.append(Mark(message.mark.name))
+            self.events.append(DtmfReceived(track, message.dtmf.digit, self.tracks.position_s(track)))
+        elif isinstance(message, wire.MarkMessage):
+            self.events.append(MarkReceived(message.mark.name))
         else:
-            self.events.append(Stopped())
-            self.state = State.ENDED
+            self.events.append(StreamStopped())
+            self.state = StreamState.ENDED
 
     def begin_anew(self) -> None:
         """The peer counts anew, its timestamps perhaps as well."""
@@ -102,6 +102,6 @@ class StreamOutput:
             self.events.append(Anomaly(detail))
 
 
-def track_of(message: wire.Dtmf) -> Track:
+def track_of(message: wire.DtmfMessage) -> Track:
     """The track of a key."""
     return Track(message.dtmf.track.removesuffix("_track"))

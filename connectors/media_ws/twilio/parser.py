@@ -7,8 +7,8 @@ import msgspec
 
 from connectors.errors import RemoteProtocolError
 from connectors.media_ws.twilio import messages as wire
-from connectors.media_ws.twilio.lenient import NotAMessage, Reader, Unusable, read_fields
-from connectors.media_ws.twilio.output import State, StreamOutput
+from connectors.media_ws.twilio.lenient import LenientReader, NotAMessage, Unusable, read_fields
+from connectors.media_ws.twilio.output import StreamOutput, StreamState
 
 
 class MessageParser:
@@ -16,7 +16,7 @@ class MessageParser:
 
     def __init__(self, output: StreamOutput) -> None:
         self._output = output
-        self._reader = Reader(output.tracks)
+        self._reader = LenientReader(output.tracks)
 
     @property
     def unannounced(self) -> bool:
@@ -44,7 +44,7 @@ class MessageParser:
             output.stats.unknown_events += 1
             output.note("unknown event")
             return None
-        if output.state is not State.STREAMING and event not in ("connected", "start"):
+        if output.state is not StreamState.STREAMING and event not in ("connected", "start"):
             raise RemoteProtocolError(1002, f"{event} {output.state}")
         try:
             message, odd = self._reader.message(fields), self._reader.odd

@@ -42,10 +42,10 @@ from typing import Any
 from connectors.errors import LocalProtocolError, RemoteProtocolError
 from connectors.media_ws.config import MediaLimits
 from connectors.media_ws.events import (
-    Event,
     MediaEncoding,
+    MediaEvent,
     MediaFormat,
-    Packet,
+    MediaPacket,
     ProtocolError,
     StreamStarted,
     TrackAdded,
@@ -54,18 +54,18 @@ from connectors.media_ws.foreseen import PACKET_CODES, Foreseen, RecentMessage, 
 from connectors.media_ws.track import Track
 from connectors.media_ws.twilio import messages as wire
 from connectors.media_ws.twilio.ordering import MessageOrder, Numbered
-from connectors.media_ws.twilio.output import State, StreamOutput, track_of
+from connectors.media_ws.twilio.output import StreamOutput, StreamState, track_of
 from connectors.media_ws.twilio.parser import MessageParser
 from connectors.media_ws.twilio.start import check_parameters, stream_sid_of, tracks_of
 from connectors.media_ws.twilio.template import next_media
 
 _MAX_NAME_CHARS = 256
 _REMEMBERED_SIDS = 8
-_STREAMING = State.STREAMING
+_STREAMING = StreamState.STREAMING
 
 
 class TwilioStream:
-    """One WebSocket of Twilio's. See `connectors.media_ws.events.Dialect` for the methods the driver uses."""
+    """One WebSocket of Twilio's. See `connectors.media_ws.events.MediaDialect` for the methods the driver uses."""
 
     def __init__(self, limits: MediaLimits | None = None) -> None:
         self.started: StreamStarted | None = None
@@ -83,17 +83,17 @@ class TwilioStream:
         self._max_payload = limits.max_payload_bytes
 
     @property
-    def state(self) -> State:
+    def state(self) -> StreamState:
         return self._output.state
 
     # -- from the driver
 
-    def receive(self, data: str | bytes, now: float) -> list[Event]:
+    def receive(self, data: str | bytes, now: float) -> list[MediaEvent]:
         output = self._output
         self.stats.messages += 1
         self._recent.clear()
         output.counted = False
-        if output.state is State.ENDED:
+        if output.state is StreamState.ENDED:
             self.stats.after_end += 1
             return []
         try:
@@ -104,7 +104,7 @@ class TwilioStream:
             self._fail(exc, now)
         return output.take_events()
 
-    def receive_next(self, data: bytes | bytearray, now: float) -> Packet | None:  # noqa: ARG002 - for other dialects
+    def receive_next(self, data: bytes | bytearray, now: float) -> MediaPacket | None:  # noqa: ARG002 - for other dialects
         window = self._window
         if self._output.state is not _STREAMING:
             return None
@@ -129,7 +129,7 @@ class TwilioStream:
             self._old.over()
         self.stats.messages += 1
         self._recent.append((media.track, pts + size, bytes(data)))
-        return Packet(media.track, pts, media.payload)
+        return MediaPacket(media.track, pts, media.payload)
 
     def foresee(self) -> list[Foreseen]:
         turns = len(self._tracks)
@@ -149,31 +149,31 @@ class TwilioStream:
     def next_timer(self) -> float | None:
         return self._window.deadline()
 
-    def handle_timer(self, now: float) -> list[Event]:
+    def handle_timer(self, now: float) -> list[MediaEvent]:
         self._order.release(now)
         return self._output.take_events()
 
-    def connection_lost(self, now: float) -> list[Event]:
+    def connection_lost(self, now: float) -> list[MediaEvent]:
         self._order.release(now, flush=True)
-        self._output.state = State.ENDED
+        self._output.state = StreamState.ENDED
         return self._output.take_events()
 
     # -- to the peer, for bidirectional streams (`<Connect><Stream>`)
 
     def play(self, codes: bytes) -> str:
         """Message that plays mu-law audio into the call. Raises `LocalProtocolError` outside a running stream."""
-        return wire.encode(wire.Play(self._stream_sid(), wire.PlayBody(codes)))
+        return wire.encode(wire.PlayMessage(self._stream_sid(), wire.PlayBody(codes)))
 
     def mark(self, name: str) -> str:
-        """Message that comes back as `Mark(name)` when what was sent before it has been played."""
-        return wire.encode(wire.PlayMark(self._stream_sid(), wire.MarkBody(name)))
+        """Message that comes back as `MarkReceived(name)` when what was sent before it has been played."""
+        return wire.encode(wire.PlayMarkMessage(self._stream_sid(), wire.MarkBody(name)))
 
     def clear(self) -> str:
         """Message that drops what was sent and not yet played."""
-        return wire.encode(wire.Clear(self._stream_sid()))
+        return wire.encode(wire.ClearMessage(self._stream_sid()))
 
     def _stream_sid(self) -> str:
-        if self.started is None or self.state is not State.STREAMING:
+        if self.started is None or self.state is not StreamState.STREAMING:
             raise LocalProtocolError(f"nothing can be sent {self.state}")
         return self._sid
 
@@ -183,23 +183,23 @@ class TwilioStream:
         state = self._output.state
         action = _TABLE.get((state, type(message)))
         if action is None:
-            raise RemoteProtocolError(1002, f"{type(message).__name__.lower()} {state}")
+            raise RemoteProtocolError(1002, f"{message.__struct_config__.tag} {state}")
         action(self, message, now)
 
-    def _connected(self, _message: wire.Connected, _now: float) -> None:
-        self._output.state = State.CONNECTED
+    def _connected(self, _message: wire.ConnectedMessage, _now: float) -> None:
+        self._output.state = StreamState.CONNECTED
 
-    def _connected_again(self, _message: wire.Connected, _now: float) -> None:
+    def _connected_again(self, _message: wire.ConnectedMessage, _now: float) -> None:
         self._output.irregular("connected again")
 
-    def _start(self, message: wire.Start, now: float) -> None:
+    def _start(self, message: wire.StartMessage, now: float) -> None:
         body, stream_sid, tracks = message.start, stream_sid_of(message), tracks_of(message.start)
         check_parameters(body, self._limits)
         self._order.start(message)
         self._tracks.begin(tracks, now)
         self._unannounced = self._parser.unannounced
         self._sid = stream_sid
-        self._output.state = State.STREAMING
+        self._output.state = StreamState.STREAMING
         self.started = StreamStarted(
             body.call_sid,
             stream_sid,
@@ -210,7 +210,7 @@ class TwilioStream:
         )
         self._output.events.insert(0, self.started)
 
-    def _start_again(self, message: wire.Start, now: float) -> None:
+    def _start_again(self, message: wire.StartMessage, now: float) -> None:
         """The peer begins anew in the middle of its call, such as after it lost its own source."""
         assert self.started is not None
         body, stream_sid = message.start, stream_sid_of(message)
@@ -219,7 +219,7 @@ class TwilioStream:
         if set(tracks_of(body)) - set(self._tracks) and not self._unannounced:
             raise RemoteProtocolError(1008, "second start with another track")
         self._order.release(now, flush=True)
-        if self.state is State.STREAMING:  # else a stop was waiting
+        if self.state is StreamState.STREAMING:  # else a stop was waiting
             self._order.start(message)
             self._output.begin_anew()
             if stream_sid != self._sid:
@@ -238,12 +238,12 @@ class TwilioStream:
             output.irregular("no sequence number")
         elif not order.numbered:
             order.begin_at(seq)
-        if isinstance(message, wire.Media):
+        if isinstance(message, wire.MediaMessage):
             self._media(message, seq, now)
         else:
             self._other(message, seq, now)
 
-    def _media(self, message: wire.Media, seq: int | None, now: float) -> None:
+    def _media(self, message: wire.MediaMessage, seq: int | None, now: float) -> None:
         track, timestamp = message.media.track, wire.number(message.media.timestamp)
         if len(message.media.payload) > self._max_payload:
             raise RemoteProtocolError(1009, "too much audio in one message")
@@ -253,14 +253,16 @@ class TwilioStream:
             self._output.irregular("no timestamp")
         self._order.add_media(message, seq, timestamp, now)
 
-    def _other(self, message: wire.Dtmf | wire.Mark | wire.Stop, seq: int | None, now: float) -> None:
+    def _other(
+        self, message: wire.DtmfMessage | wire.MarkMessage | wire.StopMessage, seq: int | None, now: float
+    ) -> None:
         assert self.started is not None
-        if isinstance(message, wire.Stop):
+        if isinstance(message, wire.StopMessage):
             if message.stop.call_sid not in ("", self.started.call_sid):
                 raise RemoteProtocolError(1008, "stop of another call")
-        elif isinstance(message, wire.Dtmf) and not self._has(track_of(message)):
+        elif isinstance(message, wire.DtmfMessage) and not self._has(track_of(message)):
             return self._output.malformed("dtmf: track")
-        elif isinstance(message, wire.Mark) and len(message.mark.name) > _MAX_NAME_CHARS:
+        elif isinstance(message, wire.MarkMessage) and len(message.mark.name) > _MAX_NAME_CHARS:
             return self._output.malformed("mark: name")
         self._order.add_other(message, seq, now)
 
@@ -275,21 +277,24 @@ class TwilioStream:
         """End the stream for a fault of the peer's. What was waiting for its turn comes out first, a `stop`
         included."""
         self._order.release(now, flush=True)
-        if self.state is not State.ENDED:
-            self._output.state = State.ENDED
+        if self.state is not StreamState.ENDED:
+            self._output.state = StreamState.ENDED
             self._output.events.append(ProtocolError(exc.close_code, exc.reason))
 
 
-_TABLE: dict[tuple[State, type], Callable[[TwilioStream, Any, float], None]] = {
-    (State.OPENING, wire.Connected): TwilioStream._connected,
-    (State.OPENING, wire.Start): TwilioStream._start,  # servers that copy Twilio's protocol leave `connected` out
-    (State.CONNECTED, wire.Start): TwilioStream._start,
-    (State.CONNECTED, wire.Connected): TwilioStream._connected_again,
-    (State.STREAMING, wire.Connected): TwilioStream._connected_again,
-    (State.STREAMING, wire.Start): TwilioStream._start_again,
-    (State.STREAMING, wire.Media): TwilioStream._numbered,
-    (State.STREAMING, wire.Dtmf): TwilioStream._numbered,
-    (State.STREAMING, wire.Mark): TwilioStream._numbered,
-    (State.STREAMING, wire.Stop): TwilioStream._numbered,
+_TABLE: dict[tuple[StreamState, type], Callable[[TwilioStream, Any, float], None]] = {
+    (StreamState.OPENING, wire.ConnectedMessage): TwilioStream._connected,
+    (
+        StreamState.OPENING,
+        wire.StartMessage,
+    ): TwilioStream._start,  # servers that copy Twilio's protocol leave `connected` out
+    (StreamState.CONNECTED, wire.StartMessage): TwilioStream._start,
+    (StreamState.CONNECTED, wire.ConnectedMessage): TwilioStream._connected_again,
+    (StreamState.STREAMING, wire.ConnectedMessage): TwilioStream._connected_again,
+    (StreamState.STREAMING, wire.StartMessage): TwilioStream._start_again,
+    (StreamState.STREAMING, wire.MediaMessage): TwilioStream._numbered,
+    (StreamState.STREAMING, wire.DtmfMessage): TwilioStream._numbered,
+    (StreamState.STREAMING, wire.MarkMessage): TwilioStream._numbered,
+    (StreamState.STREAMING, wire.StopMessage): TwilioStream._numbered,
 }
 """What a message does in a state. A pair that is not here breaks the protocol: close 1002."""

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from connectors.media_ws import bulk as module
-from connectors.media_ws.bulk import LONGEST_WAIT_S, STILL_THERE_S, Entry, Lanes
+from connectors.media_ws.bulk import ALIVE_INTERVAL_S, LONGEST_WAIT_S, MediaLanes, StreamEntry
 from connectors.media_ws.foreseen import MAX_CHARS
 from connectors.media_ws.track import Track
 from connectors.media_ws.twilio.template import next_media
@@ -66,7 +66,7 @@ class Stream:
             foreseen.append(one)
         offset = MULAW_OFFSET if self.encoding is Encoding.PCMU else ALAW_OFFSET
         tickets = [self.intakes[track].ticket or 0 for track in self.tracks]
-        self.lane = self._bench.lanes.enter(Entry(self, self, foreseen, tickets, offset, self._bench.clock.now))
+        self.lane = self._bench.lanes.enter(StreamEntry(self, self, foreseen, tickets, offset, self._bench.clock.now))
 
     def message(self, codes: bytes, numbers: Numbers, track: Track) -> bytes:
         sequence, chunk, timestamp = numbers
@@ -114,13 +114,13 @@ class Stream:
             raise RuntimeError("broken")
         self.back.append(data)
 
-    def still_there(self) -> None:
+    def peer_alive(self) -> None:
         self.told += 1
 
     def leave(self) -> None:
         self.taken = self._bench.lanes.leave(self.lane)
 
-    def hear(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
+    def push_packet(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
         self.heard.append((track, pts, codes, arrival))
         self.over = self.ends
 
@@ -133,7 +133,7 @@ class Bench:
         self.clock = clock
         self.recognizer = Collector()
         self.ingest = Ingest(self.recognizer, batch_rows=50)
-        self.lanes = Lanes(self.ingest, lanes)
+        self.lanes = MediaLanes(self.ingest, lanes)
         self._sessions: Iterator[Session] = (Session(number, number, 0, 160) for number in range(100_000))
 
     def open(self) -> Intake:
@@ -481,8 +481,8 @@ def test_a_socket_is_told_at_most_once_a_second_that_its_peer_is_there(bench: Be
         clock.now += 0.02
         stream.say(1 + step % 2)
         bench.ingest.tick()
-        assert 0.02 * step - 1.04 * stream.told <= STILL_THERE_S + 0.03
-        assert stream.told * STILL_THERE_S <= 0.02 * step
+        assert 0.02 * step - 1.04 * stream.told <= ALIVE_INTERVAL_S + 0.03
+        assert stream.told * ALIVE_INTERVAL_S <= 0.02 * step
     assert stream.told == 7
     assert quiet.told == 0
     (late,) = bench.streams(1)
@@ -500,10 +500,10 @@ def test_a_lane_knows_when_its_last_message_was_read(bench: Bench, clock: Clock)
     stream.say()
     other.read(PING)
     clock.now += 0.125
-    assert bench.lanes.heard_at(stream.lane) == began
+    assert bench.lanes.received_at(stream.lane) == began
     bench.ingest.tick()
-    assert bench.lanes.heard_at(stream.lane) == began + 0.25
-    assert bench.lanes.heard_at(other.lane) == began
+    assert bench.lanes.received_at(stream.lane) == began + 0.25
+    assert bench.lanes.received_at(other.lane) == began
     arrivals = [arrival for _, arrival in stream.intakes[Track.INBOUND].timeline._arrivals]
     assert arrivals == [0.0, began + 0.125, began + 0.25]
 
@@ -521,7 +521,7 @@ def test_arrivals_stay_with_their_messages(bench: Bench, clock: Clock) -> None:
     for number in (1, 2, 4, 5):
         arrivals = [arrival for _, arrival in streams[number].intakes[Track.INBOUND].timeline._arrivals]
         assert arrivals == [0.0, began + 0.0625 * number]
-        assert bench.lanes.heard_at(streams[number].lane) == began + 0.0625 * number
+        assert bench.lanes.received_at(streams[number].lane) == began + 0.0625 * number
 
 
 def test_what_waits_is_flushed_where_no_tick_comes(bench: Bench, clock: Clock) -> None:
@@ -529,7 +529,7 @@ def test_what_waits_is_flushed_where_no_tick_comes(bench: Bench, clock: Clock) -
     stream.say()
     clock.now += LONGEST_WAIT_S
     other.say()
-    assert bench.lanes.heard_at(stream.lane) < clock.now - 0.4
+    assert bench.lanes.received_at(stream.lane) < clock.now - 0.4
     assert stream.intakes[Track.INBOUND].stats.frames == 1
     clock.now += 0.01
     stream.say()

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from connectors.errors import StreamClosed
 from connectors.media_ws import TwilioConfig, TwilioPlayer, twilio
-from connectors.media_ws.connection import Peer
+from connectors.media_ws.connection import MediaConnection
 from connectors.media_ws.driver import MediaWebSocket
 from connectors.rtp.bulk import Lanes as RtpLanes
 from connectors.rtp.reader import MediaReader
@@ -73,11 +73,11 @@ class Stage:
             self.recognizer.steps()
             await asyncio.sleep(0.002)
 
-    def peer(self, name: str) -> Peer:
+    def connection(self, name: str) -> MediaConnection:
         lanes = self.connector._bindings._lanes
         assert lanes is not None
         for entry in lanes._entries:
-            if entry is not None and isinstance(entry.stream, Peer) and entry.stream._call == name:
+            if entry is not None and isinstance(entry.stream, MediaConnection) and entry.stream._call == name:
                 return entry.stream
         raise AssertionError(f"{name} is in no lane")
 
@@ -96,21 +96,21 @@ WHOLE = (["Hello there."], [(CallAction.START, None), (CallAction.END, "complete
 
 
 def in_the_core(stage: Stage) -> None:
-    peer = stage.peer("CA1")
-    peer._core.passed_by = boom  # type: ignore[method-assign]
+    connection = stage.connection("CA1")
+    connection._core.passed_by = boom  # type: ignore[method-assign]
 
 
 def in_the_hand_over(stage: Stage) -> None:
-    stage.peer("CA1").leave = boom  # type: ignore[method-assign]
+    stage.connection("CA1").leave = boom  # type: ignore[method-assign]
 
 
 def in_the_heartbeat(stage: Stage) -> None:
-    peer = stage.peer("CA1")
-    assert peer._ws.frames is not None
-    peer._ws.frames.still_there = boom
+    connection = stage.connection("CA1")
+    assert connection._ws.frames is not None
+    connection._ws.frames.peer_alive = boom
     lanes = stage.connector._bindings._lanes
     assert lanes is not None
-    lanes._told_at[:] -= 100.0
+    lanes._alive_at[:] -= 100.0
 
 
 def in_the_leg(stage: Stage) -> None:
@@ -156,7 +156,7 @@ async def test_an_end_of_a_stream_that_fails_still_ends_its_call() -> None:
     stage = Stage()
 
     def disturb(stage: Stage) -> None:
-        stage.peer("CA1")._settle = boom  # type: ignore[method-assign]
+        stage.connection("CA1")._leave_lane = boom  # type: ignore[method-assign]
 
     await stage.play(disturb)
     assert stage.told("CA2") == stage.told("CA3") == WHOLE

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from connectors.media_ws import TwilioConfig
 from connectors.media_ws import twilio as twilio_connector
-from connectors.media_ws.bulk import Lanes
+from connectors.media_ws.bulk import MediaLanes
 from connectors.media_ws.config import MediaLimits
 from connectors.media_ws.socket import Frames
 from connectors.media_ws.track import Track
@@ -264,13 +264,13 @@ def test_every_byte_goes_one_way_or_the_other_and_in_order(kinds: list[str], dat
     sink, taken = Sink(), list[bytes]()
     frames = Frames(sink, lambda: None, 1000)
 
-    def at_once(message: bytearray, _now: float) -> bool:
+    def fast_path(message: bytearray, _now: float) -> bool:
         if message.startswith(b"no"):
             return False
         taken.append(bytes(message))
         return True
 
-    frames.at_once = at_once
+    frames.fast_path = fast_path
     whole = b"".join(wire)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=20)))
     for begin_, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
@@ -296,7 +296,7 @@ def test_nothing_overtakes_what_waits() -> None:
         taken.append(bytes(message))
         return True
 
-    frames.at_once = take
+    frames.fast_path = take
     for frame in (masked(LONG), masked("no" * 100), masked(LONG), PING, masked(LONG)):
         frames.data_received(frame)
     assert len(taken) == 1
@@ -312,7 +312,7 @@ def test_nothing_overtakes_what_waits() -> None:
 def test_longer_messages_than_allowed_and_other_text_are_left_to_aiohttp() -> None:
     sink = Sink()
     frames = Frames(sink, lambda: None, 199)
-    frames.at_once = lambda _message, _now: True
+    frames.fast_path = lambda _message, _now: True
     frames.data_received(masked(LONG))
     assert len(sink.received) == 1
     frames.handled()
@@ -326,7 +326,7 @@ def test_longer_messages_than_allowed_and_other_text_are_left_to_aiohttp() -> No
 def test_aiohttp_hears_now_and_then_that_the_peer_is_there() -> None:
     told: list[int] = []
     frames = Frames(Sink(), lambda: told.append(1), 1000)
-    frames.at_once = lambda _message, _now: True
+    frames.fast_path = lambda _message, _now: True
     for _ in range(50):
         frames.data_received(masked(LONG))
     assert len(told) == 1
@@ -372,7 +372,7 @@ async def test_what_waits_is_heard_before_the_end(end: str) -> None:
             place.calls.ingest.tick()
         await place.drained()
         if end in ("stop", "ping"):
-            assert line.peer.reason == "completed"
+            assert line.connection.reason == "completed"
         assert line.wire.pings == (end == "ping")
         line.plain.reasons = line.plain.reasons or ("disconnected", "shutdown")
         line.plain.core.connection_lost(place.clock.now)
@@ -410,26 +410,26 @@ async def test_a_stream_that_goes_quiet_in_its_lane_is_closed_and_one_that_does_
         line, other = await in_a_lane(place, limits), await in_a_lane(place, limits)
         for _ in range(3):
             place.clock.now += 9.0
-            line.peer._tick()
+            line.connection._tick()
             assert line.in_lane
             line.add(stream(1000)[20 + _ : 21 + _])
             line.read()
             await place.step(0.0)
             assert line.in_lane
         assert line.core.runs == 0
-        other.peer._tick()
+        other.connection._tick()
         await place.drained()
         assert other.wire.closed == (1008, b"no message in time")
-        assert other.peer.reason == "timeout"
+        assert other.connection.reason == "timeout"
         place.clock.now += 10.5
         line.add(stream(1000)[23:24])
         line.read()  # it waits for the tick as the timer fires
-        line.peer._tick()
+        line.connection._tick()
         await place.drained()
         assert line.wire.closed is None
         assert line.core.stats.tracks[Track.INBOUND].packets == 24
         place.clock.now += 10.5
-        line.peer._tick()
+        line.connection._tick()
         await place.drained()
         assert line.wire.closed == (1008, b"no message in time")
         await place.end()
@@ -448,7 +448,7 @@ async def test_a_call_that_was_ended_closes_its_stream_in_a_lane_and_no_other() 
                 one.read()
             await place.step()
         await line.running
-        assert line.peer.code == aiohttp.WSCloseCode.GOING_AWAY
+        assert line.connection.code == aiohttp.WSCloseCode.GOING_AWAY
         assert line.call.legs["inbound"].intake.stats.frames == 20
         assert other.in_lane
         assert other.call.legs["inbound"].intake.stats.frames == 24
@@ -519,7 +519,7 @@ async def test_a_running_stream_is_heard_whole_with_its_keys_and_closed_in_order
     entered: list[int] = []
     enter = Frames.enter
 
-    def entering(frames: Frames, lanes: Lanes, lane: int) -> None:
+    def entering(frames: Frames, lanes: MediaLanes, lane: int) -> None:
         entered.append(lane)
         enter(frames, lanes, lane)
 

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from connectors.media_ws.config import MediaLimits
-from connectors.media_ws.events import Anomaly, Audio, Dtmf, Event, ProtocolError, Stopped, StreamStarted, TrackAdded
+from connectors.media_ws.events import (
+    Anomaly,
+    AudioReceived,
+    DtmfReceived,
+    MediaEvent,
+    ProtocolError,
+    StreamStarted,
+    StreamStopped,
+    TrackAdded,
+)
 from connectors.media_ws.track import Track
 from connectors.media_ws.twilio.stream import TwilioStream
 from tests.connectors.conftest import Serve
@@ -26,7 +35,7 @@ class Heard:
 
     def __init__(self, messages: Sequence[str | dict[str, Any]], limits: MediaLimits | None = None) -> None:
         self.core = TwilioStream(limits)
-        self.events: list[Event] = []
+        self.events: list[MediaEvent] = []
         for index, message in enumerate(messages):
             now = index * 0.01
             while (timer := self.core.next_timer()) is not None and timer <= now:
@@ -53,7 +62,7 @@ class Heard:
         """The first code of each 20 ms that were heard, without gap or overlap."""
         parts, position = [], 0
         for event in self.events:
-            if isinstance(event, Audio) and event.track is track:
+            if isinstance(event, AudioReceived) and event.track is track:
                 assert event.pts == position
                 position += event.codes.size
                 parts.append(event.codes)
@@ -159,13 +168,13 @@ def test_a_stop_ends_the_stream_whatever_its_number_is() -> None:
         stop = json.loads(twilio.stop(2)) | {"sequenceNumber": number}
         heard = Heard([ONE, *counted(5, 1), stop])
         assert heard.codes() == [1, 2, 3, 4, 5]
-        assert heard.events[-1] == Stopped()
+        assert heard.events[-1] == StreamStopped()
 
 
 def test_a_key_with_an_old_number_is_a_key_and_the_same_key_again_is_not() -> None:
     key = json.loads(twilio.dtmf(1, "5"))
     heard = Heard([ONE, *counted(5, 1), key, key, twilio.dtmf(7, "6"), twilio.dtmf(7, "6")])
-    assert [event.digit for event in heard.events if isinstance(event, Dtmf)] == ["5", "6"]
+    assert [event.digit for event in heard.events if isinstance(event, DtmfReceived)] == ["5", "6"]
 
 
 # -- a second beginning
@@ -304,9 +313,9 @@ def test_a_track_that_comes_late_is_heard_in_its_place() -> None:
 def test_a_key_on_a_track_that_no_start_announced_is_a_key() -> None:
     key = {"event": "dtmf", "sequence_number": "2", "dtmf": {"track": "outbound", "digit": "5"}}
     heard = Heard([TELNYX_START, key])
-    assert [event for event in heard.events if isinstance(event, TrackAdded | Dtmf)] == [
+    assert [event for event in heard.events if isinstance(event, TrackAdded | DtmfReceived)] == [
         TrackAdded(OUT),
-        Dtmf(OUT, "5", 0.0),
+        DtmfReceived(OUT, "5", 0.0),
     ]
 
 
@@ -409,7 +418,7 @@ def test_snake_case_is_read_as_well() -> None:
     assert (heard.started.call_sid, heard.started.stream_sid, heard.started.account_sid) == ("CA1", "MZ1", "AC1")
     assert heard.started.parameters == {"a": "b"}
     assert heard.codes() == [1, 2, 3]
-    assert heard.events[-1] == Stopped()
+    assert heard.events[-1] == StreamStopped()
 
 
 # -- media, keys, marks, stop
@@ -468,7 +477,7 @@ BASE64 = base64.b64encode(CODES).decode()
 )
 def test_base64_in_other_forms_is_the_same_audio(payload: str) -> None:
     heard = Heard([ONE, rewritten(payload)])
-    (event,) = [event for event in heard.events if isinstance(event, Audio)]
+    (event,) = [event for event in heard.events if isinstance(event, AudioReceived)]
     assert event.codes.tobytes() == CODES
 
 
@@ -487,7 +496,7 @@ def test_packets_of_any_size_are_heard_whole(samples: int) -> None:
         whole["media"]["payload"] = base64.b64encode(bytes([1 + index]) * samples).decode()
         messages.append(whole)
     heard = Heard([ONE, *messages])
-    parts = [event.codes for event in heard.events if isinstance(event, Audio) and not event.filled]
+    parts = [event.codes for event in heard.events if isinstance(event, AudioReceived) and not event.filled]
     assert [(int(part[0]), part.size) for part in parts] == [(1 + index, samples) for index in range(6)]
 
 
@@ -502,7 +511,7 @@ def test_packets_of_any_size_are_heard_whole(samples: int) -> None:
 )
 def test_keys_in_other_forms_are_keys(body: dict[str, Any], digit: str) -> None:
     heard = Heard([twilio.start(), {"event": "dtmf", "sequenceNumber": 2, "dtmf": body}])
-    assert [(event.track, event.digit) for event in heard.events if isinstance(event, Dtmf)] == [(IN, digit)]
+    assert [(event.track, event.digit) for event in heard.events if isinstance(event, DtmfReceived)] == [(IN, digit)]
 
 
 @pytest.mark.parametrize(
@@ -511,7 +520,7 @@ def test_keys_in_other_forms_are_keys(body: dict[str, Any], digit: str) -> None:
 def test_a_stop_needs_to_say_nothing_more(stop: dict[str, Any]) -> None:
     heard = Heard([ONE, *counted(2, 1), {"event": "stop", "sequenceNumber": "4", "streamSid": twilio.STREAM} | stop])
     assert heard.codes() == [1, 2]
-    assert heard.events[-1] == Stopped()
+    assert heard.events[-1] == StreamStopped()
 
 
 def test_messages_without_a_stream_sid_are_of_the_sockets_stream() -> None:

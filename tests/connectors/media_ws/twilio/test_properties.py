@@ -7,9 +7,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.media_ws.events import Audio, Event, ProtocolError, Stopped, StreamStarted
+from connectors.media_ws.events import AudioReceived, MediaEvent, ProtocolError, StreamStarted, StreamStopped
 from connectors.media_ws.track import Track
-from connectors.media_ws.twilio.output import State
+from connectors.media_ws.twilio.output import StreamState
 from connectors.media_ws.twilio.stream import TwilioStream
 from tests.connectors.media_ws.twilio import twilio_side as twilio
 
@@ -67,14 +67,14 @@ anything = st.one_of(
 )
 
 
-def check_invariants(events: list[Event], stream: TwilioStream) -> None:
+def check_invariants(events: list[MediaEvent], stream: TwilioStream) -> None:
     assert sum(isinstance(event, StreamStarted) for event in events) <= 1
-    ends = [index for index, event in enumerate(events) if isinstance(event, Stopped | ProtocolError)]
+    ends = [index for index, event in enumerate(events) if isinstance(event, StreamStopped | ProtocolError)]
     assert ends in ([], [len(events) - 1])
-    assert (stream.state is State.ENDED) == bool(ends)
+    assert (stream.state is StreamState.ENDED) == bool(ends)
     position = dict.fromkeys(Track, 0)
     for event in events:
-        if isinstance(event, Audio):
+        if isinstance(event, AudioReceived):
             assert event.pts >= position[event.track]
             assert 0 < event.codes.size <= 8000
             position[event.track] = event.pts + event.codes.size
@@ -86,7 +86,7 @@ def check_invariants(events: list[Event], stream: TwilioStream) -> None:
 @given(messages=st.lists(anything, max_size=30), started=st.booleans())
 def test_no_input_breaks_the_core(messages: list[str | bytes], started: bool) -> None:
     stream = TwilioStream()
-    events: list[Event] = stream.receive(twilio.start(), 0.0) if started else []
+    events: list[MediaEvent] = stream.receive(twilio.start(), 0.0) if started else []
     for index, message in enumerate(messages):
         events += stream.receive(message, index * STEP_S)
         timer = stream.next_timer()
@@ -139,7 +139,7 @@ def test_audio_is_exact_however_the_network_shuffled_doubled_and_lost_it(
         events += stream.receive(message, at)
     events += stream.connection_lost(10.0)
     for track in Track:
-        heard = [event for event in events if isinstance(event, Audio) and event.track is track]
+        heard = [event for event in events if isinstance(event, AudioReceived) and event.track is track]
         position = 0
         for event in heard:
             assert event.pts == position
@@ -168,5 +168,5 @@ def test_any_order_ends_with_every_packet_heard_or_counted(order: list[int]) -> 
     stats = stream.stats.tracks[Track.INBOUND]
     assert stats.packets + stats.late == 40
     assert stats.late == stats.lost
-    heard = [event for event in events if isinstance(event, Audio)]
+    heard = [event for event in events if isinstance(event, AudioReceived)]
     assert sum(event.codes.size for event in heard) == 40 * 160
