@@ -1,4 +1,4 @@
-"""Twilio's side of many streams at once, and the same streams heard message by message."""
+"""Twilio's side of many streams at once, and the same streams received message by message."""
 
 import asyncio
 import json
@@ -230,7 +230,7 @@ class Office:
             line.plain.end(self.clock.now)
 
     def compare(self) -> None:
-        """All lines were heard and counted as they would have been message by message."""
+        """All lines were received and counted as they would have been message by message."""
         for number, line in enumerate(self.lines):
             plain = line.plain
             assert asdict(line.core.stats) == asdict(plain.core.stats), number
@@ -243,7 +243,7 @@ class Office:
             assert len(line.call.all_legs) == len(plain.intakes)
             for leg, (track, intake) in zip(line.call.all_legs, plain.intakes.items(), strict=True):
                 assert leg.options.leg == track
-                assert np.array_equal(self.recognizer.audio(leg.session), plain.heard(track)), number
+                assert np.array_equal(self.recognizer.audio(leg.session), plain.audio(track)), number
                 assert leg.intake.stats == intake.stats, number
                 arrivals, expected = (np.array(one.timeline._arrivals)[-400:] for one in (leg.intake, intake))
                 assert arrivals.shape == expected.shape, number
@@ -281,7 +281,7 @@ class Plain:
         for intake in self.intakes.values():
             self._ingest.close(intake)
 
-    def heard(self, track: Track) -> NDArray[np.float32]:
+    def audio(self, track: Track) -> NDArray[np.float32]:
         return self._recognizer.audio(self.intakes[track].session)
 
     def _apply(self, events: Sequence[MediaEvent]) -> None:

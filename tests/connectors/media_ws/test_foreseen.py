@@ -1,4 +1,4 @@
-"""Messages taken at once, and those of a stream in a lane, beside the way that every message can take: all hear and
+"""Messages taken at once, and those of a stream in a lane, beside the way that every message can take: all receive and
 count the same."""
 
 import asyncio
@@ -62,8 +62,8 @@ async def test_many_streams_side_by_side_are_heard_each_its_own(seed: int) -> No
     for line in lines[::7]:
         del line[70]
     lines[3].insert(50, twilio.stop(50))
-    heard = await compared(cast(list[list[Item]], lines), seed or None)
-    assert all(line.core.passed > 20 for line in heard)
+    read = await compared(cast(list[list[Item]], lines), seed or None)
+    assert all(line.core.passed > 20 for line in read)
 
 
 @pytest.mark.parametrize("seed", [None, 5])
@@ -75,7 +75,7 @@ async def test_numbers_gain_digits(sequence: int, timestamp: int, tracks: tuple[
     (line,) = await compared([opening(tracks, sequence) + messages], seed)
     if seed is None:
         assert line.core.passed >= 80
-        assert line.core.runs <= 2  # a first time stamp far from zero is told from a gap
+        assert line.core.runs <= 2  # a first time stamp far from zero is a gap at first
 
 
 async def test_numbers_too_long_for_a_lane_go_the_plain_way() -> None:
@@ -167,20 +167,20 @@ async def test_an_unusual_message_is_no_more_than_that(change: Mapping[str, Any]
 )
 def test_any_order_of_messages_is_heard_the_same(actions: list[str], two: bool, seed: int) -> None:
     tracks = BOTH if two else ("inbound",)
-    rest = stream(1000, tracks)
+    messages = stream(1000, tracks)
     items: list[Item] = [*opening(tracks)]
     at = 0
     for action in actions:
         if action == "swap":
-            items += [rest[at + 1], rest[at]]
+            items += [messages[at + 1], messages[at]]
             at += 2
         elif action == "drop":
             at += 1
         elif action == "twice":
-            items += [rest[at], rest[at]]
+            items += [messages[at], messages[at]]
             at += 1
         elif action == "late" and at:
-            items.append(rest[at - 1])
+            items.append(messages[at - 1])
         elif action == "mark":
             items.append(twilio.mark(2 + at))
             at += 1
@@ -193,7 +193,7 @@ def test_any_order_of_messages_is_heard_the_same(actions: list[str], two: bool, 
         elif action == "ping":
             items.append(PING)
         else:
-            items += rest[at : at + 12]
+            items += messages[at : at + 12]
             at += 12
     other = opening() + stream(100)
     asyncio.run(compared_quietly([items, other], seed))
@@ -324,12 +324,12 @@ def test_longer_messages_than_allowed_and_other_text_are_left_to_aiohttp() -> No
 
 
 def test_aiohttp_hears_now_and_then_that_the_peer_is_there() -> None:
-    told: list[int] = []
-    frames = Frames(Sink(), lambda: told.append(1), 1000)
+    notified: list[int] = []
+    frames = Frames(Sink(), lambda: notified.append(1), 1000)
     frames.fast_path = lambda _message, _now: True
     for _ in range(50):
         frames.data_received(masked(LONG))
-    assert len(told) == 1
+    assert len(notified) == 1
 
 
 # -- the end of a stream in a lane
@@ -545,8 +545,8 @@ async def test_a_running_stream_is_heard_whole_with_its_keys_and_closed_in_order
         for name, leg in call.legs.items():
             sent = [json.loads(one)["media"] for one in messages]
             codes = b"".join(base64.b64decode(one["payload"]) for one in sent if one["track"] == name)
-            heard = recognizer.audio(leg.session)[::2] * 32768
-            assert np.array_equal(heard, decode_mulaw(np.frombuffer(codes, np.uint8)))
+            audio = recognizer.audio(leg.session)[::2] * 32768
+            assert np.array_equal(audio, decode_mulaw(np.frombuffer(codes, np.uint8)))
             assert leg.stats.packets == leg.intake.stats.frames == 400 // len(tracks)
             assert (leg.stats.lost, leg.intake.stats.gaps) == (0, 0)
 

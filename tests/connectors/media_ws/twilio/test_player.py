@@ -1,4 +1,4 @@
-"""The player against a server that only writes down what it hears."""
+"""The player against a server that only writes down what it receives."""
 
 import asyncio
 import base64

@@ -115,7 +115,7 @@ def test_no_text_breaks_the_core(data: bytes, cut: int) -> None:
 def test_audio_is_exact_however_the_network_shuffled_doubled_and_lost_it(
     count: int, delays: list[int], lost: set[int], twice: set[int]
 ) -> None:
-    """Delays stay within the window: every packet that arrives is heard in its place, all else is silence."""
+    """Delays stay within the window: every packet that arrives is received in its place, all else is silence."""
     arrivals: list[tuple[float, int, str]] = []
     expected = {Track(track): np.full(0, 0xFF, np.uint8) for track in TRACKS}
     last = dict.fromkeys(Track, -1)
@@ -139,12 +139,12 @@ def test_audio_is_exact_however_the_network_shuffled_doubled_and_lost_it(
         events += stream.receive(message, at)
     events += stream.connection_lost(10.0)
     for track in Track:
-        heard = [event for event in events if isinstance(event, AudioReceived) and event.track is track]
+        received = [event for event in events if isinstance(event, AudioReceived) and event.track is track]
         position = 0
-        for event in heard:
+        for event in received:
             assert event.pts == position
             position += event.codes.size
-        whole = np.concatenate([event.codes for event in heard]) if heard else np.zeros(0, np.uint8)
+        whole = np.concatenate([event.codes for event in received]) if received else np.zeros(0, np.uint8)
         np.testing.assert_array_equal(whole[: expected[track].size], expected[track])
         assert set(whole[expected[track].size :].tolist()) <= {0xFF}
         stats, parity = stream.stats.tracks[track], TRACKS.index(track.value)
@@ -168,5 +168,5 @@ def test_any_order_ends_with_every_packet_heard_or_counted(order: list[int]) -> 
     stats = stream.stats.tracks[Track.INBOUND]
     assert stats.packets + stats.late == 40
     assert stats.late == stats.lost
-    heard = [event for event in events if isinstance(event, AudioReceived)]
-    assert sum(event.codes.size for event in heard) == 40 * 160
+    received = [event for event in events if isinstance(event, AudioReceived)]
+    assert sum(event.codes.size for event in received) == 40 * 160

@@ -232,8 +232,8 @@ def test_silent_track_follows_the_other_one() -> None:
         events += stream.receive(twilio.media(2 + index, 20 * index), 0.02 * index)
     silent = [event for event in audio(events) if event.track is Track.OUTBOUND]
     assert all(event.filled for event in silent)
-    heard = sum(event.codes.size for event in silent)
-    assert 8000 * 1.8 <= heard <= 8000 * 2.0
+    filled = sum(event.codes.size for event in silent)
+    assert 8000 * 1.8 <= filled <= 8000 * 2.0
     position = 0
     for event in silent:
         assert event.pts == position
