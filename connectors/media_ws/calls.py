@@ -1,8 +1,8 @@
 """Which stream belongs to which call: one stream SID to one call SID, one running stream to a track of a call.
 
 Twilio opens one WebSocket for `track="both_tracks"`, and one for each `<Stream>` where a call has several. All streams
-of a call share the call; it ends with its last stream. A stream that would stream a track twice, or that comes from
-another account, is refused and the running one is not touched.
+of a call share the call; it ends with its last stream. A stream of a track that is streamed already, or of another
+account, is refused and the running one is not touched.
 """
 
 import asyncio

@@ -33,7 +33,7 @@ class WindowVerdict(StrEnum):
 
 @dataclass(slots=True)
 class HeldMessage(Generic[T]):
-    """A message in the window. `lane`: the track whose media clock `media_ms` is, None for a message without one."""
+    """A message in the window. `clock`: the track whose media time `media_ms` is, None for a message without one."""
 
     item: T
     arrival: float
