@@ -26,12 +26,12 @@ import psutil
 
 from connectors.sip.message.uri import SipUri
 from trunkline.loadtest.plan import Plan
-from trunkline.loadtest.report import Report, Thresholds, percentile
+from trunkline.loadtest.report import LoadReport, Thresholds, percentile
 from trunkline.loadtest.run import LoadTest
 from trunkline.loadtest.script import bundled
 from trunkline.loadtest.sip_caller import SipCaller
 from trunkline.loadtest.sources import FileSource
-from trunkline.loadtest.tally import Tally
+from trunkline.loadtest.tally import RecordTally
 
 HOST = "127.0.0.1"
 ROOT = Path(__file__).parent.parent
@@ -168,9 +168,9 @@ def _traces(folder: Path) -> tuple[list[float], dict[str, str]]:
     return sorted(float(row.split(";")[1]) for row in rows), statistics
 
 
-async def _hold(port: int, options: argparse.Namespace, records: Path) -> Report:
+async def _hold(port: int, options: argparse.Namespace, records: Path) -> LoadReport:
     script = bundled().only("inbound")
-    tally = Tally(script)
+    tally = RecordTally(script)
     caller = SipCaller(SipUri.to(HOST, "bench", port), script)
     plan = Plan(options.calls, options.ramp, options.hold, script.duration_s)
     return await LoadTest(plan, caller, tally, FileSource(records, tally)).run(Thresholds())
@@ -188,7 +188,7 @@ def _print_set_ups(set_ups: SetUps, rate: int, server: dict[str, Any]) -> None:
     )
 
 
-def _print_held(report: Report, server: dict[str, Any]) -> None:
+def _print_held(report: LoadReport, server: dict[str, Any]) -> None:
     print(
         f"held with RTP, null recogniser: {report.most_at_once} calls at once (goal {GOAL_CALLS}), {report.placed} "
         f"placed, {report.completed} played to the end, refused {report.refusals}, broken {report.broken}\n"

@@ -1,11 +1,14 @@
 """Word errors and language-tag accuracy of a transcript against its reference.
 
-Words are what white space separates; case and punctuation count.
+Words are what white space separates; case and punctuation count. Alignments are rapidfuzz's: bit-parallel (Myers 1999,
+Hyyrö 2003), where a matrix in Python takes 0.2 s for two texts of 700 words.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from rapidfuzz.distance import Levenshtein
 
 
 class Edit(StrEnum):
@@ -15,6 +18,15 @@ class Edit(StrEnum):
     SUBSTITUTION = "substitution"
     DELETION = "deletion"
     INSERTION = "insertion"
+
+
+_EDITS = {
+    "equal": Edit.MATCH,
+    "replace": Edit.SUBSTITUTION,
+    "delete": Edit.DELETION,
+    "insert": Edit.INSERTION,
+}
+"""By the tag of an `opcode` of rapidfuzz."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +68,27 @@ class WordErrors:
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Aligned]:
-    """A cheapest alignment, all three edits costing one; matches and substitutions come before gaps where costs tie."""
-    costs = _costs(reference, hypothesis)
-    return list(_backtrack(costs, reference, hypothesis))[::-1]
+    """A cheapest alignment, all three edits costing one. The number of errors is unique; which of several cheapest
+    alignments is returned is not specified."""
+    steps = []
+    for block in Levenshtein.opcodes(reference, hypothesis):
+        edit = _EDITS[block.tag]
+        for at in range(max(block.src_end - block.src_start, block.dest_end - block.dest_start)):
+            index = None if edit is Edit.INSERTION else block.src_start + at
+            other = None if edit is Edit.DELETION else block.dest_start + at
+            steps.append(Aligned(edit, index, other))
+    return steps
 
 
 def word_errors(reference: str, hypothesis: str) -> WordErrors:
     """The word errors of `hypothesis`."""
     words = reference.split()
-    edits = [step.edit for step in align(words, hypothesis.split())]
+    edits = [edit.tag for edit in Levenshtein.editops(words, hypothesis.split())]
     return WordErrors(
         words=len(words),
-        substitutions=edits.count(Edit.SUBSTITUTION),
-        deletions=edits.count(Edit.DELETION),
-        insertions=edits.count(Edit.INSERTION),
+        substitutions=edits.count("replace"),
+        deletions=edits.count("delete"),
+        insertions=edits.count("insert"),
     )
 
 
@@ -89,31 +108,3 @@ def right_tags(expected: Sequence[str], written: Sequence[str]) -> list[bool]:
         right.append(found)
         j += found
     return right
-
-
-def _costs(reference: Sequence[str], hypothesis: Sequence[str]) -> list[list[int]]:
-    """costs[i][j]: edits between the first i words of the reference and the first j of the hypothesis."""
-    costs = [list(range(len(hypothesis) + 1))]
-    for i, word in enumerate(reference, 1):
-        above = costs[-1]
-        row = [i]
-        for j, other in enumerate(hypothesis, 1):
-            row.append(min(above[j - 1] + (word != other), above[j] + 1, row[-1] + 1))
-        costs.append(row)
-    return costs
-
-
-def _backtrack(costs: list[list[int]], reference: Sequence[str], hypothesis: Sequence[str]) -> Iterator[Aligned]:
-    """The steps from the end to the beginning."""
-    i, j = len(reference), len(hypothesis)
-    while i or j:
-        differ = i > 0 and j > 0 and reference[i - 1] != hypothesis[j - 1]
-        if i and j and costs[i][j] == costs[i - 1][j - 1] + differ:
-            i, j = i - 1, j - 1
-            yield Aligned(Edit.SUBSTITUTION if differ else Edit.MATCH, i, j)
-        elif i and costs[i][j] == costs[i - 1][j] + 1:
-            i -= 1
-            yield Aligned(Edit.DELETION, i, None)
-        else:
-            j -= 1
-            yield Aligned(Edit.INSERTION, None, j)

@@ -1,9 +1,37 @@
-"""The steady streams of many sockets, side by side: each message is the one that was foreseen, so they are unmasked,
-compared, counted, decoded and handed on together (`pipeline.ingest.Ingest.push_packets`), with next to nothing done for
-a single one.
+"""The in-order streams of many sockets, side by side.
 
-What a socket in a lane reads waits here for the tick that its audio would wait for anyway. What is not as foreseen goes
-back to the socket, in order, once the stream has left its lane: everything but audio in order is decided there.
+The idea
+    At a tick a thousand sockets have read a message or two each, and nearly all of them are the ones that were foreseen
+    (`foreseen`). Done one by one, most of a message's time goes into Python's calls. So a stream in order gets a lane:
+    a row of arrays for each of its tracks. What its socket reads waits here for the tick that its audio would wait for
+    anyway; then all of it is unmasked, compared, counted, decoded from base64 and handed to the pipeline
+    (`pipeline.ingest.Ingest.push_packets`) together, with next to nothing done for a single message.
+
+    A row holds the next frame as it will come, header included, unmasked (`_frames`), and ones in the place of the
+    bytes that must be equal (`_fixed`): all but the masking key and the audio. A frame fits where its size is right,
+    `(frame ^ _frames) & _fixed` is zero and its audio is base64 of 160 codes. The row then goes on to the next frame.
+
+The invariants
+    1. The frame of the row whose turn it is, is what the stream's core would take next, and `_pts` the place of its
+       audio. So a frame that fits needs no core.
+    2. Order. All that a socket reads while it has a lane passes through here. The first frame that does not fit and all
+       behind it go back to the socket, in order, once the stream has left; nothing overtakes.
+    3. One owner. In a lane the rows alone move; the core stands where it stood at the entry. `leave` returns how many
+       messages of each track were taken, which is how far `_pts` has come, and the core counts them (`passed_by`).
+
+An example
+    Numbers are counted on in the bytes of the frame, from their last digit. "timestamp": "180" with a step of 20:
+    0 + 20 leaves 0 and carries 2, 8 + 2 leaves 0 and carries 1, 1 + 1 is 2: "200". "chunk": "9" with a step of 1 leaves
+    0 and carries 1 to a place that is not there: a zero is put before the number, all behind it moves by one byte, the
+    frame is one byte longer, and the carry makes it "10". A number that outgrows `MAX_DIGITS` gives its row a size that
+    no frame has.
+
+    Base64 is decoded two characters at a time, by tables of 65,536 words. "TWFu" is "Man", 4d 61 6e: "TW" is 19 and 22,
+    together 0x4d6, all of the first octet and the upper half of the second; "Fu" is 5 and 46, together 0x16e, its lower
+    half and the third.
+
+Source: frames and masking, RFC 6455, sections 5.2 and 5.3; base64, RFC 4648, section 4. When a stream enters a lane and
+when it leaves it: the table of `connection`.
 """
 
 import time
@@ -16,15 +44,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from connectors.media_ws.foreseen import AUDIO_CHARS, MAX_CHARS, MAX_DIGITS, PACKET_CODES, Foreseen
+from connectors.media_ws.foreseen import AUDIO_CHARS, MAX_CHARS, MAX_DIGITS, NUMBERS, PACKET_CODES, Foreseen
 from connectors.media_ws.framing import HEAD_16, MASKED_16, TEXT, frame_length
 from connectors.media_ws.track import Track
 from pipeline.in_order import by_occurrence
 from pipeline.intake import PacketIngest
 from supervision import Supervisor
 
-STILL_THERE_S = 1.0
-"""So often a socket is told that its peer is alive."""
+ALIVE_INTERVAL_S = 1.0
+"""So often a socket is notified that its peer is alive."""
 
 LONGEST_WAIT_S = 0.5
 """For a tick: none comes while no leg is open, and the call of a stream may have been ended."""
@@ -61,7 +89,7 @@ class LaneSocket(Protocol):
 
     def data_received(self, data: bytes) -> None: ...
 
-    def still_there(self) -> None: ...
+    def peer_alive(self) -> None: ...
 
 
 class LaneStream(Protocol):
@@ -72,9 +100,9 @@ class LaneStream(Protocol):
         """The call was ended: nothing more is to be taken."""
 
     def leave(self) -> None:
-        """Give the lane back, with `Lanes.leave`."""
+        """Give the lane back, with `MediaLanes.leave`."""
 
-    def hear(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
+    def push_packet(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
         """A packet that was counted and the pipeline would not take with the others."""
 
     def failed(self, exc: Exception) -> None:
@@ -82,7 +110,7 @@ class LaneStream(Protocol):
 
 
 @dataclass(slots=True)
-class Entry:
+class StreamEntry:
     """A stream that wants a lane. `foreseen`: a message of each track, in the order in which they take turns; `tickets`
     of their legs. `offset`: of the encoding in `g711.FLOAT_TABLE`."""
 
@@ -94,49 +122,48 @@ class Entry:
     now: float
 
 
-class Lanes:
-    """All of them feed one ingest, at its tick. A lane has a row for each track."""
+class MediaLanes:
+    """The lanes of a connector; all feed one ingest, at its tick. A lane has a row for each track."""
 
     def __init__(self, ingest: PacketIngest, lanes: int = 64, supervisor: Supervisor | None = None) -> None:
         self.ingest = ingest
         self._supervisor = supervisor or Supervisor()
         ingest.add_source(self.flush)
         self._free = deque(range(lanes))
-        self._entries: list[Entry | None] = [None] * lanes
+        self._entries: list[StreamEntry | None] = [None] * lanes
         self._turn = np.zeros(lanes, np.int64)
         self._tracks = np.ones(lanes, np.int64)
-        self._heard_at = np.zeros(lanes)
-        self._told_at = np.zeros(lanes)
+        self._received_at = np.zeros(lanes)
+        self._alive_at = np.zeros(lanes)
         rows = _TRACKS * lanes
         self._frames = np.zeros((rows, _WIDTH // 8), np.uint64)
         self._fixed = np.zeros((rows, _WIDTH // 8), np.uint64)
         self._sizes = np.zeros(rows, np.int64)
         self._audio_at = np.zeros(rows, np.int64)
-        self._ends = np.zeros((rows, 3), np.int64)
-        self._digits = np.zeros((rows, 3), np.int64)
-        self._steps = np.zeros((rows, 3), np.int64)
+        self._ends = np.zeros((rows, NUMBERS), np.int64)
+        self._digits = np.zeros((rows, NUMBERS), np.int64)
+        self._steps = np.zeros((rows, NUMBERS), np.int64)
         self._pts = np.zeros(rows, np.int64)
-        self._taken = np.zeros(rows, np.int64)
         self._tickets = np.zeros(rows, np.int64)
         self._offsets = np.zeros((rows, 1), np.int16)
         self._clear()
 
-    def enter(self, entry: Entry) -> int:
+    def enter(self, entry: StreamEntry) -> int:
         """The number of the lane, for `add`."""
         if not self._free:
             self._grow()
         lane = self._free.popleft()
         self._entries[lane] = entry
         self._turn[lane], self._tracks[lane] = 0, len(entry.foreseen)
-        self._heard_at[lane] = self._told_at[lane] = entry.now
+        self._received_at[lane] = self._alive_at[lane] = entry.now
         for row, (one, ticket) in enumerate(zip(entry.foreseen, entry.tickets, strict=True), _TRACKS * lane):
-            self._foresee(row, one)
+            self._load_row(row, one)
             self._tickets[row], self._offsets[row] = ticket, entry.offset
         return lane
 
-    def heard_at(self, lane: int) -> float:
+    def received_at(self, lane: int) -> float:
         """When the last message taken was read; monotonic."""
-        return float(self._heard_at[lane])
+        return float(self._received_at[lane])
 
     def leave(self, lane: int) -> dict[Track, int]:
         """Messages taken of each track. What waits is to be flushed before."""
@@ -145,7 +172,10 @@ class Lanes:
         self._entries[lane] = None
         self._free.append(lane)
         rows = range(_TRACKS * lane, _TRACKS * lane + len(entry.foreseen))
-        return {one.track: int(self._taken[row]) for one, row in zip(entry.foreseen, rows, strict=True)}
+        return {
+            one.track: int(self._pts[row] - one.pts) // PACKET_CODES
+            for one, row in zip(entry.foreseen, rows, strict=True)
+        }
 
     def add(self, lane: int, data: bytes) -> None:
         """Bytes that the socket of this lane has read."""
@@ -196,13 +226,13 @@ class Lanes:
                 fit = self._take(lanes[some], windows[begins[some]], sizes[some], arrivals[some])
                 for index in some[~fit].tolist():
                     back[int(lanes[index])] = [data[index]]
-        stale = np.unique(lanes[arrivals - self._told_at[lanes] > STILL_THERE_S])
-        self._told_at[stale] = self._heard_at[stale]
+        stale = np.unique(lanes[arrivals - self._alive_at[lanes] > ALIVE_INTERVAL_S])
+        self._alive_at[stale] = self._received_at[stale]
         for lane in stale.tolist():
             entry = self._entries[lane]
             if entry is not None:
                 try:
-                    entry.socket.still_there()
+                    entry.socket.peer_alive()
                 except Exception as exc:  # noqa: BLE001 - of this stream alone
                     entry.stream.failed(exc)
         return back
@@ -236,16 +266,15 @@ class Lanes:
         fit &= right
         if not fit.all():
             rows, lanes, codes, arrivals = rows[fit], lanes[fit], codes[fit], arrivals[fit]
-        self._count_on(rows)
-        self._taken[rows] += 1
-        self._heard_at[lanes] = arrivals
+        self._advance(rows)
+        self._received_at[lanes] = arrivals
         self._turn[lanes] = (self._turn[lanes] + 1) % self._tracks[lanes]
         pts = self._pts[rows]
         self._pts[rows] = pts + PACKET_CODES
-        heard = self.ingest.push_packets(self._tickets[rows], pts, codes + self._offsets[rows], arrivals)
-        if not heard.all():
-            for index in np.flatnonzero(~heard).tolist():
-                self._hear(int(rows[index]), int(pts[index]), codes[index].tobytes(), float(arrivals[index]))
+        taken = self.ingest.push_packets(self._tickets[rows], pts, codes + self._offsets[rows], arrivals)
+        if not taken.all():
+            for index in np.flatnonzero(~taken).tolist():
+                self._push_alone(int(rows[index]), int(pts[index]), codes[index].tobytes(), float(arrivals[index]))
         return fit
 
     def _decode(
@@ -259,18 +288,18 @@ class Lanes:
         codes = words.view(np.uint8).reshape(len(rows), -1, 4)[:, :, :3].reshape(len(rows), -1)
         return codes[:, :PACKET_CODES], (words.max(1) < _WRONG) & (codes[:, PACKET_CODES] == 0)
 
-    def _hear(self, row: int, pts: int, codes: bytes, arrival: float) -> None:
+    def _push_alone(self, row: int, pts: int, codes: bytes, arrival: float) -> None:
         lane, turn = divmod(row, _TRACKS)
         entry = self._entries[lane]
         assert entry is not None
         try:
-            entry.stream.hear(entry.foreseen[turn].track, pts, codes, arrival)
+            entry.stream.push_packet(entry.foreseen[turn].track, pts, codes, arrival)
         except Exception as exc:  # noqa: BLE001 - of this stream alone
             entry.stream.failed(exc)
         if entry.stream.over:
             self._sizes[_TRACKS * lane : _TRACKS * (lane + 1)] = NEVER
 
-    def _foresee(self, row: int, one: Foreseen) -> None:
+    def _load_row(self, row: int, one: Foreseen) -> None:
         text, ends, audio_at = one.text()
         size, audio_at = HEAD_16 + len(text), HEAD_16 + audio_at
         fixed = np.zeros(_WIDTH, np.uint8)
@@ -282,10 +311,10 @@ class Lanes:
         self._sizes[row], self._audio_at[row] = size, audio_at
         self._ends[row], self._digits[row] = np.array(ends) + HEAD_16, [len(str(number)) for number in one.numbers]
         self._steps[row] = one.steps
-        self._pts[row], self._taken[row] = one.pts, 0
-        self._put_heads(np.array([row]))
+        self._pts[row] = one.pts
+        self._write_headers(np.array([row]))
 
-    def _count_on(self, rows: NDArray[np.int64]) -> None:
+    def _advance(self, rows: NDArray[np.int64]) -> None:
         """Add to the numbers in the frames of these rows, from their last digits on."""
         octets = self._frames.view(np.uint8)
         carry = self._steps[rows]
@@ -296,7 +325,7 @@ class Lanes:
             row, more = rows[at], carry[at, which]
             longer = self._digits[row, which] == place
             if longer.any():
-                for number in range(3):
+                for number in range(NUMBERS):
                     self._lengthen(row[longer & (which == number)], number)
             column = self._ends[row, which] - 1 - place
             more += octets[row, column] & 0xF
@@ -312,12 +341,12 @@ class Lanes:
         self._frames.view(np.uint8)[rows, first] = _ZERO
         self._sizes[rows] += 1
         self._audio_at[rows] += 1
-        self._ends[rows[:, None], np.arange(which, 3)] += 1
+        self._ends[rows[:, None], np.arange(which, NUMBERS)] += 1
         self._digits[rows, which] += 1
-        self._put_heads(rows)
+        self._write_headers(rows)
         self._sizes[rows[self._digits[rows, which] > MAX_DIGITS]] = NEVER
 
-    def _put_heads(self, rows: NDArray[np.int64]) -> None:
+    def _write_headers(self, rows: NDArray[np.int64]) -> None:
         frames = self._frames[rows].view(np.uint8)
         frames[:, 0], frames[:, 1] = TEXT, MASKED_16
         frames[:, 2:4] = (self._sizes[rows, None] - HEAD_16).astype(">u2").view(np.uint8)
@@ -335,7 +364,8 @@ class Lanes:
 def _frame_by_frame(
     lanes: NDArray[np.int64], data: Sequence[bytes], arrivals: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], Sequence[bytes], NDArray[np.float64]]:
-    """The same with what was read together taken apart, where it is longer than a frame that was foreseen may be."""
+    """Lanes, frames and arrivals, one of each a frame: what was read together is taken apart where it is longer than a
+    frame that was foreseen may be."""
     if max(map(len, data)) <= _WIDTH:
         return lanes, data, arrivals
     apart = [_frames(one) for one in data]

@@ -1,8 +1,8 @@
 """Which stream belongs to which call: one stream SID to one call SID, one running stream to a track of a call.
 
 Twilio opens one WebSocket for `track="both_tracks"`, and one for each `<Stream>` where a call has several. All streams
-of a call share the call; it ends with its last stream. A stream that would hear a track twice, or that comes from
-another account, is refused and the running one is not touched.
+of a call share the call; it ends with its last stream. A stream of a track that is streamed already, or of another
+account, is refused and the running one is not touched.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ import numpy as np
 
 from connectors.calls import CallHandle, CallRegistry, LegHandle
 from connectors.errors import StreamRefused
-from connectors.media_ws.bulk import Lanes
+from connectors.media_ws.bulk import MediaLanes
 from connectors.media_ws.config import Roles
-from connectors.media_ws.events import Audio, Dtmf, MediaEncoding, StreamStarted, StreamStats
+from connectors.media_ws.events import AudioReceived, DtmfReceived, MediaEncoding, StreamStarted, StreamStats
 from connectors.media_ws.track import Track
 from connectors.stats import ConnectorStats
 from pipeline.call import CallInfo, LegOptions
@@ -54,21 +54,21 @@ class BoundStream:
     def encoding(self) -> Encoding:
         return _ENCODINGS[self.started.media_format.encoding]
 
-    def hear(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
-        """Audio as it came."""
-        self.push(Audio(track, pts, np.frombuffer(codes, np.uint8), arrival))
+    def push_packet(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
+        """Audio of the fast path, as it came."""
+        self.push(AudioReceived(track, pts, np.frombuffer(codes, np.uint8), arrival))
 
     def intakes(self, tracks: Sequence[Track]) -> list[Intake]:
         """Of the legs of these tracks; empty where one of them has none."""
         intakes = [self.legs[track].intake for track in tracks]
         return [one for one in intakes if one is not None] if None not in intakes else []
 
-    def push(self, audio: Audio) -> None:
+    def push(self, audio: AudioReceived) -> None:
         media = self.started.media_format
         frame = AudioFrame(audio.pts, audio.codes, self.encoding, media.sample_rate_hz, audio.arrival)
         self.legs[audio.track].push(frame)
 
-    def dtmf(self, event: Dtmf) -> None:
+    def dtmf(self, event: DtmfReceived) -> None:
         """The wire does not say how long a key was held: duration 0."""
         if not self.bound.call.ended:
             self.bound.call.dtmf(str(event.track), event.digit, event.at_s, 0.0)
@@ -99,12 +99,12 @@ class CallBindings:
         self._roles = {Track.INBOUND: SpeakerRole(roles.inbound), Track.OUTBOUND: SpeakerRole(roles.outbound)}
         self._account_sid = account_sid
         self._bound: dict[str, _BoundCall] = {}
-        self._lanes: Lanes | None = None
+        self._lanes: MediaLanes | None = None
 
-    def lanes(self, ingest: PacketIngest) -> Lanes:
+    def lanes(self, ingest: PacketIngest) -> MediaLanes:
         """The lanes of this connector, which feed the pipeline's `ingest`."""
         if self._lanes is None or self._lanes.ingest is not ingest:
-            self._lanes = Lanes(ingest, supervisor=self.supervisor)
+            self._lanes = MediaLanes(ingest, supervisor=self.supervisor)
         return self._lanes
 
     def bind(self, started: StreamStarted) -> BoundStream:
@@ -117,10 +117,10 @@ class CallBindings:
         parameters = {name: value for name, value in started.parameters.items() if name not in ("from", "to")}
         bound = self._bound.get(started.call_sid)
         if bound is not None:
-            heard = {track for stream in bound.streams.values() for track in stream.started.tracks}
+            streamed = {track for stream in bound.streams.values() for track in stream.started.tracks}
             if bound.account_sid != started.account_sid:
                 raise self._refusal(POLICY, "call of another account")
-            if started.stream_sid in bound.streams or heard & set(started.tracks):
+            if started.stream_sid in bound.streams or streamed & set(started.tracks):
                 raise self._refusal(POLICY, "track is already streamed")
             try:
                 bound.call.update(parameters)

@@ -9,7 +9,7 @@ from pipeline.credentials import check_credentials, masked
 
 
 class Roles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who is heard on which track. The defaults fit a number that customers call: the caller comes in, the agent they
+    """Who speaks on which track. The defaults fit a number that customers call: the caller comes in, the agent they
     are put through to goes out. Turn them round for calls that agents place."""
 
     inbound: Role = "customer"

@@ -2,6 +2,32 @@
 
 The clock is read here and nowhere else. A fault of the peer closes its socket and ends its stream; it is logged once,
 and no other call notices.
+
+A message takes one of three ways. Each needs all that stands in its rows, and the rows of the ways above it:
+
+| way | for a message if | checked by |
+|---|---|---|
+| slow path | - | `_next`, `MediaDialect.receive` |
+| fast path | it is one whole masked text frame, of ASCII | `Frames._take` |
+| | nothing before it is unfinished or not dealt with | `Frames._take` |
+| | the stream runs, and so does its call | `_receive_next` |
+| | it is the audio that was due | `MediaDialect.receive_next` |
+| lane | the last `ENTER_AFTER` messages took the fast path | `_receive_next` |
+| | they say what the next message of each track is | `MediaDialect.foresee` |
+| | the leg of each track is in order in the pipeline: it has a ticket | `_enter` |
+| | it is as foreseen | `MediaLanes.flush` |
+
+A stream leaves its lane in three ways. In each `leave` has the core count what passed by it:
+
+| way out | when | what waits for the lane |
+|---|---|---|
+| `MediaLanes.flush` | a frame is not as foreseen: another message, a ping, a close | goes back to `Frames` |
+| | the call was ended, or a number got too many digits: no frame fits any more | goes back to `Frames` |
+| | the lanes failed to take a batch | goes back to `Frames` |
+| `_next` | aiohttp has a message or the end of the socket | is taken first |
+| `_tick`, `run`, `end` | no message came in time; the stream is over | is taken first |
+
+After a lane a stream enters another one after four messages on the fast path, two of each track of two.
 """
 
 import asyncio
@@ -12,18 +38,18 @@ import time
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType
 
 from connectors.errors import StreamRefused
-from connectors.media_ws.bulk import Entry, Lanes
+from connectors.media_ws.bulk import MediaLanes, StreamEntry
 from connectors.media_ws.calls import BoundStream, CallBindings
 from connectors.media_ws.config import MediaLimits
 from connectors.media_ws.events import (
     Anomaly,
-    Audio,
-    Dialect,
-    Dtmf,
-    Event,
+    AudioReceived,
+    DtmfReceived,
+    MediaDialect,
+    MediaEvent,
     ProtocolError,
-    Stopped,
     StreamStarted,
+    StreamStopped,
     TrackAdded,
 )
 from connectors.media_ws.socket import Frames, MediaSocket
@@ -32,22 +58,20 @@ from pipeline.narrowband import OFFSETS
 
 logger = logging.getLogger(__name__)
 
-STEADY_AFTER = 8
-"""Messages of audio in order make a stream steady."""
+ENTER_AFTER = 8
+"""Messages in a row on the fast path before a lane."""
 
 
-class Peer:
+class MediaConnection:
     """One socket with its core and stream. `code`, `close_reason`: for the close frame. `reason`: for the END of the
     call."""
 
-    def __init__(self, ws: MediaSocket, core: Dialect, bindings: CallBindings, limits: MediaLimits) -> None:
+    def __init__(self, ws: MediaSocket, core: MediaDialect, bindings: CallBindings, limits: MediaLimits) -> None:
         self.code, self.close_reason, self.reason = int(WSCloseCode.OK), "", ""
         self._ws, self._core, self._bindings, self._limits = ws, core, bindings, limits
         self._stream: BoundStream | None = None
         self._call = "-"
         self._warned = False
-        self._lanes: Lanes | None = None  # while in one
-        self._lane = 0
         self._in_order = 0
         self._deadline = time.monotonic() + limits.start_timeout_s
         self._armed_for = math.inf
@@ -68,14 +92,14 @@ class Peer:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            self._settle_in_the_end()
+            self._leave_lane_at_end()
             if self._ws.frames is not None:
-                self._ws.frames.at_once = None
+                self._ws.frames.fast_path = None
 
     async def _next(self) -> None:
         """One message of the socket."""
         message = await self._ws.receive()
-        self._settle()
+        self._leave_lane()
         self._in_order = 0
         now = time.monotonic()
         if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
@@ -92,7 +116,7 @@ class Peer:
                     self._ended(self._stream.bound.call.fault)
             if self._ws.frames is not None:
                 self._ws.frames.handled()
-                self._ws.frames.at_once = None if self.reason else self._hear
+                self._ws.frames.fast_path = None if self.reason else self._receive_next
             return
         for event in self._core.connection_lost(now):
             self._apply(event)
@@ -102,7 +126,7 @@ class Peer:
         elif not self.reason:
             self.reason = "shutdown" if message.type is WSMsgType.CLOSING else "disconnected"
 
-    def _hear(self, data: bytearray, now: float) -> bool:
+    def _receive_next(self, data: bytearray, now: float) -> bool:
         """Take a message at once if it is just the audio that was due."""
         stream = self._stream
         if stream is None or self.reason or stream.bound.call.ended:
@@ -112,13 +136,13 @@ class Peer:
             if packet is None:
                 return False
             track, pts, codes = packet
-            stream.hear(track, pts, codes, now)
+            stream.push_packet(track, pts, codes, now)
         except Exception as exc:  # noqa: BLE001 - whatever it is, it ends this stream and no other
             self.failed(exc)
             return True
         self._deadline = now + self._limits.idle_timeout_s
         self._in_order += 1
-        if self._in_order >= STEADY_AFTER and self._ws.frames is not None:
+        if self._in_order >= ENTER_AFTER and self._ws.frames is not None:
             self._enter(stream, self._ws.frames, now)
         return True
 
@@ -129,46 +153,45 @@ class Peer:
         tickets = [ticket for one in intakes if (ticket := one.ticket) is not None]
         if not foreseen or len(tickets) < len(foreseen):
             return
-        lanes = self._lanes = self._bindings.lanes(intakes[0].ingest)
-        self._lane = lanes.enter(Entry(self, frames, foreseen, tickets, OFFSETS[stream.encoding], now))
-        frames.enter(lanes, self._lane)
+        lanes = self._bindings.lanes(intakes[0].ingest)
+        frames.enter(lanes, lanes.enter(StreamEntry(self, frames, foreseen, tickets, OFFSETS[stream.encoding], now)))
 
     @property
     def over(self) -> bool:
         return self._stream is None or self._stream.bound.call.ended
 
-    def hear(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
-        """A packet that the core was spared."""
+    def push_packet(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
+        """A packet of a lane that the pipeline did not take there."""
         if self._stream is not None:
-            self._stream.hear(track, pts, codes, arrival)
+            self._stream.push_packet(track, pts, codes, arrival)
 
     def leave(self) -> None:
-        """Out of the lane: tell the core what passed by it; messages go through it again."""
+        """Out of the lane: the core counts what passed by it and gets the next messages again."""
         frames = self._ws.frames
-        if self._lanes is not None and frames is not None:
-            self._heard_in(self._lanes)
-            self._core.passed_by(self._lanes.leave(self._lane))
-            self._lanes = None
+        if frames is not None and frames.lanes is not None:
+            self._extend_deadline(frames.lanes, frames.lane)
+            self._core.passed_by(frames.lanes.leave(frames.lane))
             frames.leave()
-            self._in_order = STEADY_AFTER - 2 * len(Track)  # what is needed to foresee the next ones
+            self._in_order = ENTER_AFTER - 2 * len(Track)  # what is needed to foresee the next ones
 
-    def _heard_in(self, lanes: Lanes) -> None:
-        self._deadline = max(self._deadline, lanes.heard_at(self._lane) + self._limits.idle_timeout_s)
+    def _extend_deadline(self, lanes: MediaLanes, lane: int) -> None:
+        self._deadline = max(self._deadline, lanes.received_at(lane) + self._limits.idle_timeout_s)
 
     def failed(self, exc: Exception) -> None:
         """Close, for a fault that came to light in reading."""
         self._broken(exc)
         self._closing = self._bindings.supervisor.spawn(self.close(), "close of a socket")
 
-    def _settle(self) -> None:
-        """The same with what still waits for the lane."""
-        if self._lanes is not None:
-            self._lanes.flush()
+    def _leave_lane(self) -> None:
+        """Out of the lane once what waits for it is taken; nothing outside a lane."""
+        frames = self._ws.frames
+        if frames is not None and frames.lanes is not None:
+            frames.lanes.flush()
             self.leave()
 
-    def _settle_in_the_end(self) -> None:
+    def _leave_lane_at_end(self) -> None:
         try:
-            self._settle()
+            self._leave_lane()
         except Exception as exc:  # noqa: BLE001 - the stream ends all the same
             self._bindings.supervisor.fault("media stream", exc, f"call {self._call}: its last audio may be missing")
 
@@ -181,15 +204,15 @@ class Peer:
         await self._bindings.add_legs(self._stream)
         logger.debug("call %s: stream %s started: %s", self._call, started.stream_sid, "+".join(started.tracks))
 
-    def _apply(self, event: Event) -> None:
+    def _apply(self, event: MediaEvent) -> None:
         match event:
-            case Audio() if self._stream is not None:
+            case AudioReceived() if self._stream is not None:
                 self._stream.push(event)
-            case Dtmf() if self._stream is not None:
+            case DtmfReceived() if self._stream is not None:
                 self._stream.dtmf(event)
             case Anomaly():
                 self._warn(event.detail)
-            case Stopped():
+            case StreamStopped():
                 self.reason = "completed"
             case ProtocolError():
                 self._fault(event.close_code, event.reason, "protocol error")
@@ -208,12 +231,13 @@ class Peer:
     def _tick(self) -> None:
         self._armed_for = math.inf
         now = time.monotonic()
-        if self._lanes is not None:
-            self._heard_in(self._lanes)
+        frames = self._ws.frames
+        if frames is not None and frames.lanes is not None:
+            self._extend_deadline(frames.lanes, frames.lane)
             if now < self._deadline:
                 return self._arm()
         try:
-            self._settle()
+            self._leave_lane()
             for event in self._core.handle_timer(now):
                 self._apply(event)
             if now >= self._deadline and not self.reason:
@@ -259,7 +283,7 @@ class Peer:
 
     async def end(self) -> None:
         """Count the stream, end it and, with its last stream, its call."""
-        self._settle_in_the_end()
+        self._leave_lane_at_end()
         counted, total = self._core.stats, self._stats
         for track in counted.tracks.values():
             total.packets += track.packets

@@ -13,8 +13,8 @@ from aiohttp import WSCloseCode, hdrs, web
 
 from connectors.media_ws.calls import CallBindings
 from connectors.media_ws.config import MediaLimits
-from connectors.media_ws.connection import Peer
-from connectors.media_ws.events import Dialect
+from connectors.media_ws.connection import MediaConnection
+from connectors.media_ws.events import MediaDialect
 from connectors.media_ws.socket import MediaSocket
 from connectors.origin import may_use
 
@@ -29,7 +29,7 @@ class MediaWebSocket:
     def __init__(
         self,
         path: str,
-        dialect: Callable[[], Dialect],
+        dialect: Callable[[], MediaDialect],
         bindings: CallBindings,
         limits: MediaLimits,
         authorize: Callable[[web.Request], bool] | None = None,
@@ -67,16 +67,16 @@ class MediaWebSocket:
         )
         await self._upgrade(ws, request)
         stats.upgrades += 1
-        peer = Peer(ws, self._dialect(), self._bindings, limits)
+        connection = MediaConnection(ws, self._dialect(), self._bindings, limits)
         self._sockets[ws] = asyncio.current_task()
         try:
-            await peer.run()
+            await connection.run()
         finally:
             del self._sockets[ws]
-            ending = self.supervisor.spawn(peer.end(), "end of a stream")
+            ending = self.supervisor.spawn(connection.end(), "end of a stream")
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
-        await peer.close()
+        await connection.close()
         await asyncio.shield(ending)
         return ws
 

@@ -1,4 +1,4 @@
-"""What every WebSocket media dialect tells the driver, and the seam between the two.
+"""What every WebSocket media dialect reports to the driver, and the seam between the two.
 
 A dialect is a class without I/O: messages and the time go in, events come out. The driver owns the socket and the
 clock and turns events into calls and legs.
@@ -48,7 +48,7 @@ class TrackAdded:
 
 
 @dataclass(frozen=True, slots=True)
-class Audio:
+class AudioReceived:
     """Contiguous audio of one track: `pts` is the previous event's `pts + len(codes)`, 0 for the first one.
 
     `pts`: samples since the stream began. `codes`: uint8 (T,), G.711 codes, read-only. `filled`: silence in the place
@@ -62,7 +62,7 @@ class Audio:
     filled: bool = False
 
 
-class Packet(NamedTuple):
+class MediaPacket(NamedTuple):
     """Audio of one track as it came, right behind what was handed out before it. A tuple because one is made for each
     message of each leg."""
 
@@ -72,7 +72,7 @@ class Packet(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Dtmf:
+class DtmfReceived:
     """A key press; `at_s` is media time of the track."""
 
     track: Track
@@ -81,7 +81,7 @@ class Dtmf:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class MarkReceived:
     """The peer has played everything that was sent to it before the mark of this name."""
 
     name: str
@@ -95,7 +95,7 @@ class Anomaly:
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
+class StreamStopped:
     """The peer ended the stream in order; the last event."""
 
 
@@ -107,7 +107,9 @@ class ProtocolError:
     reason: str
 
 
-Event = StreamStarted | TrackAdded | Audio | Dtmf | Mark | Anomaly | Stopped | ProtocolError
+MediaEvent = (
+    StreamStarted | TrackAdded | AudioReceived | DtmfReceived | MarkReceived | Anomaly | StreamStopped | ProtocolError
+)
 
 
 @dataclass(slots=True)
@@ -139,15 +141,15 @@ class StreamStats:
     tracks: dict[Track, TrackStats] = field(default_factory=dict)
 
 
-class Dialect(Protocol):
+class MediaDialect(Protocol):
     """A protocol core. `str` is a text message, `bytes` a binary one; `now` is a monotonic clock in seconds."""
 
     @property
     def stats(self) -> StreamStats: ...
 
-    def receive(self, data: str | bytes, now: float) -> list[Event]: ...
+    def receive(self, data: str | bytes, now: float) -> list[MediaEvent]: ...
 
-    def receive_next(self, data: bytes | bytearray, now: float) -> Packet | None:
+    def receive_next(self, data: bytes | bytearray, now: float) -> MediaPacket | None:
         """Take a text message if it is just the audio that was due; None: it is not, and nothing has changed."""
 
     def foresee(self) -> "list[Foreseen]":
@@ -159,7 +161,7 @@ class Dialect(Protocol):
     def next_timer(self) -> float | None:
         """When `handle_timer` is due, or None."""
 
-    def handle_timer(self, now: float) -> list[Event]: ...
+    def handle_timer(self, now: float) -> list[MediaEvent]: ...
 
-    def connection_lost(self, now: float) -> list[Event]:
+    def connection_lost(self, now: float) -> list[MediaEvent]:
         """The socket is gone: what was still held for reordering comes out. The stream is over."""

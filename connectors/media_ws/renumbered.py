@@ -2,8 +2,8 @@
 
 Sits beside the reordering window. Copies of Twilio's protocol begin again at 0 or 1 in the middle of a socket, when
 they reconnect to their own source, or they always say the same number. A WebSocket brings everything once and in
-order, so a number that was there says little by itself. Audio whose timestamp lies after what was heard of its track is
-new, which the core sees; where timestamps begin anew, too, it takes a run of messages to tell.
+order, so a number that was there says little by itself. Audio whose timestamp lies after what was received of its
+track is new, which the core sees; where timestamps begin anew, too, it takes a run of messages to be sure.
 """
 
 from typing import Generic, TypeVar
@@ -27,6 +27,11 @@ class OldNumbers(Generic[T]):
         self.streak = 0
         self._first = first
         self._run: list[tuple[int, T]] = []
+
+    def begin(self, first: int) -> None:
+        """Numbers begin at another `first`."""
+        self.over()
+        self._first = first
 
     @property
     def hopeless(self) -> bool:

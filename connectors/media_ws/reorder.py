@@ -23,7 +23,7 @@ MAX_DROPOUT = 3000
 _REMEMBERED_GAPS = 64
 
 
-class Verdict(StrEnum):
+class WindowVerdict(StrEnum):
     ACCEPTED = "accepted"
     REORDERED = "reordered"
     DUPLICATE = "duplicate"
@@ -32,12 +32,12 @@ class Verdict(StrEnum):
 
 
 @dataclass(slots=True)
-class Held(Generic[T]):
-    """A message in the window. `lane`: the track whose media clock `media_ms` is, None for a message without one."""
+class HeldMessage(Generic[T]):
+    """A message in the window. `clock`: the track whose media time `media_ms` is, None for a message without one."""
 
     item: T
     arrival: float
-    lane: str | None
+    clock: str | None
     media_ms: int
 
 
@@ -52,7 +52,7 @@ class SequenceWindow(Generic[T]):
         self._next = first
         self._highest = first - 1
         self._window_s = window_s
-        self._held: dict[int, Held[T]] = {}
+        self._held: dict[int, HeldMessage[T]] = {}
         self._given_up: deque[range] = deque(maxlen=_REMEMBERED_GAPS)
         self._unconfirmed: int | None = None
 
@@ -84,23 +84,23 @@ class SequenceWindow(Generic[T]):
             self._highest = self._next - 1
             self._unconfirmed = None
 
-    def push(self, seq: int, item: T, now: float, lane: str | None = None, media_ms: int = 0) -> Verdict:
+    def push(self, seq: int, item: T, now: float, clock: str | None = None, media_ms: int = 0) -> WindowVerdict:
         """Take a message in, or not: on DUPLICATE, LATE and IMPLAUSIBLE it is dropped."""
         if seq < self._next:
-            return Verdict.LATE if any(seq in gap for gap in self._given_up) else Verdict.DUPLICATE
+            return WindowVerdict.LATE if any(seq in gap for gap in self._given_up) else WindowVerdict.DUPLICATE
         if seq in self._held:
-            return Verdict.DUPLICATE
+            return WindowVerdict.DUPLICATE
         if seq - self._highest > MAX_DROPOUT and seq != self._unconfirmed:
             self._unconfirmed = seq + 1
-            return Verdict.IMPLAUSIBLE
+            return WindowVerdict.IMPLAUSIBLE
         self._unconfirmed = None
-        self._held[seq] = Held(item, now, lane, media_ms)
+        self._held[seq] = HeldMessage(item, now, clock, media_ms)
         if seq < self._highest:
-            return Verdict.REORDERED
+            return WindowVerdict.REORDERED
         self._highest = seq
-        return Verdict.ACCEPTED
+        return WindowVerdict.ACCEPTED
 
-    def pop(self, now: float, *, flush: bool = False) -> Held[T] | None:
+    def pop(self, now: float, *, flush: bool = False) -> HeldMessage[T] | None:
         """The next message, or None while there is nothing, or only messages behind a fresh gap.
 
         `flush`: do not wait for gaps any more.
@@ -134,7 +134,7 @@ class SequenceWindow(Generic[T]):
         oldest: dict[str, int] = {}
         newest: dict[str, int] = {}
         for held in self._held.values():
-            if held.lane is not None:
-                oldest[held.lane] = min(held.media_ms, oldest.get(held.lane, held.media_ms))
-                newest[held.lane] = max(held.media_ms, newest.get(held.lane, held.media_ms))
-        return any(newest[lane] - oldest[lane] >= self._window_s * 1000 for lane in newest)
+            if held.clock is not None:
+                oldest[held.clock] = min(held.media_ms, oldest.get(held.clock, held.media_ms))
+                newest[held.clock] = max(held.media_ms, newest.get(held.clock, held.media_ms))
+        return any(newest[clock] - oldest[clock] >= self._window_s * 1000 for clock in newest)

@@ -2,7 +2,7 @@
 
 Of the messages of a running stream nearly all are audio in order, which needs no answer and nothing to wait for. What
 aiohttp does for each of them, a queue, a future, a turn of the task, costs more than the message itself
-(docs/decisions/connectors.md). `MediaSocket.at_once` is asked first, with the bytes of the message; what it does not
+(docs/decisions/connectors.md). `Frames.fast_path` is asked first, with the bytes of the message; what it does not
 take goes the ordinary way, through `receive`, and so does everything after it until that was handled, so that the order
 stays. Frames of any other kind always go that way: aiohttp judges them. A socket in a lane (`bulk`) leaves even the
 looking to it.
@@ -16,10 +16,10 @@ from aiohttp import web
 from aiohttp._websocket.helpers import websocket_mask
 from aiohttp._websocket.writer import WebSocketWriter
 
-from connectors.media_ws.bulk import STILL_THERE_S, Lanes
+from connectors.media_ws.bulk import ALIVE_INTERVAL_S, MediaLanes
 from connectors.media_ws.framing import CLOSE, HEAD_16, MASKED_16, TEXT, frame_length
 
-AtOnce = Callable[[bytearray, float], bool]
+FastPath = Callable[[bytearray, float], bool]
 """The bytes of a text message, ASCII, and the monotonic time. False: it is not taken, nothing has
 changed."""
 
@@ -31,48 +31,49 @@ class Frames(asyncio.Protocol):
     """Finds the frames in what the peer sends (RFC 6455, section 5.2): the protocol of an upgraded connection, before
     aiohttp's, which gets everything else.
 
-    `at_once`: who is asked first; None: nobody. `handled`: to be called for each text or binary message that `receive`
-    returned, when it was dealt with. `max_bytes`: of a message; longer ones are aiohttp's to refuse. `still_there`: to
-    be called now and then while the peer sends what aiohttp does not see.
+    `fast_path`: who is asked first; None: nobody. `handled`: to be called for each text or binary message that
+    `receive` returned, when it was dealt with. `max_bytes`: of a message; longer ones are aiohttp's to refuse.
+    `peer_alive`: to be called now and then while the peer sends what aiohttp does not see. `lanes`, `lane`: where this
+    socket has a lane, and which; None: it has none.
     """
 
-    def __init__(self, protocol: asyncio.Protocol, still_there: Callable[[], None], max_bytes: int) -> None:
-        self.at_once: AtOnce | None = None
-        self.still_there = still_there
-        self._lanes: Lanes | None = None
-        self._lane = 0
+    def __init__(self, protocol: asyncio.Protocol, peer_alive: Callable[[], None], max_bytes: int) -> None:
+        self.fast_path: FastPath | None = None
+        self.peer_alive = peer_alive
+        self.lanes: MediaLanes | None = None
+        self.lane = 0
         self._protocol, self._max_size = protocol, max_bytes + HEAD_16
         self._left = 0  # bytes of a frame that aiohttp has the beginning of
         self._head = b""  # beginning of a header, or of a frame
         self._unfinished = False  # aiohttp has the first frames of a message
         self._waiting = 0  # messages aiohttp has that are not dealt with
-        self._told_at = 0.0
+        self._alive_at = 0.0
 
     def handled(self) -> None:
         self._waiting -= 1
 
-    def enter(self, lanes: Lanes, lane: int) -> None:
-        """Everything from here on is for this lane. Only from within `at_once`, for what comes after its message."""
-        self._lanes, self._lane = lanes, lane
+    def enter(self, lanes: MediaLanes, lane: int) -> None:
+        """Everything from here on is for this lane. Only from within `fast_path`, for what comes after its message."""
+        self.lanes, self.lane = lanes, lane
 
     def leave(self) -> None:
         """Out of the lane."""
-        self._lanes = None
+        self.lanes = None
 
     def data_received(self, data: bytes) -> None:
-        if self._lanes is not None:
-            self._lanes.add(self._lane, data)
-        elif self._left or self._head or self.at_once is None or not self._take(self.at_once, data):
+        if self.lanes is not None:
+            self.lanes.add(self.lane, data)
+        elif self._left or self._head or self.fast_path is None or not self._take(self.fast_path, data):
             self._feed(data)
 
     def eof_received(self) -> bool | None:
-        if self._lanes is not None:
-            self._lanes.flush()
+        if self.lanes is not None:
+            self.lanes.flush()
         return self._protocol.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._lanes is not None:
-            self._lanes.flush()
+        if self.lanes is not None:
+            self.lanes.flush()
         self._protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -81,7 +82,7 @@ class Frames(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._protocol.resume_writing()
 
-    def _take(self, at_once: AtOnce, frame: bytes) -> bool:
+    def _take(self, fast_path: FastPath, frame: bytes) -> bool:
         size = len(frame)
         if (
             not HEAD_16 < size <= self._max_size
@@ -95,11 +96,11 @@ class Frames(asyncio.Protocol):
         message = bytearray(frame[HEAD_16:])
         websocket_mask(frame[4:HEAD_16], message)
         now = time.monotonic()
-        if not message.isascii() or not at_once(message, now):
+        if not message.isascii() or not fast_path(message, now):
             return False
-        if now - self._told_at > STILL_THERE_S:
-            self._told_at = now
-            self.still_there()
+        if now - self._alive_at > ALIVE_INTERVAL_S:
+            self._alive_at = now
+            self.peer_alive()
         return True
 
     def _feed(self, data: bytes) -> None:
@@ -108,16 +109,16 @@ class Frames(asyncio.Protocol):
             data, self._head = self._head + data, b""
         at, size = 0, len(data)
         while at < size:
-            if self._lanes is not None:
-                self._lanes.add(self._lane, data[at:])
+            if self.lanes is not None:
+                self.lanes.add(self.lane, data[at:])
                 break
             if not self._left:
                 length = frame_length(data, at)
                 if length is None:
                     self._head = data[at:]
                     break
-                if self.at_once is not None:
-                    if self._take(self.at_once, data[at : at + length]):
+                if self.fast_path is not None:
+                    if self._take(self.fast_path, data[at : at + length]):
                         at += length
                         continue
                     if size - at < length <= _MAX_HELD:
@@ -134,7 +135,7 @@ class Frames(asyncio.Protocol):
         """A frame goes the ordinary way."""
         final, kind = first >= 0x80, first & 0x0F
         if kind == CLOSE:
-            self.at_once = None
+            self.fast_path = None
         elif kind < CLOSE:
             self._unfinished = not final
             self._waiting += final

@@ -9,47 +9,42 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from connectors.media_ws.events import Audio, TrackStats
+from connectors.media_ws.events import AudioReceived, TrackStats
 from connectors.media_ws.timeline import TrackTimeline
 from connectors.media_ws.track import Track
 
-FOLLOW_MS = 1000
+SILENT_TRACK_LAG_MS = 1000
 """A track on which nothing is sent is filled with silence this far behind the clock of the other one, so that its last
 segment can close: some carriers leave out the packets of a silent party."""
 
-FOLLOW_STEP_MS = 200
+SILENT_TRACK_STEP_MS = 200
 
 _UNKNOWN = -1
 
 
 class Tracks:
-    """`silence`: the G.711 code of a zero sample. `stats` is filled in. `now` of the stream's start: `started_at`."""
+    """`silence`: the G.711 code of a zero sample. `stats` is filled in. There are no tracks before `begin`."""
 
-    def __init__(
-        self,
-        names: Iterable[Track],
-        sample_rate_hz: int,
-        silence: int,
-        stats: dict[Track, TrackStats],
-        started_at: float,
-    ) -> None:
+    def __init__(self, sample_rate_hz: int, silence: int, stats: dict[Track, TrackStats]) -> None:
         self._stats = stats
         self._rate = sample_rate_hz
-        self._started_at = started_at
+        self._started_at = 0.0
         self._silence = np.full(sample_rate_hz, silence, np.uint8)
         self._silence.setflags(write=False)
         self._timelines: dict[Track, TrackTimeline] = {}
         self._missing: dict[Track, int] = {}
         self._anew = False
+
+    def begin(self, names: Iterable[Track], now: float) -> None:
+        """The stream starts, with these tracks."""
+        self._started_at = now
         for track in names:
-            stats[track] = TrackStats()
-            self._timelines[track] = TrackTimeline(sample_rate_hz)
-            self._missing[track] = 0
+            self.add(track, 0)
 
     def __len__(self) -> int:
         return len(self._timelines)
 
-    def __contains__(self, track: Track) -> bool:
+    def __contains__(self, track: object) -> bool:
         return track in self._timelines
 
     def __iter__(self) -> Iterator[Track]:
@@ -81,7 +76,7 @@ class Tracks:
 
     def place(
         self, track: Track, timestamp_ms: int, codes: NDArray[np.uint8], arrival: float, missing: int
-    ) -> tuple[list[Audio], bool]:
+    ) -> tuple[list[AudioReceived], bool]:
         """The audio of a packet, after the silence that makes up for what is missing before it.
 
         `missing`: sequence numbers of the stream given up so far, on whichever track they were; they are `lost` on the
@@ -105,10 +100,10 @@ class Tracks:
         audio = self._fill(track, end, placement.fill, arrival) if placement.fill else []
         stats.packets += 1
         if codes.size:
-            audio.append(Audio(track, placement.pts, codes, arrival))
-        for other, follower in self._timelines.items():
-            if other is not track and timeline.clock_ms - follower.clock_ms > FOLLOW_MS + FOLLOW_STEP_MS:
-                audio += self._fill(other, *follower.fill_to(timeline.clock_ms - FOLLOW_MS), arrival)
+            audio.append(AudioReceived(track, placement.pts, codes, arrival))
+        for other, silent in self._timelines.items():
+            if other is not track and timeline.clock_ms - silent.clock_ms > SILENT_TRACK_LAG_MS + SILENT_TRACK_STEP_MS:
+                audio += self._fill(other, *silent.fill_to(timeline.clock_ms - SILENT_TRACK_LAG_MS), arrival)
         return audio, placement.plausible
 
     def place_next(self, track: Track, timestamp_ms: int, samples: int, missing: int) -> int | None:
@@ -118,7 +113,7 @@ class Tracks:
         if timeline is None or missing != self._missing[track] or not timeline.follows(timestamp_ms):
             return None
         if len(self._timelines) > 1 and any(
-            timestamp_ms + samples * 1000 // self._rate - other.clock_ms > FOLLOW_MS
+            timestamp_ms + samples * 1000 // self._rate - other.clock_ms > SILENT_TRACK_LAG_MS
             for other in self._timelines.values()
             if other is not timeline
         ):
@@ -136,10 +131,10 @@ class Tracks:
         timeline.last_ms += packets * samples * 1000 // self._rate
         self._stats[track].packets += packets
 
-    def _fill(self, track: Track, pts: int, samples: int, arrival: float) -> list[Audio]:
+    def _fill(self, track: Track, pts: int, samples: int, arrival: float) -> list[AudioReceived]:
         self._stats[track].filled_samples += samples
         step = self._silence.size
         return [
-            Audio(track, pts + done, self._silence[: samples - done], arrival, filled=True)
+            AudioReceived(track, pts + done, self._silence[: samples - done], arrival, filled=True)
             for done in range(0, samples, step)
         ]

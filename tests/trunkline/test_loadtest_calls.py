@@ -23,11 +23,11 @@ from trunkline.demo.script import Line
 from trunkline.errors import ConfigError
 from trunkline.loadtest.command import add_arguments, run_loadtest
 from trunkline.loadtest.plan import Plan
-from trunkline.loadtest.report import Report, Thresholds
+from trunkline.loadtest.report import LoadReport, Thresholds
 from trunkline.loadtest.run import LoadTest
-from trunkline.loadtest.script import Script, Track
+from trunkline.loadtest.script import CallScript, ScriptTrack
 from trunkline.loadtest.sip_caller import SipCaller
-from trunkline.loadtest.tally import Tally
+from trunkline.loadtest.tally import RecordTally
 
 SAID = {"inbound": "the last word is kept", "outbound": "so is this one"}
 
@@ -107,7 +107,7 @@ class StageSource:
 
     title = "stage"
 
-    def __init__(self, server: Stage, tally: Tally) -> None:
+    def __init__(self, server: Stage, tally: RecordTally) -> None:
         self._server, self._tally, self._read = server, tally, 0
         self._reading: asyncio.Task[None] | None = None
 
@@ -131,22 +131,22 @@ class StageSource:
             await asyncio.sleep(0.01)
 
 
-def spoken(*tracks: str) -> Script:
+def spoken(*tracks: str) -> CallScript:
     """Two seconds of noise a track, and what the scripted recogniser makes of it."""
     noise = np.random.default_rng(1).integers(0, 256, 16_000).astype(np.uint8)
     lines = {
         name: Line(leg=name, role="agent", language="en-US", text=SAID[name], start=0.0, end=1.8)  # type: ignore[arg-type]
         for name in tracks
     }
-    return Script(tuple(Track(name, noise, (lines[name],)) for name in tracks))
+    return CallScript(tuple(ScriptTrack(name, noise, (lines[name],)) for name in tracks))
 
 
 def cues(*tracks: str, calls: int) -> list[list[Cue]]:
     return [script(words(SAID[name])) for _ in range(calls) for name in tracks]
 
 
-async def ring_up(server: Stage, played: Script, calls: int = 2, hold_s: float = 2.0, **caller: Any) -> Report:
-    tally = Tally(played)
+async def ring_up(server: Stage, played: CallScript, calls: int = 2, hold_s: float = 2.0, **caller: Any) -> LoadReport:
+    tally = RecordTally(played)
     parameters = Parameters.of(transport="tcp") if caller.pop("tcp", False) else None
     host, port = server.connector.addresses["TCP" if parameters else "UDP"]
     sip = SipCaller(SipUri.to(host, "1000", port, parameters), played, **caller)

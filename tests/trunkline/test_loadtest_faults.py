@@ -8,12 +8,12 @@ import pytest
 
 from supervision import Supervisor
 from trunkline.errors import LoadTestBroken
-from trunkline.loadtest.outcome import Outcome
+from trunkline.loadtest.outcome import CallOutcome
 from trunkline.loadtest.plan import Plan
 from trunkline.loadtest.report import Thresholds
 from trunkline.loadtest.run import LoadTest
 from trunkline.loadtest.sources import FileSource
-from trunkline.loadtest.tally import Tally
+from trunkline.loadtest.tally import RecordTally
 
 
 class Caller:
@@ -35,15 +35,15 @@ class Caller:
     def new_key(self) -> str:
         return "key"
 
-    async def call(self, key: str, play_s: float) -> Outcome:
+    async def call(self, key: str, play_s: float) -> CallOutcome:
         await asyncio.Event().wait()
-        return Outcome(key)
+        return CallOutcome(key)
 
     async def close(self) -> None: ...
 
 
 async def test_what_sends_and_has_ended_ends_the_test() -> None:
-    tally = Tally.__new__(Tally)  # of which nothing is asked
+    tally = RecordTally.__new__(RecordTally)  # of which nothing is asked
     tally._calls = {}
     test = LoadTest(Plan(1, 10.0, 60.0, 60.0), Caller(), tally, None)
     with pytest.raises(LoadTestBroken, match="RTP of the load test: RuntimeError: boom"):
@@ -53,7 +53,7 @@ async def test_what_sends_and_has_ended_ends_the_test() -> None:
 async def test_a_file_that_can_no_longer_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "records.jsonl"
     path.touch()
-    source = FileSource(path, Tally.__new__(Tally))
+    source = FileSource(path, RecordTally.__new__(RecordTally))
 
     def fail() -> list[bytes]:
         raise OSError("boom")

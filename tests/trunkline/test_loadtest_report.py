@@ -2,17 +2,20 @@
 
 import pytest
 
-from trunkline.loadtest.outcome import Outcome
-from trunkline.loadtest.report import Report, Thresholds, make_report, percentile
+from trunkline.loadtest.outcome import CallOutcome
+from trunkline.loadtest.report import LoadReport, Thresholds, make_report, percentile
 from trunkline.loadtest.tally import Totals
 from trunkline.wer import WordErrors
 
 CALLS = [
-    *(Outcome(f"a{k}", placed_s=k * 0.5, setup_ms=10.0 * (k + 1), packets=100, behind_s=k / 1000) for k in range(4)),
-    Outcome("b", placed_s=2.0, setup_ms=50.0, broken="the server hung up"),
-    Outcome("c", placed_s=2.0, refused="503 Service Unavailable"),
-    Outcome("d", placed_s=2.5, refused="503 Service Unavailable"),
-    Outcome("e", placed_s=9.0, setup_ms=60.0),
+    *(
+        CallOutcome(f"a{k}", placed_s=k * 0.5, setup_ms=10.0 * (k + 1), packets=100, behind_s=k / 1000)
+        for k in range(4)
+    ),
+    CallOutcome("b", placed_s=2.0, setup_ms=50.0, broken="the server hung up"),
+    CallOutcome("c", placed_s=2.0, refused="503 Service Unavailable"),
+    CallOutcome("d", placed_s=2.5, refused="503 Service Unavailable"),
+    CallOutcome("e", placed_s=9.0, setup_ms=60.0),
 ]
 
 
@@ -24,7 +27,7 @@ def totals() -> Totals:
     return figures
 
 
-def report(thresholds: Thresholds | None = None, sums: Totals | None = None) -> Report:
+def report(thresholds: Thresholds | None = None, sums: Totals | None = None) -> LoadReport:
     return make_report(
         CALLS,
         totals() if sums is None else sums,
@@ -88,7 +91,7 @@ def test_json_has_every_figure_rounded() -> None:
     figures = report().as_json()
     assert figures["success"] == 62.5
     assert figures["wer"] == 10.0
-    assert set(figures) == set(Report.__slots__)
+    assert set(figures) == set(LoadReport.__slots__)
 
 
 def test_percentile_is_a_value_that_occurred() -> None:

@@ -13,15 +13,15 @@ import soundfile
 from connectors.rtp.packet import RtpPacket
 from pipeline.g711 import decode_mulaw
 from trunkline.errors import ConfigError
-from trunkline.loadtest.rtp_sender import PHASES, RtpSender, RtpStream, open_socket
+from trunkline.loadtest.rtp_sender import PHASES, PacedRtpSender, PacedRtpStream, open_socket
 from trunkline.loadtest.script import bundled, from_files
 
 HOST = "127.0.0.1"
 
 
 @asynccontextmanager
-async def sending() -> AsyncIterator[RtpSender]:
-    sender = RtpSender()
+async def sending() -> AsyncIterator[PacedRtpSender]:
+    sender = PacedRtpSender()
     task = asyncio.create_task(sender.run())
     yield sender
     task.cancel()
@@ -47,7 +47,7 @@ def packets(sock: socket.socket) -> list[RtpPacket]:
 async def test_codes_arrive_in_order_and_whole_packets_only() -> None:
     codes = np.arange(160 * 6 + 50, dtype=np.uint32).astype(np.uint8)
     with listener() as there, open_socket(HOST) as here:
-        stream = RtpStream(here, there.getsockname(), codes)
+        stream = PacedRtpStream(here, there.getsockname(), codes)
         async with sending() as sender:
             sender.add(stream)
             await asyncio.wait_for(stream.done.wait(), 5)
@@ -64,8 +64,8 @@ async def test_codes_arrive_in_order_and_whole_packets_only() -> None:
 async def test_streams_are_dealt_out_over_the_phases_and_can_be_taken_back() -> None:
     codes = np.zeros(160 * 1000, np.uint8)
     with listener() as there:
-        streams = [RtpStream(open_socket(HOST), there.getsockname(), codes) for _ in range(2 * PHASES)]
-        sender = RtpSender()
+        streams = [PacedRtpStream(open_socket(HOST), there.getsockname(), codes) for _ in range(2 * PHASES)]
+        sender = PacedRtpSender()
         for stream in streams:
             sender.add(stream)
         assert [len(phase) for phase in sender._phases] == [2] * PHASES
@@ -81,7 +81,7 @@ async def test_server_that_closed_its_port_is_counted_and_stops_nobody() -> None
     address = there.getsockname()
     there.close()
     with open_socket(HOST) as here:
-        stream = RtpStream(here, address, np.zeros(160 * 5, np.uint8))
+        stream = PacedRtpStream(here, address, np.zeros(160 * 5, np.uint8))
         async with sending() as sender:
             sender.add(stream)
             await asyncio.wait_for(stream.done.wait(), 5)

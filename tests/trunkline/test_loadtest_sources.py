@@ -19,12 +19,12 @@ from tests.trunkline.loadtest_records import final, step
 from trunkline.demo.script import Line
 from trunkline.errors import ConfigError
 from trunkline.loadtest.kafka_source import KafkaSource
-from trunkline.loadtest.script import Script, Track
-from trunkline.loadtest.sources import FileSource, LiveSource, Source
-from trunkline.loadtest.tally import Tally
+from trunkline.loadtest.script import CallScript, ScriptTrack
+from trunkline.loadtest.sources import FileSource, LiveSource, RecordSource
+from trunkline.loadtest.tally import RecordTally
 
 LINE = Line(leg="inbound", role="customer", language="en-US", text="Good morning", start=0.0, end=1.0)
-SCRIPT = Script((Track("inbound", np.zeros(8_000, np.uint8), (LINE,)),))
+SCRIPT = CallScript((ScriptTrack("inbound", np.zeros(8_000, np.uint8), (LINE,)),))
 
 
 def call(call_id: str, key: str) -> list[AnyRecord]:
@@ -46,7 +46,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def reading(source: Source) -> AsyncIterator[None]:
+async def reading(source: RecordSource) -> AsyncIterator[None]:
     try:
         await source.start()
         yield
@@ -54,7 +54,7 @@ async def reading(source: Source) -> AsyncIterator[None]:
         await source.close()
 
 
-def figures(tally: Tally, key: str) -> tuple[int, int, int, int]:
+def figures(tally: RecordTally, key: str) -> tuple[int, int, int, int]:
     tally.judge(key, 50, 1.0)
     totals = tally.totals
     return totals.transcripts, totals.counted, totals.errors.words, totals.errors.errors
@@ -78,7 +78,7 @@ async def publish(view: LiveView, records: Sequence[AnyRecord], pause_s: float =
 
 @pytest.mark.parametrize("call_id", ["key", "server-1"])
 async def test_followed_call_is_read_to_its_end_whatever_its_id(call_id: str) -> None:
-    tally, view = Tally(SCRIPT), LiveView()
+    tally, view = RecordTally(SCRIPT), LiveView()
     async with live_api(view) as url:
         source = LiveSource(url, tally, token=None, most=5)
         async with reading(source):
@@ -91,7 +91,7 @@ async def test_followed_call_is_read_to_its_end_whatever_its_id(call_id: str) ->
 
 
 async def test_call_that_is_not_followed_still_tells_what_it_counted() -> None:
-    tally, view = Tally(SCRIPT), LiveView()
+    tally, view = RecordTally(SCRIPT), LiveView()
     async with live_api(view) as url:
         source = LiveSource(url, tally, token=None, most=1)
         async with reading(source):
@@ -105,7 +105,7 @@ async def test_call_that_is_not_followed_still_tells_what_it_counted() -> None:
 
 
 async def test_stream_that_was_let_go_makes_room_for_another() -> None:
-    tally, view = Tally(SCRIPT), LiveView()
+    tally, view = RecordTally(SCRIPT), LiveView()
     async with live_api(view) as url:
         source = LiveSource(url, tally, token=None, most=1)
         async with reading(source):
@@ -122,11 +122,11 @@ async def test_stream_that_was_let_go_makes_room_for_another() -> None:
 async def test_wrong_token_and_absent_api_are_said_at_the_start() -> None:
     async with live_api(LiveView(), token="secret") as url:
         with pytest.raises(ConfigError, match="--token"):
-            async with reading(LiveSource(url, Tally(SCRIPT), token="wrong", most=1)):
+            async with reading(LiveSource(url, RecordTally(SCRIPT), token="wrong", most=1)):
                 pass
-        async with reading(LiveSource(url, Tally(SCRIPT), token="secret", most=1)):
+        async with reading(LiveSource(url, RecordTally(SCRIPT), token="secret", most=1)):
             pass
-    source = LiveSource(url, Tally(SCRIPT), token=None, most=1)
+    source = LiveSource(url, RecordTally(SCRIPT), token=None, most=1)
     with pytest.raises(ConfigError, match="--records"):
         await source.start()
     await source.close()
@@ -134,7 +134,7 @@ async def test_wrong_token_and_absent_api_are_said_at_the_start() -> None:
 
 async def test_file_is_read_from_its_present_end_and_lines_come_whole(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
-    tally = Tally(SCRIPT)
+    tally = RecordTally(SCRIPT)
     tally.expect("key")
     path.write_bytes(encode(step(CallAction.END, "key", packets=999)) + b"\n")
     octets = b"".join(encode(record) + b"\n" for record in call("key", "key"))
@@ -150,7 +150,7 @@ async def test_file_is_read_from_its_present_end_and_lines_come_whole(tmp_path: 
 
 
 async def test_file_may_appear_after_the_start(tmp_path: Path) -> None:
-    tally = Tally(SCRIPT)
+    tally = RecordTally(SCRIPT)
     tally.expect("key")
     async with reading(FileSource(tmp_path / "records.jsonl", tally)):
         octets = b"".join(encode(record) + b"\n" for record in call("key", "key"))
@@ -168,7 +168,7 @@ async def test_topics_are_read_from_their_present_ends(kafka_bootstrap: str) -> 
         events_topic=topics[2],
         create_topics=True,
     )
-    tally = Tally(SCRIPT)
+    tally = RecordTally(SCRIPT)
     tally.expect("old")
     tally.expect("key")
     sink = KafkaSink(config)
@@ -184,7 +184,7 @@ async def test_topics_are_read_from_their_present_ends(kafka_bootstrap: str) -> 
 
 
 async def test_kafka_without_the_topics_is_said_at_the_start(kafka_bootstrap: str) -> None:
-    source = KafkaSource(kafka_bootstrap, Tally(SCRIPT), ("no.such.topic",))
+    source = KafkaSource(kafka_bootstrap, RecordTally(SCRIPT), ("no.such.topic",))
     with pytest.raises(ConfigError, match="none of the topics"):
         await source.start()
     await source.close()

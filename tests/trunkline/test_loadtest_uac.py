@@ -13,7 +13,7 @@ from connectors.sip.message.message import SipMessage, SipRequest, SipResponse
 from connectors.sip.message.parser import parse_datagram
 from connectors.sip.message.uri import SipUri
 from trunkline.loadtest.bodies import Body
-from trunkline.loadtest.uac import TIMEOUT_S, Answered, Identity, Over, Refused, State, UacCall
+from trunkline.loadtest.uac import TIMEOUT_S, CallAnswered, CallOver, CallRefused, Identity, UacCall, UacState
 
 SDP = Body("application/sdp", b"v=0\r\n")
 MULTIPART = Body("multipart/mixed;boundary=x", b"--x--\r\n")
@@ -97,12 +97,12 @@ def test_call_is_invited_acknowledged_and_hung_up() -> None:
     assert ack.cseq.number == invite.cseq.number
     assert ack.via.branch != invite.via.branch  # RFC 3261, section 13.2.2.4
     assert ack.to.tag == "far"
-    assert server.call.take_events() == [Answered(b"")]
+    assert server.call.take_events() == [CallAnswered(b"")]
     server.call.hang_up(10.0)
     bye = server.request("BYE")
     assert bye.cseq.number == invite.cseq.number + 1
     server.answer(bye, 200)
-    assert server.call.take_events() == [Over(by_server=False)]
+    assert server.call.take_events() == [CallOver(by_server=False)]
     assert server.call.next_timer() is None
 
 
@@ -135,14 +135,14 @@ def test_bye_is_repeated_every_four_seconds_at_most() -> None:
     server.call.hang_up(100.0)
     server.request("BYE")
     times = []
-    while server.call.state is State.HANGING_UP:
+    while server.call.state is UacState.HANGING_UP:
         due = server.call.next_timer()
         assert due is not None
         times.append(due - 100.0)
         server.call.handle_timer(due)
     assert times[:6] == [0.5, 1.5, 3.5, 7.5, 11.5, 15.5]
     assert times[-1] == TIMEOUT_S
-    assert server.call.take_events() == [Over(by_server=False)]
+    assert server.call.take_events() == [CallOver(by_server=False)]
 
 
 def test_nothing_is_repeated_over_tcp() -> None:
@@ -152,7 +152,7 @@ def test_nothing_is_repeated_over_tcp() -> None:
     assert server.read() == []
     server.call.handle_timer(TIMEOUT_S)
     (event,) = server.call.take_events()
-    assert isinstance(event, Refused)
+    assert isinstance(event, CallRefused)
     assert "no final response" in event.cause
 
 
@@ -163,7 +163,7 @@ def test_refusal_is_acknowledged_in_its_transaction_each_time() -> None:
     ack = server.request("ACK")
     assert (ack.via.branch, ack.cseq.number, ack.uri) == (invite.via.branch, invite.cseq.number, invite.uri)
     assert ack.to.tag == "far"
-    assert server.call.take_events() == [Refused("503 Service Unavailable")]
+    assert server.call.take_events() == [CallRefused("503 Service Unavailable")]
     server.answer(invite, 503)
     assert server.request("ACK") == ack
     assert server.call.take_events() == []
@@ -174,7 +174,7 @@ def test_redirection_is_a_refusal_and_nobody_else_is_called() -> None:
     server = far()
     server.answer(server.request("INVITE"), 302, ("Contact", "<sip:victim@198.51.100.1>"))
     server.request("ACK")
-    assert server.call.take_events() == [Refused("302 Moved Temporarily")]
+    assert server.call.take_events() == [CallRefused("302 Moved Temporarily")]
 
 
 def test_repeated_answer_brings_the_same_acknowledgement() -> None:
@@ -184,7 +184,7 @@ def test_repeated_answer_brings_the_same_acknowledgement() -> None:
     ack = server.request("ACK")
     server.answer(invite, 200, CONTACT)
     assert server.request("ACK") == ack
-    assert server.call.take_events() == [Answered(b"")]
+    assert server.call.take_events() == [CallAnswered(b"")]
 
 
 @pytest.mark.parametrize("password", ["right", "wrong"])
@@ -206,13 +206,13 @@ def test_challenge_is_answered_once(password: str) -> None:
     assert server.request("ACK") == ack
     assert server.call.take_events() == []
     server.answer(second, 401, *challenge.headers)
-    assert server.call.take_events() == [Refused("401 Unauthorized")]
+    assert server.call.take_events() == [CallRefused("401 Unauthorized")]
 
 
 def test_challenge_without_a_password_is_a_refusal() -> None:
     server = far()
     server.answer(server.request("INVITE"), 407)
-    assert server.call.take_events() == [Refused("407 Proxy Authentication Required")]
+    assert server.call.take_events() == [CallRefused("407 Proxy Authentication Required")]
 
 
 def test_ringing_call_is_cancelled() -> None:
@@ -225,7 +225,7 @@ def test_ringing_call_is_cancelled() -> None:
     server.answer(cancel, 200)
     server.answer(invite, 487)
     server.request("ACK")
-    assert server.call.take_events() == [Refused("487 Request Terminated")]
+    assert server.call.take_events() == [CallRefused("487 Request Terminated")]
 
 
 def test_cancel_waits_for_a_provisional_response() -> None:
@@ -249,7 +249,7 @@ def test_answer_that_crosses_the_hang_up_is_taken_and_ended() -> None:
 def test_server_that_hangs_up_is_answered_and_told_of() -> None:
     server = answered()
     assert server.ask("BYE").status == 200
-    assert server.call.take_events() == [Over(by_server=True)]
+    assert server.call.take_events() == [CallOver(by_server=True)]
     server.call.hang_up(1.0)
     assert server.read() == []
 
@@ -260,7 +260,7 @@ def test_byes_of_both_sides_at_once_end_the_call_once() -> None:
     bye = server.request("BYE")
     assert server.ask("BYE").status == 200
     server.answer(bye, 481)
-    assert server.call.take_events() == [Over(by_server=False)]
+    assert server.call.take_events() == [CallOver(by_server=False)]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_request_of_the_server_is_answered_and_the_call_goes_on(
     server = answered(body=MULTIPART)
     response = server.ask(method, body)
     assert (response.status, response.body) == (status, answer)
-    assert server.call.state is State.ANSWERED
+    assert server.call.state is UacState.ANSWERED
     assert server.call.take_events() == []
 
 

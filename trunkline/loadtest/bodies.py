@@ -17,7 +17,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """Who is heard on a recorded stream; `aor`: sip: or tel: URI."""
+    """Who speaks on a recorded stream; `aor`: sip: or tel: URI."""
 
     name: str
     aor: str
@@ -44,7 +44,7 @@ def recording(sdp: Body, metadata: bytes, boundary: str) -> Body:
 
 
 def metadata(session: str, participants: Sequence[Participant], labels: Sequence[str], at: str) -> bytes:
-    """Complete rs-metadata (RFC 7865, section 6): participant n sends the stream with label n and hears the others.
+    """Complete rs-metadata (RFC 7865, section 6): participant n sends the stream with label n and receives the others.
 
     `session` seeds the ids, so one session's are the same whenever they are made. `at`: RFC 3339.
     """
@@ -74,9 +74,9 @@ def metadata(session: str, participants: Sequence[Participant], labels: Sequence
             f"<associate-time>{at}</associate-time></participantsessionassoc>"
         )
     for label in labels:
-        heard = "".join(f"<recv>{ids[f's{other}']}</recv>" for other in labels if other != label)
+        received = "".join(f"<recv>{ids[f's{other}']}</recv>" for other in labels if other != label)
         lines.append(
-            f'<participantstreamassoc participant_id="{ids[f"p{label}"]}"><send>{ids[f"s{label}"]}</send>{heard}'
+            f'<participantstreamassoc participant_id="{ids[f"p{label}"]}"><send>{ids[f"s{label}"]}</send>{received}'
             "</participantstreamassoc>"
         )
     return "\n".join([*lines, "</recording>", ""]).encode()

@@ -11,7 +11,7 @@ from kafka.errors import KafkaError
 from supervision import Supervisor
 from trunkline.errors import ConfigError
 from trunkline.loadtest.sources import add_line
-from trunkline.loadtest.tally import Tally
+from trunkline.loadtest.tally import RecordTally
 
 START_S = 30.0
 TOPICS = ("trunkline.transcripts", "trunkline.partials", "trunkline.events")
@@ -20,7 +20,7 @@ TOPICS = ("trunkline.transcripts", "trunkline.partials", "trunkline.events")
 class KafkaSource:
     """Topics of the Kafka sink, from their present ends on; a thread polls, as the client blocks."""
 
-    def __init__(self, servers: str, tally: Tally, topics: tuple[str, ...] = TOPICS) -> None:
+    def __init__(self, servers: str, tally: RecordTally, topics: tuple[str, ...] = TOPICS) -> None:
         self.title = f"kafka {servers}"
         self._servers, self._topics, self._tally = servers, topics, tally
         self.supervisor = Supervisor()

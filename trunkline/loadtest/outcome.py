@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 @dataclass(slots=True)
-class Outcome:
+class CallOutcome:
     """`key`: what names the call in the server's records. `placed_s`: since the test began. `setup_ms`: until it was
     answered, None where it was not. `refused`: why it never was. `broken`: why it did not last until we hung up.
     `packets`: sent, over all tracks; `played_s`: of the longest track. `behind_s`: the caller's own worst lateness."""
@@ -25,10 +25,10 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class Outcomes:
+class CallOutcomes:
     """All calls of a test."""
 
-    calls: list[Outcome] = field(default_factory=list)
+    calls: list[CallOutcome] = field(default_factory=list)
     most_at_once: int = 0
 
 
@@ -45,7 +45,7 @@ class Caller(Protocol):
         """A name for the next call, by which its records are found."""
         ...
 
-    async def call(self, key: str, play_s: float) -> Outcome:
+    async def call(self, key: str, play_s: float) -> CallOutcome:
         """One call that plays so long and then hangs up; never raises for what a server does."""
         ...
 

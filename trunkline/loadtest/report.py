@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from trunkline.loadtest.outcome import Outcome
+from trunkline.loadtest.outcome import CallOutcome
 from trunkline.loadtest.tally import Totals
 
 
@@ -22,9 +22,9 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class LoadReport:
     """Percentages of calls placed (`success`), packets sent (`loss`), words spoken (`wer`); latencies in ms. None where
-    there is nothing to tell it from. `records`: where the transcripts were read."""
+    there is nothing to compute it from. `records`: where the transcripts were read."""
 
     kind: str
     setup: str
@@ -62,7 +62,7 @@ class Report:
 
 
 def make_report(
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[CallOutcome],
     totals: Totals,
     thresholds: Thresholds,
     *,
@@ -72,7 +72,7 @@ def make_report(
     most_at_once: int,
     ramp_s: float,
     seconds: float,
-) -> Report:
+) -> LoadReport:
     """`ramp_s`: all lines begin within it; the set-up rate is of the calls answered by then."""
     answered = [outcome for outcome in outcomes if outcome.setup_ms is not None]
     by_then = sum(one.placed_s + one.setup_ms / 1000 <= ramp_s for one in answered if one.setup_ms is not None)
@@ -108,7 +108,7 @@ def make_report(
         "scored": totals.scored,
         "caller_behind_ms": 1000 * max((outcome.behind_s for outcome in outcomes), default=0.0),
     }
-    return Report(**figures, missed=tuple(_missed(figures, thresholds)))
+    return LoadReport(**figures, missed=tuple(_missed(figures, thresholds)))
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:

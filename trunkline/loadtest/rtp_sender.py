@@ -39,7 +39,7 @@ def open_socket(address: str) -> socket.socket:
 
 
 @dataclass(slots=True, eq=False)
-class RtpStream:
+class PacedRtpStream:
     """One stream to `remote`; `codes`: uint8 (T,). `sent` packets; `failed`: those the system did not take.
     `done` is set after the last packet."""
 
@@ -80,20 +80,20 @@ class RtpStream:
         return True
 
 
-class RtpSender:
+class PacedRtpSender:
     """Owns the timer. `behind_s`: how late the latest packets went out against their schedule."""
 
     def __init__(self) -> None:
         self.behind_s = 0.0
-        self._phases: list[list[RtpStream]] = [[] for _ in range(PHASES)]
+        self._phases: list[list[PacedRtpStream]] = [[] for _ in range(PHASES)]
         self._awake = asyncio.Event()
 
-    def add(self, stream: RtpStream) -> None:
+    def add(self, stream: PacedRtpStream) -> None:
         """Begin to send; the emptiest phase takes it."""
         min(self._phases, key=len).append(stream)
         self._awake.set()
 
-    def remove(self, stream: RtpStream) -> None:
+    def remove(self, stream: PacedRtpStream) -> None:
         """Stop sending."""
         for phase in self._phases:
             if stream in phase:

@@ -7,19 +7,19 @@ from typing import Any
 
 from supervision import Supervisor, cancel_and_wait
 from trunkline.errors import LoadTestBroken
-from trunkline.loadtest.outcome import Caller, Outcome, Outcomes
+from trunkline.loadtest.outcome import Caller, CallOutcome, CallOutcomes
 from trunkline.loadtest.plan import Plan
-from trunkline.loadtest.report import Report, Thresholds, make_report
-from trunkline.loadtest.sources import Source
-from trunkline.loadtest.tally import Tally
+from trunkline.loadtest.report import LoadReport, Thresholds, make_report
+from trunkline.loadtest.sources import RecordSource
+from trunkline.loadtest.tally import RecordTally
 
 RECORDS_WAIT_S = 15.0
 """How long after a call its END may take to come."""
 
-BREATH_S = 0.5
+PAUSE_S = 0.5
 """Between two calls of a line, and longer each time the server refuses."""
 
-MAX_BREATH_S = 5.0
+MAX_PAUSE_S = 5.0
 POLL_S = 0.1
 LOOK_S = 0.5
 """How often the run looks whether all of it still works."""
@@ -32,13 +32,13 @@ class LoadTest:
         self,
         plan: Plan,
         caller: Caller,
-        tally: Tally,
-        source: Source | None,
+        tally: RecordTally,
+        source: RecordSource | None,
         *,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.active = 0
-        self.outcomes = Outcomes()
+        self.outcomes = CallOutcomes()
         self._plan, self._caller, self._tally, self._source = plan, caller, tally, source
         self._on_change = on_change
         self.supervisor = Supervisor()
@@ -47,7 +47,7 @@ class LoadTest:
         self._began = 0.0
         self._judging: set[asyncio.Task[None]] = set()
 
-    async def run(self, thresholds: Thresholds) -> Report:
+    async def run(self, thresholds: Thresholds) -> LoadReport:
         """Returns when all calls are over and their records are there. Raises `ConfigError` where the server or its
         records cannot be reached, `LoadTestBroken` where a part of the test itself fails; a cancelled run hangs up at
         once."""
@@ -95,15 +95,15 @@ class LoadTest:
 
     async def _line(self, line: int) -> None:
         """Calls until the plan is over."""
-        breath, at = BREATH_S, self._plan.begins_at(line)
+        pause, at = PAUSE_S, self._plan.begins_at(line)
         await asyncio.sleep(at)
         while (play_s := self._plan.next_call_s(at)) is not None:
             outcome = await self._call(at, play_s)
-            breath = BREATH_S if outcome.refused is None else min(2 * breath, MAX_BREATH_S)
-            await asyncio.sleep(breath)
+            pause = PAUSE_S if outcome.refused is None else min(2 * pause, MAX_PAUSE_S)
+            await asyncio.sleep(pause)
             at = asyncio.get_running_loop().time() - self._began
 
-    async def _call(self, at: float, play_s: float) -> Outcome:
+    async def _call(self, at: float, play_s: float) -> CallOutcome:
         key = self._caller.new_key()
         self._tally.expect(key)
         if self._source is not None:
@@ -122,7 +122,7 @@ class LoadTest:
         judging.add_done_callback(self._judging.discard)
         return outcome
 
-    async def _judge(self, outcome: Outcome) -> None:
+    async def _judge(self, outcome: CallOutcome) -> None:
         """Wait for the call's END and add its records up."""
         if self._source is not None:
             if outcome.refused is None:

@@ -20,7 +20,7 @@ NAMES = ("inbound", "outbound")
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class ScriptTrack:
     """`codes`: uint8 (T,) mu-law at 8 kHz. `lines`: what is said on it, in order; empty where nobody says."""
 
     name: str
@@ -29,16 +29,16 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class CallScript:
     """One call's tracks, at most two: `inbound` (the caller) and `outbound`."""
 
-    tracks: tuple[Track, ...]
+    tracks: tuple[ScriptTrack, ...]
 
     @property
     def duration_s(self) -> float:
         return max(track.codes.size for track in self.tracks) / RATE_HZ
 
-    def only(self, name: str) -> "Script":
+    def only(self, name: str) -> "CallScript":
         """The script with one track. Raises `ConfigError` where there is no such track."""
         tracks = tuple(track for track in self.tracks if track.name == name)
         if not tracks:
@@ -46,12 +46,12 @@ class Script:
         return replace(self, tracks=tracks)
 
 
-def bundled() -> Script:
+def bundled() -> CallScript:
     """The call of `trunkline demo`."""
     return _script(load_audio(), load_script())
 
 
-def from_files(wav: Path, lines: Path | None) -> Script:
+def from_files(wav: Path, lines: Path | None) -> CallScript:
     """A recording, its first channel inbound and its second outbound, any rate; `lines`: JSON as the bundled
     script.json. Raises `ConfigError`."""
     try:
@@ -76,11 +76,11 @@ def _read(path: Path) -> list[Line]:
         raise ConfigError(f"{path} is no script: {error}") from error
 
 
-def _script(channels: "list[NDArray[np.uint8]] | tuple[NDArray[np.uint8], ...]", lines: list[Line]) -> Script:
+def _script(channels: "list[NDArray[np.uint8]] | tuple[NDArray[np.uint8], ...]", lines: list[Line]) -> CallScript:
     said = sorted(lines, key=lambda line: line.start)
-    return Script(
+    return CallScript(
         tuple(
-            Track(name, codes, tuple(line for line in said if line.leg == name))
+            ScriptTrack(name, codes, tuple(line for line in said if line.leg == name))
             for name, codes in zip(NAMES, channels, strict=False)
         )
     )

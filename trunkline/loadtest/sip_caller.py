@@ -14,11 +14,11 @@ from connectors.sip.message.uri import SipUri
 from supervision import Supervisor
 from trunkline.loadtest import bodies
 from trunkline.loadtest.bodies import Body, Participant
-from trunkline.loadtest.outcome import Outcome
-from trunkline.loadtest.rtp_sender import SAMPLES, RtpSender, RtpStream, open_socket
-from trunkline.loadtest.script import RATE_HZ, Script
+from trunkline.loadtest.outcome import CallOutcome
+from trunkline.loadtest.rtp_sender import SAMPLES, PacedRtpSender, PacedRtpStream, open_socket
+from trunkline.loadtest.script import RATE_HZ, CallScript
 from trunkline.loadtest.signalling import TcpSignalling, UdpSignalling
-from trunkline.loadtest.uac import Answered, Identity, Over, Refused, UacCall
+from trunkline.loadtest.uac import CallAnswered, CallOver, CallRefused, Identity, UacCall
 
 MAX_QUIET_S = 40.0
 """Every wait for the server ends by then, as the timers of the core do (32 s)."""
@@ -37,7 +37,7 @@ class _Line:
     """A call under way. `answer`: what became of the INVITE; `over`: set when the call is."""
 
     core: UacCall
-    answer: "asyncio.Future[Answered | Refused]"
+    answer: "asyncio.Future[CallAnswered | CallRefused]"
     over: asyncio.Event = field(default_factory=asyncio.Event)
     by_server: bool = False
     timer: asyncio.TimerHandle | None = None
@@ -55,7 +55,7 @@ class SipCaller:
     def __init__(
         self,
         target: SipUri,
-        script: Script,
+        script: CallScript,
         *,
         recording: bool = False,
         user: str = "loadtest",
@@ -69,7 +69,7 @@ class SipCaller:
         tcp = target.transport == "tcp"
         self._signalling = TcpSignalling(self._deliver) if tcp else UdpSignalling(self._deliver)
         self._local = ("", 0)
-        self._sender = RtpSender()
+        self._sender = PacedRtpSender()
         self._sending: asyncio.Task[object] | None = None
         self.supervisor = Supervisor()
         self._lines: dict[str, _Line] = {}
@@ -87,16 +87,16 @@ class SipCaller:
             self._sending.cancel()
         self._signalling.close()
 
-    async def call(self, key: str, play_s: float) -> Outcome:
-        outcome = Outcome(key)
+    async def call(self, key: str, play_s: float) -> CallOutcome:
+        outcome = CallOutcome(key)
         sockets = [open_socket(self._local[0]) for _ in self.tracks]
-        streams: list[RtpStream] = []
+        streams: list[PacedRtpStream] = []
         line: _Line | None = None
         try:
             line = self._place(key, [sock.getsockname()[1] for sock in sockets])
             began = time.monotonic()
             answer = await asyncio.wait_for(line.answer, MAX_QUIET_S)
-            if isinstance(answer, Refused):
+            if isinstance(answer, CallRefused):
                 outcome.refused = answer.cause
                 return outcome
             outcome.setup_ms = 1000 * (time.monotonic() - began)
@@ -106,7 +106,7 @@ class SipCaller:
             else:
                 samples = int(play_s * RATE_HZ)
                 streams = [
-                    RtpStream(sock, remote, track.codes[:samples])
+                    PacedRtpStream(sock, remote, track.codes[:samples])
                     for sock, remote, track in zip(sockets, remotes, self._script.tracks, strict=True)
                 ]
                 await self._play(line, streams)
@@ -130,7 +130,7 @@ class SipCaller:
         outcome.behind_s = self._sender.behind_s
         return outcome
 
-    async def _play(self, line: _Line, streams: Sequence[RtpStream]) -> None:
+    async def _play(self, line: _Line, streams: Sequence[PacedRtpStream]) -> None:
         """Until everything is out or the server hangs up."""
         for stream in streams:
             self._sender.add(stream)
@@ -142,12 +142,12 @@ class SipCaller:
                 task.cancel()
 
     @staticmethod
-    async def _played(streams: Sequence[RtpStream]) -> bool:
+    async def _played(streams: Sequence[PacedRtpStream]) -> bool:
         for stream in streams:
             await stream.done.wait()
         return True
 
-    async def _hang_up(self, line: _Line, outcome: Outcome) -> None:
+    async def _hang_up(self, line: _Line, outcome: CallOutcome) -> None:
         line.core.hang_up(time.monotonic())
         self._pump(line)
         await asyncio.wait_for(line.over.wait(), MAX_QUIET_S)
@@ -194,9 +194,9 @@ class SipCaller:
             self._signalling.send(octets)
         for event in line.core.take_events():
             match event:
-                case Answered() | Refused() if not line.answer.done():
+                case CallAnswered() | CallRefused() if not line.answer.done():
                     line.answer.set_result(event)
-                case Over(by_server):
+                case CallOver(by_server):
                     line.by_server = by_server
                     line.over.set()
         due = line.core.next_timer()

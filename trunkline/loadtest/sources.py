@@ -17,7 +17,7 @@ import msgspec
 from sinks.record import CallStatistics, decode
 from supervision import Supervisor, cancel_and_wait
 from trunkline.errors import ConfigError
-from trunkline.loadtest.tally import Tally
+from trunkline.loadtest.tally import RecordTally
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ RETRY_S = 0.5
 GRACE_S = 2.0
 
 
-class Source(Protocol):
+class RecordSource(Protocol):
     """`title`: for the report."""
 
     title: str
@@ -44,10 +44,10 @@ class Source(Protocol):
 
 
 class LiveSource:
-    """Server-sent events of the live API. One stream tells of every call's life; transcripts come from a stream a
+    """Server-sent events of the live API. One stream has the life of every call; transcripts come from a stream a
     call, for at most `most` calls at once, so that reading them does not become the load."""
 
-    def __init__(self, url: str, tally: Tally, *, token: str | None, most: int) -> None:
+    def __init__(self, url: str, tally: RecordTally, *, token: str | None, most: int) -> None:
         self.title = f"{url}/api/events, transcripts of up to {most} calls at once"
         self._url, self._tally, self._most = url, tally, most
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -142,7 +142,7 @@ class LiveSource:
         if call["status"] == "ended":
             statistics = call["statistics"]
             parsed = None if statistics is None else msgspec.convert(statistics, CallStatistics)
-            # The last words of a call that is followed come on its own stream, which tells of the end after them.
+            # The last words of a call that is followed come on its own stream, which has the end after them.
             delay = GRACE_S if key in self._streams else 0.0
             asyncio.get_running_loop().call_later(delay, self._tally.end, key, parsed, call["reason"])
 
@@ -150,11 +150,11 @@ class LiveSource:
 class FileSource:
     """The server's JSON lines file on this machine, from its present end on."""
 
-    def __init__(self, path: Path, tally: Tally) -> None:
+    def __init__(self, path: Path, tally: RecordTally) -> None:
         self.title = str(path)
         self._path, self._tally = path, tally
         self._offset = 0
-        self._rest = b""
+        self._partial_line = b""
         self.supervisor = Supervisor()
         self._reading: asyncio.Task[object] | None = None
 
@@ -181,11 +181,11 @@ class FileSource:
             file.seek(self._offset)
             data = file.read(1 << 24)
         self._offset += len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._partial_line = (self._partial_line + data).split(b"\n")
         return lines
 
 
-def add_line(tally: Tally, data: bytes) -> None:
+def add_line(tally: RecordTally, data: bytes) -> None:
     """One record as the sinks write it; what is none belongs to somebody else."""
     try:
         record = decode(data)

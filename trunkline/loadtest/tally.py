@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pipeline.latency import LatencyHistogram
 from sinks.record import AnyRecord, CallAction, CallRecord, CallStatistics, TranscriptRecord
 from trunkline.demo.script import Line
-from trunkline.loadtest.script import Script
+from trunkline.loadtest.script import CallScript
 from trunkline.wer import WordErrors, word_errors
 
 
 @dataclass(slots=True)
 class CallTally:
-    """One call as its records tell. `finals`: newest final of each segment, by (channel, segment)."""
+    """One call by its records. `finals`: newest final of each segment, by (channel, segment)."""
 
     finals: dict[tuple[int, str], TranscriptRecord] = field(default_factory=dict)
     statistics: CallStatistics | None = None
@@ -42,10 +42,10 @@ class Totals:
     latencies: LatencyHistogram = field(default_factory=LatencyHistogram)
 
 
-class Tally:
+class RecordTally:
     """Records of the calls we place; others are ignored."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: CallScript) -> None:
         self.totals = Totals()
         self._script = script
         self._calls: dict[str, CallTally] = {}
@@ -90,7 +90,7 @@ class Tally:
             self.end(key or "", record.statistics, record.reason)
 
     def end(self, key: str, statistics: CallStatistics | None, reason: str | None) -> None:
-        """The call's END, as its record or the list of calls tells it."""
+        """The call's END, by its record or the list of calls."""
         call = self._calls.get(key)
         if call is not None and not call.ended:
             call.ended, call.statistics, call.reason = True, statistics, reason
@@ -126,7 +126,7 @@ class Tally:
             del self._key_of[call.call_id]
 
 
-def score(script: Script, finals: Iterable[TranscriptRecord], played_s: float) -> WordErrors:
+def score(script: CallScript, finals: Iterable[TranscriptRecord], played_s: float) -> WordErrors:
     """Word errors of the lines that were played to their end; what was said after the last of them is left out.
 
     A leg belongs to the track at its channel index; with a single track every leg is that track's.
@@ -137,21 +137,21 @@ def score(script: Script, finals: Iterable[TranscriptRecord], played_s: float) -
         whole, until = _played(track.lines, played_s)
         if not whole:
             continue
-        heard = [
+        recognized = [
             word.punctuated_word
             for record in ordered
             if len(script.tracks) == 1 or record.channel_index == index
             for word in record.words
             if word.start < until
         ]
-        errors += word_errors(" ".join(line.text for line in whole), " ".join(heard))
+        errors += word_errors(" ".join(line.text for line in whole), " ".join(recognized))
     return errors
 
 
 def _played(lines: tuple[Line, ...], played_s: float) -> tuple[list[Line], float]:
     """The lines that were over by then, and the moment up to which words belong to them."""
     whole = [line for line in lines if line.end <= played_s]
-    rest = [line.start for line in lines if line.end > played_s]
-    if not whole or not rest:
+    later = [line.start for line in lines if line.end > played_s]
+    if not whole or not later:
         return whole, float("inf")
-    return whole, (whole[-1].end + max(rest[0], whole[-1].end)) / 2
+    return whole, (whole[-1].end + max(later[0], whole[-1].end)) / 2

@@ -17,12 +17,12 @@ from connectors.sip.message.uri import SipUri, parse_uri
 from trunkline.errors import ConfigError
 from trunkline.loadtest.outcome import Caller
 from trunkline.loadtest.plan import DEFAULT_HTTP_PORT, Plan
-from trunkline.loadtest.report import Report, Thresholds
+from trunkline.loadtest.report import LoadReport, Thresholds
 from trunkline.loadtest.run import LoadTest
-from trunkline.loadtest.script import Script, bundled, from_files
+from trunkline.loadtest.script import CallScript, bundled, from_files
 from trunkline.loadtest.sip_caller import SipCaller
-from trunkline.loadtest.sources import FileSource, LiveSource, Source
-from trunkline.loadtest.tally import Tally
+from trunkline.loadtest.sources import FileSource, LiveSource, RecordSource
+from trunkline.loadtest.tally import RecordTally
 from trunkline.loadtest.twilio_caller import TwilioCaller
 
 MISSED = 1
@@ -37,7 +37,7 @@ async def run(options: argparse.Namespace) -> int:
         plan = Plan(options.calls, options.rate, options.hold, script.duration_s)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    tally = Tally(script)
+    tally = RecordTally(script)
     thresholds = Thresholds(
         options.max_p95_ms, options.max_setup_p95_ms, options.min_success, options.max_loss, options.max_wer
     )
@@ -58,7 +58,7 @@ async def run(options: argparse.Namespace) -> int:
     return MISSED if report.missed else 0
 
 
-def _script(options: argparse.Namespace) -> Script:
+def _script(options: argparse.Namespace) -> CallScript:
     if options.script is not None and options.wav is None:
         raise ConfigError("--script says what is said in --wav FILE: give both")
     script = bundled() if options.wav is None else from_files(options.wav, options.script)
@@ -66,7 +66,7 @@ def _script(options: argparse.Namespace) -> Script:
     return script if one is None else script.only(one)
 
 
-def _caller(options: argparse.Namespace, script: Script) -> Caller:
+def _caller(options: argparse.Namespace, script: CallScript) -> Caller:
     scheme = options.target.partition(":")[0].lower()
     if scheme in ("ws", "wss"):
         if options.siprec:
@@ -102,7 +102,7 @@ def _sip_uri(text: str) -> SipUri:
     return uri
 
 
-def _source(options: argparse.Namespace, tally: Tally) -> Source | None:
+def _source(options: argparse.Namespace, tally: RecordTally) -> RecordSource | None:
     where = options.records
     if where == "none":
         return None
@@ -138,14 +138,14 @@ def _progress(test: LoadTest) -> Text:
     return Text(f"{test.active} calls up, {len(calls)} over, {refused} refused")
 
 
-def _table(report: Report) -> Table:
+def _table(report: LoadReport) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for title, value in _rows(report):
         table.add_row(title, value)
     return table
 
 
-def _rows(report: Report) -> Iterator[tuple[str, str]]:
+def _rows(report: LoadReport) -> Iterator[tuple[str, str]]:
     yield (
         "calls",
         (

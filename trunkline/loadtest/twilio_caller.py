@@ -11,8 +11,8 @@ import aiohttp
 from connectors.errors import StreamClosed
 from connectors.media_ws import TwilioPlayer
 from connectors.media_ws.twilio.player import CHUNK
-from trunkline.loadtest.outcome import Outcome
-from trunkline.loadtest.script import RATE_HZ, Script
+from trunkline.loadtest.outcome import CallOutcome
+from trunkline.loadtest.script import RATE_HZ, CallScript
 
 CONNECT_S = 10.0
 REFUSAL_S = 2.0
@@ -28,7 +28,7 @@ class TwilioCaller:
     def __init__(
         self,
         url: str,
-        script: Script,
+        script: CallScript,
         *,
         parameters: Mapping[str, str],
         auth_token: str | None = None,
@@ -49,7 +49,7 @@ class TwilioCaller:
     def new_key(self) -> str:
         return "CA" + secrets.token_hex(16)
 
-    async def call(self, key: str, play_s: float) -> Outcome:
+    async def call(self, key: str, play_s: float) -> CallOutcome:
         assert self._session is not None
         samples = int(play_s * RATE_HZ)
         codes = {track.name: track.codes[:samples] for track in self._script.tracks}
@@ -62,7 +62,7 @@ class TwilioCaller:
             auth_token=self._auth_token,
             signed_url=self._signed_url,
         )
-        outcome = Outcome(key)
+        outcome = CallOutcome(key)
         began = time.monotonic()
         _answered.set(None)
         try:

@@ -21,7 +21,7 @@ TIMEOUT_S = 64 * T1
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE"
 
 
-class State(StrEnum):
+class UacState(StrEnum):
     CALLING = "calling"
     PROCEEDING = "proceeding"
     ANSWERED = "answered"
@@ -29,7 +29,7 @@ class State(StrEnum):
     OVER = "over"
 
 
-class Input(StrEnum):
+class UacInput(StrEnum):
     PROVISIONAL = "1xx"
     ANSWER = "2xx"
     CHALLENGE = "401 or 407"
@@ -41,27 +41,27 @@ class Input(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class CallAnswered:
     """`body`: the SDP of the 200."""
 
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class CallRefused:
     """The call never was. `cause`: status and reason, or that nothing came."""
 
     cause: str
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class CallOver:
     """The call is over; `by_server` before we had hung up."""
 
     by_server: bool
 
 
-UacEvent = Answered | Refused | Over
+UacEvent = CallAnswered | CallRefused | CallOver
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class UacCall:
         digest: DigestClient | None = None,
         extra: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        self.state = State.CALLING
+        self.state = UacState.CALLING
         self.retransmissions = 0
         self.call_id = call_id
         self._uri, self._identity, self._body, self._sdp = uri, identity, body, sdp
@@ -131,7 +131,7 @@ class UacCall:
 
     def hang_up(self, now: float) -> None:
         """BYE where the call was answered, CANCEL where it rings; else as soon as it is one of them."""
-        self._step(Input.HANG_UP, None, now)
+        self._step(UacInput.HANG_UP, None, now)
 
     def receive(self, message: SipMessage, now: float) -> None:
         """A message with this call's Call-ID; what cannot be made sense of is ignored."""
@@ -151,7 +151,7 @@ class UacCall:
             if now >= one.ends:
                 del self._open[method]
                 if method != "CANCEL":
-                    self._step(Input.TIMEOUT, None, now)
+                    self._step(UacInput.TIMEOUT, None, now)
             elif now >= one.due:
                 self.retransmissions += 1
                 self._outbox.append(one.octets)
@@ -177,24 +177,24 @@ class UacCall:
                     self._outbox.append(self._challenge_ack)
                 return
             if response.status < 200:
-                kind = Input.PROVISIONAL
+                kind = UacInput.PROVISIONAL
             elif response.status < 300:
-                kind = Input.ANSWER
+                kind = UacInput.ANSWER
             elif response.status in (401, 407) and self._digest is not None and not self._tried:
-                kind = Input.CHALLENGE
+                kind = UacInput.CHALLENGE
             else:
-                kind = Input.REFUSAL
+                kind = UacInput.REFUSAL
             self._step(kind, response, now)
         elif one is not None and one.request.cseq.number == cseq.number and response.status >= 200:
             del self._open[cseq.method]
             if cseq.method == "BYE":
-                self._step(Input.BYE_ANSWER, response, now)
+                self._step(UacInput.BYE_ANSWER, response, now)
 
     def _request(self, request: SipRequest, now: float) -> None:
         if request.method == "ACK":
             return
         headers = (("Contact", self._contact), ("Allow", ALLOW))
-        if request.method in ("INVITE", "UPDATE") and self.state is not State.ANSWERED:
+        if request.method in ("INVITE", "UPDATE") and self.state is not UacState.ANSWERED:
             answer = request.response(481)
         elif request.method == "INVITE" or (request.method == "UPDATE" and request.body):
             # Nothing of ours has changed: the same description answers an offer, or is offered where there is none.
@@ -206,17 +206,17 @@ class UacCall:
             answer = request.response(481 if request.method == "CANCEL" else 501)
         self._outbox.append(encode(answer))
         if request.method == "BYE":
-            self._step(Input.PEER_BYE, None, now)
+            self._step(UacInput.PEER_BYE, None, now)
 
     # -- the state machine
 
-    def _step(self, kind: Input, response: SipResponse | None, now: float) -> None:
+    def _step(self, kind: UacInput, response: SipResponse | None, now: float) -> None:
         action = _TABLE.get((self.state, kind))
         if action is not None:
             action(self, response, now)
 
     def _proceed(self, _response: SipResponse | None, now: float) -> None:
-        self.state = State.PROCEEDING
+        self.state = UacState.PROCEEDING
         one = self._open["INVITE"]
         one.due = one.ends = now + TIMEOUT_S  # RFC 3261, section 17.1.1.2: no retransmission once something came
         if self._unwanted:
@@ -242,15 +242,15 @@ class UacCall:
         self._acknowledge_refusal(response, now)
         self._challenge_ack, self._challenged_cseq = self._ack, self._invite_cseq
         self._tried = True
-        self.state = State.CALLING
+        self.state = UacState.CALLING
         self._invite(now, self._digest.authorize(response, "INVITE", self._uri))
 
     def _refuse(self, response: SipResponse | None, now: float) -> None:
         assert response is not None
         self._acknowledge_refusal(response, now)
         self._open.clear()
-        self.state = State.OVER
-        self._events.append(Refused(f"{response.status} {response.reason}"))
+        self.state = UacState.OVER
+        self._events.append(CallRefused(f"{response.status} {response.reason}"))
 
     def _acknowledge_refusal(self, response: SipResponse | None, _now: float) -> None:
         """RFC 3261, section 17.1.1.3: part of the INVITE's transaction, with its branch; again if it comes again."""
@@ -274,8 +274,8 @@ class UacCall:
         self._to = response.headers.get("To") or self._to
         self._ack = encode(self._in_dialog("ACK", self._invite_cseq))
         self._outbox.append(self._ack)
-        self.state = State.ANSWERED
-        self._events.append(Answered(response.body))
+        self.state = UacState.ANSWERED
+        self._events.append(CallAnswered(response.body))
         if self._unwanted:
             self._bye(None, now)
 
@@ -284,19 +284,19 @@ class UacCall:
 
     def _bye(self, _response: SipResponse | None, now: float) -> None:
         self._cseq += 1
-        self.state = State.HANGING_UP
+        self.state = UacState.HANGING_UP
         self._send(self._in_dialog("BYE", self._cseq), now)
 
     def _finish(self, _response: SipResponse | None, _now: float) -> None:
         self._open.clear()
-        by_server = self.state is State.ANSWERED
-        self.state = State.OVER
-        self._events.append(Over(by_server))
+        by_server = self.state is UacState.ANSWERED
+        self.state = UacState.OVER
+        self._events.append(CallOver(by_server))
 
     def _give_up(self, _response: SipResponse | None, _now: float) -> None:
         self._open.clear()
-        self.state = State.OVER
-        self._events.append(Refused(f"no final response within {TIMEOUT_S:g} s"))
+        self.state = UacState.OVER
+        self._events.append(CallRefused(f"no final response within {TIMEOUT_S:g} s"))
 
     # -- messages out
 
@@ -341,26 +341,26 @@ class UacCall:
 
 _Action = Callable[[UacCall, SipResponse | None, float], None]
 
-_TABLE: dict[tuple[State, Input], _Action] = {
-    (State.CALLING, Input.PROVISIONAL): UacCall._proceed,
-    (State.CALLING, Input.ANSWER): UacCall._answer,
-    (State.CALLING, Input.CHALLENGE): UacCall._authorize,
-    (State.CALLING, Input.REFUSAL): UacCall._refuse,
-    (State.CALLING, Input.TIMEOUT): UacCall._give_up,
-    (State.CALLING, Input.HANG_UP): UacCall._later,
-    (State.PROCEEDING, Input.ANSWER): UacCall._answer,
-    (State.PROCEEDING, Input.CHALLENGE): UacCall._authorize,
-    (State.PROCEEDING, Input.REFUSAL): UacCall._refuse,
-    (State.PROCEEDING, Input.TIMEOUT): UacCall._give_up,
-    (State.PROCEEDING, Input.HANG_UP): UacCall._cancel,
-    (State.ANSWERED, Input.ANSWER): UacCall._acknowledge,  # our ACK was lost
-    (State.ANSWERED, Input.HANG_UP): UacCall._bye,
-    (State.ANSWERED, Input.PEER_BYE): UacCall._finish,
-    (State.HANGING_UP, Input.ANSWER): UacCall._acknowledge,
-    (State.HANGING_UP, Input.BYE_ANSWER): UacCall._finish,
-    (State.HANGING_UP, Input.PEER_BYE): UacCall._finish,  # both at once (RFC 5407, section 3.1.6)
-    (State.HANGING_UP, Input.TIMEOUT): UacCall._finish,
-    (State.OVER, Input.ANSWER): UacCall._acknowledge,
-    (State.OVER, Input.REFUSAL): UacCall._acknowledge_refusal,
+_TABLE: dict[tuple[UacState, UacInput], _Action] = {
+    (UacState.CALLING, UacInput.PROVISIONAL): UacCall._proceed,
+    (UacState.CALLING, UacInput.ANSWER): UacCall._answer,
+    (UacState.CALLING, UacInput.CHALLENGE): UacCall._authorize,
+    (UacState.CALLING, UacInput.REFUSAL): UacCall._refuse,
+    (UacState.CALLING, UacInput.TIMEOUT): UacCall._give_up,
+    (UacState.CALLING, UacInput.HANG_UP): UacCall._later,
+    (UacState.PROCEEDING, UacInput.ANSWER): UacCall._answer,
+    (UacState.PROCEEDING, UacInput.CHALLENGE): UacCall._authorize,
+    (UacState.PROCEEDING, UacInput.REFUSAL): UacCall._refuse,
+    (UacState.PROCEEDING, UacInput.TIMEOUT): UacCall._give_up,
+    (UacState.PROCEEDING, UacInput.HANG_UP): UacCall._cancel,
+    (UacState.ANSWERED, UacInput.ANSWER): UacCall._acknowledge,  # our ACK was lost
+    (UacState.ANSWERED, UacInput.HANG_UP): UacCall._bye,
+    (UacState.ANSWERED, UacInput.PEER_BYE): UacCall._finish,
+    (UacState.HANGING_UP, UacInput.ANSWER): UacCall._acknowledge,
+    (UacState.HANGING_UP, UacInput.BYE_ANSWER): UacCall._finish,
+    (UacState.HANGING_UP, UacInput.PEER_BYE): UacCall._finish,  # both at once (RFC 5407, section 3.1.6)
+    (UacState.HANGING_UP, UacInput.TIMEOUT): UacCall._finish,
+    (UacState.OVER, UacInput.ANSWER): UacCall._acknowledge,
+    (UacState.OVER, UacInput.REFUSAL): UacCall._acknowledge_refusal,
 }
 """What happens on an input in a state; a pair that is not here changes nothing."""

@@ -36,14 +36,14 @@ class Unusable(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class JsonFields:
     """A JSON object of a message, its keys in lower case without `_` and `-`. `event`: of the message."""
 
     values: Mapping[str, Any]
     event: str = ""
 
     @classmethod
-    def of(cls, value: object) -> "Fields":
+    def of(cls, value: object) -> "JsonFields":
         items = value if isinstance(value, dict) else {}
         values: dict[str, Any] = {}
         for key, item in items.items():
@@ -55,39 +55,39 @@ class Fields:
         """A string, or a number as one; '' for everything else."""
         return _text(self.values.get(name))
 
-    def body(self, name: str) -> "Fields":
-        return Fields.of(self.values.get(name))
+    def body(self, name: str) -> "JsonFields":
+        return JsonFields.of(self.values.get(name))
 
 
 @dataclass(slots=True)
-class Reader:
-    """`tracks`: of the stream, as far as they are known. `odd`: what the message read last lacked, where that is more
+class LenientReader:
+    """`tracks`: of the stream, now. `odd`: what the message read last lacked, where that is more
     than a matter of form; ''. `unannounced`: it was a start that named no tracks, and others than the one it is taken
     for may come."""
 
-    tracks: Collection[Track] = ()
+    tracks: Collection[Track]
     odd: str = ""
     unannounced: bool = False
 
-    def message(self, fields: Fields) -> wire.TwilioMessage:
+    def message(self, fields: JsonFields) -> wire.TwilioMessage:
         """The message of a known event. Raises `Unusable`."""
         self.odd = ""
         sequence, stream = fields.text("sequencenumber"), fields.text("streamsid")
         body = fields.body(fields.event)
         match fields.event:
             case "start":
-                return wire.Start(sequence, stream, self._start(body, stream)) if body.values else _no("$.start")
+                return wire.StartMessage(sequence, stream, self._start(body, stream)) if body.values else _no("$.start")
             case "media":
-                return wire.Media(sequence, stream, self._media(body))
+                return wire.MediaMessage(sequence, stream, self._media(body))
             case "dtmf":
-                return wire.Dtmf(sequence, stream, self._dtmf(body))
+                return wire.DtmfMessage(sequence, stream, self._dtmf(body))
             case "mark":
-                return wire.Mark(sequence, stream, wire.MarkBody(body.text("name") or _no("$.mark.name")))
+                return wire.MarkMessage(sequence, stream, wire.MarkBody(body.text("name") or _no("$.mark.name")))
             case "stop":
-                return wire.Stop(sequence, stream, wire.StopBody(body.text("accountsid"), body.text("callsid")))
-        return wire.Connected()
+                return wire.StopMessage(sequence, stream, wire.StopBody(body.text("accountsid"), body.text("callsid")))
+        return wire.ConnectedMessage()
 
-    def _start(self, body: Fields, stream: str) -> wire.StartBody:
+    def _start(self, body: JsonFields, stream: str) -> wire.StartBody:
         tracks = self._announced(body.values.get("tracks"))
         media = body.body("mediaformat")
         if not media.values:
@@ -99,7 +99,7 @@ class Reader:
         )
         account, call = body.text("accountsid"), body.text("callsid")
         parameters = self._parameters(body.values.get("customparameters"))
-        for name in ("from", "to"):  # Twilio itself tells a stream no numbers
+        for name in ("from", "to"):  # Twilio itself gives a stream no numbers
             if number := body.text(name):
                 parameters.setdefault(name, number)
         return wire.StartBody(body.text("streamsid") or stream, account, call, tracks, form, parameters)
@@ -114,7 +114,7 @@ class Reader:
     def _parameters(self, value: object) -> dict[str, str]:
         """Custom parameters are the user's own: numbers and structures as JSON, what has no value left out."""
         if isinstance(value, list):
-            pairs = [Fields.of(item) for item in value]
+            pairs = [JsonFields.of(item) for item in value]
             value = {pair.text("name"): pair.values.get("value") for pair in pairs if pair.text("name")}
         if not isinstance(value, dict):
             if value is not None:
@@ -128,7 +128,7 @@ class Reader:
                 found[_clean(name)] = _clean(item) if isinstance(item, str) else _clean(_json(item))
         return found
 
-    def _media(self, body: Fields) -> wire.MediaBody:
+    def _media(self, body: JsonFields) -> wire.MediaBody:
         payload = decode_payload(body.values.get("payload"))
         if payload is None:
             raise Unusable("$.media.payload")
@@ -136,15 +136,15 @@ class Reader:
             track=self._track(body, "$.media.track"), timestamp=body.text("timestamp"), payload=payload
         )
 
-    def _dtmf(self, body: Fields) -> wire.DtmfBody:
+    def _dtmf(self, body: JsonFields) -> wire.DtmfBody:
         digit = body.text("digit").strip().upper()
         if digit not in _DIGITS:
             raise Unusable("$.dtmf.digit")
-        if not body.text("track") and Track.INBOUND in self.tracks:  # where Twilio hears keys
+        if not body.text("track") and Track.INBOUND in self.tracks:  # where Twilio detects keys
             return wire.DtmfBody(Track.INBOUND.value, digit)  # type: ignore[arg-type]
         return wire.DtmfBody(self._track(body, "$.dtmf.track").value, digit)  # type: ignore[arg-type]
 
-    def _track(self, body: Fields, path: str) -> Track:
+    def _track(self, body: JsonFields, path: str) -> Track:
         """Of the only track of a stream a message need not say that it is."""
         name = track_name(body.text("track"))
         if not name and body.values.get("track") is None and len(self.tracks) == 1:
@@ -154,7 +154,7 @@ class Reader:
         return Track(name)
 
 
-def read_fields(data: str) -> Fields:
+def read_fields(data: str) -> JsonFields:
     """The object of a message, with the name of its event. Lone surrogates and control characters in strings are no
     obstacle, and of two equal keys the last one counts. Raises `NotAMessage`."""
     try:
@@ -164,7 +164,7 @@ def read_fields(data: str) -> Fields:
     event = value.get("event") if isinstance(value, dict) else None
     if not isinstance(event, str):
         raise NotAMessage("not a message with an event")
-    return Fields(Fields.of(value).values, event.strip().lower())
+    return JsonFields(JsonFields.of(value).values, event.strip().lower())
 
 
 def track_name(text: str) -> str:

@@ -28,7 +28,7 @@ class _Message(msgspec.Struct, frozen=True, rename="camel", tag_field="event"):
     pass
 
 
-class Connected(_Message, tag="connected", frozen=True):
+class ConnectedMessage(_Message, tag="connected", frozen=True):
     protocol: str = "Call"
     version: str = "1.0.0"
 
@@ -48,7 +48,7 @@ class StartBody(msgspec.Struct, frozen=True, rename="camel"):
     custom_parameters: dict[str, str] = {}
 
 
-class Start(_Message, tag="start", frozen=True):
+class StartMessage(_Message, tag="start", frozen=True):
     sequence_number: str
     stream_sid: str
     start: StartBody
@@ -64,7 +64,7 @@ class MediaBody(_Body, frozen=True, kw_only=True):
     payload: bytes
 
 
-class Media(_Message, tag="media", frozen=True, gc=False):
+class MediaMessage(_Message, tag="media", frozen=True, gc=False):
     sequence_number: str
     stream_sid: str
     media: MediaBody
@@ -78,7 +78,7 @@ class DtmfBody(_Body, frozen=True):
     digit: Digit
 
 
-class Dtmf(_Message, tag="dtmf", frozen=True):
+class DtmfMessage(_Message, tag="dtmf", frozen=True):
     sequence_number: str
     stream_sid: str
     dtmf: DtmfBody
@@ -88,7 +88,7 @@ class MarkBody(_Body, frozen=True):
     name: str
 
 
-class Mark(_Message, tag="mark", frozen=True):
+class MarkMessage(_Message, tag="mark", frozen=True):
     sequence_number: str
     stream_sid: str
     mark: MarkBody
@@ -99,13 +99,13 @@ class StopBody(_Body, frozen=True):
     call_sid: str
 
 
-class Stop(_Message, tag="stop", frozen=True):
+class StopMessage(_Message, tag="stop", frozen=True):
     sequence_number: str
     stream_sid: str
     stop: StopBody
 
 
-TwilioMessage = Connected | Start | Media | Dtmf | Mark | Stop
+TwilioMessage = ConnectedMessage | StartMessage | MediaMessage | DtmfMessage | MarkMessage | StopMessage
 KNOWN_EVENTS = frozenset({"connected", "start", "media", "dtmf", "mark", "stop"})
 
 
@@ -113,30 +113,30 @@ class PlayBody(_Body, frozen=True):
     payload: bytes
 
 
-class Play(_Message, tag="media", frozen=True):
+class PlayMessage(_Message, tag="media", frozen=True):
     """Ours to Twilio: audio to play into the call, mu-law at 8 kHz without a header."""
 
     stream_sid: str
     media: PlayBody
 
 
-class PlayMark(_Message, tag="mark", frozen=True):
+class PlayMarkMessage(_Message, tag="mark", frozen=True):
     """Ours to Twilio: comes back as `mark` when what was sent before it has been played."""
 
     stream_sid: str
     mark: MarkBody
 
 
-class Clear(_Message, tag="clear", frozen=True):
+class ClearMessage(_Message, tag="clear", frozen=True):
     """Ours to Twilio: drop what was sent and not yet played; its marks come back."""
 
     stream_sid: str
 
 
-ServerMessage = Play | PlayMark | Clear
+ServerMessage = PlayMessage | PlayMarkMessage | ClearMessage
 
 _twilio_decoder: msgspec.json.Decoder[TwilioMessage] = msgspec.json.Decoder(TwilioMessage)
-_media_decoder: msgspec.json.Decoder[Media] = msgspec.json.Decoder(Media)
+_media_decoder: msgspec.json.Decoder[MediaMessage] = msgspec.json.Decoder(MediaMessage)
 _server_decoder: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)
 _encoder = msgspec.json.Encoder()
 
@@ -146,8 +146,8 @@ def decode(data: str) -> TwilioMessage:
     return _twilio_decoder.decode(data)
 
 
-def decode_media(data: bytes | bytearray) -> Media:
-    """The same for a message that is expected to be `media`."""
+def decode_media(data: bytes | bytearray) -> MediaMessage:
+    """A message of Twilio's side that is expected to be `media`. Raises `msgspec.DecodeError` for any other."""
     return _media_decoder.decode(data)
 
 

@@ -104,7 +104,7 @@ class TwilioPlayer:
         return self.report
 
     async def _send(self, ws: aiohttp.ClientWebSocketResponse) -> None:
-        await ws.send_str(wire.encode(wire.Connected()))
+        await ws.send_str(wire.encode(wire.ConnectedMessage()))
         await ws.send_str(wire.encode(self._start()))
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -121,7 +121,7 @@ class TwilioPlayer:
                 if index < codes.size:
                     await ws.send_str(wire.encode(self._media(track, codes[index : index + CHUNK], index)))
         body = wire.StopBody(self.account_sid, self.call_sid)
-        await ws.send_str(wire.encode(wire.Stop(self._next_sequence(), self.stream_sid, body)))
+        await ws.send_str(wire.encode(wire.StopMessage(self._next_sequence(), self.stream_sid, body)))
 
     async def _read(self, ws: aiohttp.ClientWebSocketResponse) -> str:
         """Until the socket closes; what is sent to be played counts as played at once. The reason of the close."""
@@ -130,15 +130,15 @@ class TwilioPlayer:
             if message.type is not aiohttp.WSMsgType.TEXT:
                 return str(message.extra or "")
             match wire.decode_server(message.data):
-                case wire.Play(media=media):
+                case wire.PlayMessage(media=media):
                     self.report.played += len(media.payload)
-                case wire.PlayMark(mark=mark):
+                case wire.PlayMarkMessage(mark=mark):
                     self.report.marks.append(mark.name)
-                    await ws.send_str(wire.encode(wire.Mark(self._next_sequence(), self.stream_sid, mark)))
-                case wire.Clear():
+                    await ws.send_str(wire.encode(wire.MarkMessage(self._next_sequence(), self.stream_sid, mark)))
+                case wire.ClearMessage():
                     self.report.cleared += 1
 
-    def _start(self) -> wire.Start:
+    def _start(self) -> wire.StartMessage:
         body = wire.StartBody(
             self.stream_sid,
             self.account_sid,
@@ -147,15 +147,15 @@ class TwilioPlayer:
             wire.MediaFormatBody(wire.ENCODING, wire.SAMPLE_RATE_HZ, 1),
             self._parameters,
         )
-        return wire.Start(self._next_sequence(), self.stream_sid, body)
+        return wire.StartMessage(self._next_sequence(), self.stream_sid, body)
 
-    def _media(self, track: Track, codes: NDArray[np.uint8], at: int) -> wire.Media:
+    def _media(self, track: Track, codes: NDArray[np.uint8], at: int) -> wire.MediaMessage:
         self.report.media[track] += 1
         timestamp_ms = at * CHUNK_MS // CHUNK
         body = wire.MediaBody(
             track=track, chunk=str(self.report.media[track]), timestamp=str(timestamp_ms), payload=codes.tobytes()
         )
-        return wire.Media(self._next_sequence(), self.stream_sid, body)
+        return wire.MediaMessage(self._next_sequence(), self.stream_sid, body)
 
     def _next_sequence(self) -> str:
         self._sequence += 1

@@ -17,10 +17,10 @@ HEADER = "X-Twilio-Signature"
 
 _DEFAULT_PORT = {"https": 443, "wss": 443, "http": 80, "ws": 80}
 
-Parameters = Mapping[str, str] | Iterable[tuple[str, str]]
+FormParameters = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
-def sign(auth_token: str, url: str, parameters: Parameters = ()) -> str:
+def sign(auth_token: str, url: str, parameters: FormParameters = ()) -> str:
     """The signature of a request. A name that occurs with several values counts each value once, in their order."""
     pairs = parameters.items() if isinstance(parameters, Mapping) else parameters
     text = url + "".join(name + value for name, value in sorted(set(pairs)))
@@ -28,7 +28,7 @@ def sign(auth_token: str, url: str, parameters: Parameters = ()) -> str:
     return base64.b64encode(digest).decode()
 
 
-def is_valid(auth_token: str, signature: str | None, urls: Iterable[str], parameters: Parameters = ()) -> bool:
+def is_valid(auth_token: str, signature: str | None, urls: Iterable[str], parameters: FormParameters = ()) -> bool:
     """Whether the signature fits one of the URLs; all are tried, each in constant time. False without a signature."""
     if not signature:
         return False

@@ -11,7 +11,7 @@ from connectors.media_ws.twilio.lenient import track_name
 _SID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
-def stream_sid_of(message: wire.Start) -> str:
+def stream_sid_of(message: wire.StartMessage) -> str:
     """The stream's SID, which stands in a start twice. 1002: it is missing, it is two, or the call's is unusable."""
     body, stream_sid = message.start, message.stream_sid or message.start.stream_sid
     if body.stream_sid and body.stream_sid != stream_sid:

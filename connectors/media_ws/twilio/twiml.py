@@ -1,6 +1,6 @@
 """The TwiML that makes Twilio stream a call to this server.
 
-`listen` forks the audio with `<Start><Stream>`, and the call goes on with the verb after it: what a call between a
+`listen` copies the audio with `<Start><Stream>`, and the call goes on with the verb after it: what a call between a
 caller and an agent needs. `converse` hands the call over with `<Connect><Stream>`: what a voice bot needs, which also
 answers on the same socket. Source: Twilio's "TwiML Voice: <Stream>".
 """
@@ -57,7 +57,7 @@ def twiml(
 
     `url`: `wss://...`, without a query, which Twilio drops. `parameters`: become the call's metadata; `from`, `to` and
     `language` (or `language_inbound`, `language_outbound`) are understood. In a TwiML Bin their values may be templates
-    such as `{{From}}`, since Twilio does not tell a stream the numbers. `dial`: where the call goes on: a number, or
+    such as `{{From}}`, since Twilio does not give a stream the numbers. `dial`: where the call goes on: a number, or
     `client:`, `sip:`, `sips:`, `queue:`, `conference:`, `sim:`, `whatsapp:`, `app:` and a name; without it a comment
     marks the place, since a call with nothing after `<Start>` is hung up.
 

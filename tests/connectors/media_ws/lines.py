@@ -1,4 +1,4 @@
-"""Twilio's side of many streams at once, and the same streams heard message by message."""
+"""Twilio's side of many streams at once, and the same streams received message by message."""
 
 import asyncio
 import json
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from connectors.media_ws.calls import CallBindings
 from connectors.media_ws.config import MediaLimits, Roles
-from connectors.media_ws.connection import Peer
-from connectors.media_ws.events import Audio, Dtmf, Event, ProtocolError, Stopped
+from connectors.media_ws.connection import MediaConnection
+from connectors.media_ws.events import AudioReceived, DtmfReceived, MediaEvent, ProtocolError, StreamStopped
 from connectors.media_ws.framing import frame_length
 from connectors.media_ws.socket import Frames, MediaSocket
 from connectors.media_ws.track import Track
@@ -139,8 +139,8 @@ class Line:
 
     def __init__(self, office: "Office", number: int, items: Sequence[Item], limits: MediaLimits) -> None:
         self.wire, self.core, self.plain = Wire(limits), Core(limits), Plain(limits)
-        self.peer = Peer(cast(MediaSocket, self.wire), self.core, office.bindings, limits)
-        self.running = asyncio.ensure_future(self.peer.run())
+        self.connection = MediaConnection(cast(MediaSocket, self.wire), self.core, office.bindings, limits)
+        self.running = asyncio.ensure_future(self.connection.run())
         self._clock, self._number = office.clock, number
         self._data, self._at = b"", 0
         self._messages: list[tuple[int, str]] = []
@@ -165,12 +165,12 @@ class Line:
 
     @property
     def in_lane(self) -> bool:
-        return self.peer._lanes is not None
+        return self.wire.frames.lanes is not None
 
     @property
     def call(self) -> Call:
-        assert self.peer._stream is not None
-        return cast(Call, self.peer._stream.bound.call)
+        assert self.connection._stream is not None
+        return cast(Call, self.connection._stream.bound.call)
 
     def read(self, size: int | None = None) -> None:
         """So many bytes; None: up to the end of a message."""
@@ -186,7 +186,7 @@ class Line:
         now = self._clock.now
         due = self.core.next_timer()
         if due is not None and due <= now and not self.running.done():
-            self.peer._tick()
+            self.connection._tick()
         self.plain.timers(now)
 
 
@@ -227,11 +227,11 @@ class Office:
         for line in self.lines:
             line.wire.frames.connection_lost(None)
             await line.running
-            await line.peer.end()
+            await line.connection.end()
             line.plain.end(self.clock.now)
 
     def compare(self) -> None:
-        """All lines were heard and counted as they would have been message by message."""
+        """All lines were received and counted as they would have been message by message."""
         for number, line in enumerate(self.lines):
             plain = line.plain
             assert asdict(line.core.stats) == asdict(plain.core.stats), number
@@ -240,11 +240,11 @@ class Office:
                 one for one in self.records if isinstance(one, DtmfRecord) and one.call_id == line.call.info.call_id
             ]
             assert [(one.leg, one.digit, one.start) for one in keys] == plain.keys
-            assert line.peer.reason in plain.reasons
+            assert line.connection.reason in plain.reasons
             assert len(line.call.all_legs) == len(plain.intakes)
             for leg, (track, intake) in zip(line.call.all_legs, plain.intakes.items(), strict=True):
                 assert leg.options.leg == track
-                assert np.array_equal(self.recognizer.audio(leg.session), plain.heard(track)), number
+                assert np.array_equal(self.recognizer.audio(leg.session), plain.audio(track)), number
                 assert leg.intake.stats == intake.stats, number
                 arrivals, expected = (np.array(one.timeline._arrivals)[-400:] for one in (leg.intake, intake))
                 assert arrivals.shape == expected.shape, number
@@ -282,17 +282,17 @@ class Plain:
         for intake in self.intakes.values():
             self._ingest.close(intake)
 
-    def heard(self, track: Track) -> NDArray[np.float32]:
+    def audio(self, track: Track) -> NDArray[np.float32]:
         return self._recognizer.audio(self.intakes[track].session)
 
-    def _apply(self, events: Sequence[Event]) -> None:
+    def _apply(self, events: Sequence[MediaEvent]) -> None:
         for event in events:
-            if isinstance(event, Audio):
+            if isinstance(event, AudioReceived):
                 frame = AudioFrame(event.pts, event.codes, Encoding.PCMU, 8000, event.arrival)
                 self.intakes[event.track].push(frame)
-            elif isinstance(event, Dtmf):
+            elif isinstance(event, DtmfReceived):
                 self.keys.append((event.track, event.digit, event.at_s))
-            elif isinstance(event, Stopped):
+            elif isinstance(event, StreamStopped):
                 self.reasons = ("completed",)
             elif isinstance(event, ProtocolError):
                 self.reasons = ("protocol error",)

@@ -1,4 +1,4 @@
-"""`Lanes` for themselves: what is taken, what is given back, and that no stream notices another."""
+"""`MediaLanes` for themselves: what is taken, what is given back, and that no stream notices another."""
 
 import base64
 from collections.abc import Iterable, Iterator
@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from connectors.media_ws import bulk as module
-from connectors.media_ws.bulk import LONGEST_WAIT_S, STILL_THERE_S, Entry, Lanes
-from connectors.media_ws.foreseen import MAX_CHARS, Foreseen
+from connectors.media_ws.bulk import ALIVE_INTERVAL_S, LONGEST_WAIT_S, MediaLanes, StreamEntry
+from connectors.media_ws.foreseen import MAX_CHARS
 from connectors.media_ws.track import Track
+from connectors.media_ws.twilio.template import next_media
 from engine.api import Session
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import ALAW_OFFSET, MULAW_OFFSET, decode_alaw, decode_mulaw
@@ -40,11 +41,11 @@ class Stream:
         self.numbers = numbers
         self.intakes = {track: bench.open() for track in self.tracks}
         self.sent: dict[Track, list[bytes]] = {track: [] for track in self.tracks}
-        self.heard: list[tuple[Track, int, bytes, float]] = []
+        self.pushed: list[tuple[Track, int, bytes, float]] = []
         self.taken: dict[Track, int] = {}
         self.back: list[bytes] = []
         self.faults: list[Exception] = []
-        self.told = 0
+        self.notified = 0
         self.over = self.ends = self.broken = False
         self.lane = -1
         self.encoding = encoding
@@ -53,7 +54,7 @@ class Stream:
             intake.push(AudioFrame(0, np.full(320, 0xFF, np.uint8), encoding, 8000, 0.0))
 
     def enter(self) -> None:
-        """Once what was pushed is heard."""
+        """Once what was pushed has been taken."""
         sequence, chunk, timestamp = self.numbers
         step, foreseen = len(self.tracks), []
         for index, track in enumerate(self.tracks):
@@ -61,12 +62,12 @@ class Stream:
                 self.message(bytes(160), (sequence + index - ago * step, chunk - ago, timestamp - 20 * ago), track)
                 for ago in (2, 1)
             )
-            one = Foreseen.after(message, before, track, step, 320 + 160 * len(self.sent[track]))
+            one = next_media(message, before, track, step, 320 + 160 * len(self.sent[track]))
             assert one is not None
             foreseen.append(one)
         offset = MULAW_OFFSET if self.encoding is Encoding.PCMU else ALAW_OFFSET
         tickets = [self.intakes[track].ticket or 0 for track in self.tracks]
-        self.lane = self._bench.lanes.enter(Entry(self, self, foreseen, tickets, offset, self._bench.clock.now))
+        self.lane = self._bench.lanes.enter(StreamEntry(self, self, foreseen, tickets, offset, self._bench.clock.now))
 
     def message(self, codes: bytes, numbers: Numbers, track: Track) -> bytes:
         sequence, chunk, timestamp = numbers
@@ -91,13 +92,13 @@ class Stream:
             self.read(masked(self.next(), mask=MASKS[self.numbers[0] % 3]))
 
     def samples(self, track: Track = Track.INBOUND) -> NDArray[np.float32]:
-        """What was heard of the track after `enter`, once its leg is closed."""
+        """What was received of the track after `enter`, once its leg is closed."""
         self._bench.ingest.close(self.intakes[track])
         audio = self._bench.recognizer.audio(self.intakes[track].session)
         return audio[640::2] * 32768
 
-    def heard_all(self) -> bool:
-        """Everything sent was taken and heard."""
+    def all_taken(self) -> bool:
+        """Everything sent was taken and is in the audio."""
         decode = decode_mulaw if self.encoding is Encoding.PCMU else decode_alaw
         counts = {track: len(sent) for track, sent in self.sent.items()}
         whole = {track: np.frombuffer(b"".join(sent), np.uint8) for track, sent in self.sent.items()}
@@ -107,21 +108,21 @@ class Stream:
             and all(np.array_equal(self.samples(track), decode(codes)) for track, codes in whole.items())
         )
 
-    # -- for `Lanes`
+    # -- for `MediaLanes`
 
     def data_received(self, data: bytes) -> None:
         if self.broken:
             raise RuntimeError("broken")
         self.back.append(data)
 
-    def still_there(self) -> None:
-        self.told += 1
+    def peer_alive(self) -> None:
+        self.notified += 1
 
     def leave(self) -> None:
         self.taken = self._bench.lanes.leave(self.lane)
 
-    def hear(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
-        self.heard.append((track, pts, codes, arrival))
+    def push_packet(self, track: Track, pts: int, codes: bytes, arrival: float) -> None:
+        self.pushed.append((track, pts, codes, arrival))
         self.over = self.ends
 
     def failed(self, exc: Exception) -> None:
@@ -133,7 +134,7 @@ class Bench:
         self.clock = clock
         self.recognizer = Collector()
         self.ingest = Ingest(self.recognizer, batch_rows=50)
-        self.lanes = Lanes(self.ingest, lanes)
+        self.lanes = MediaLanes(self.ingest, lanes)
         self._sessions: Iterator[Session] = (Session(number, number, 0, 160) for number in range(100_000))
 
     def open(self) -> Intake:
@@ -169,7 +170,7 @@ def test_every_code_is_heard_at_every_place(bench: Bench, encoding: Encoding) ->
         bench.ingest.tick()
     places = np.array([[list(codes) for codes in stream.sent[Track.INBOUND]] for stream in streams])
     assert all(len(set(places[:, :, place].ravel())) == 256 for place in range(160))
-    assert all(stream.heard_all() for stream in streams)
+    assert all(stream.all_taken() for stream in streams)
 
 
 @pytest.mark.parametrize("mask", [bytes(4), b"\xff" * 4, b"\x01\x02\x03\x04", b"\x00\x00\x00\x80"], ids=bytes.hex)
@@ -179,8 +180,8 @@ def test_every_mask_is_taken_off(bench: Bench, mask: bytes) -> None:
         stream.read(masked(stream.next(), mask=mask))
         other.say()
     bench.ingest.tick()
-    assert stream.heard_all()
-    assert other.heard_all()
+    assert stream.all_taken()
+    assert other.all_taken()
 
 
 def bad_ones(bench: Bench, frames: Iterable[tuple[Stream, bytes]], good: Iterable[Stream]) -> None:
@@ -199,8 +200,8 @@ def bad_ones(bench: Bench, frames: Iterable[tuple[Stream, bytes]], good: Iterabl
         assert stream.back == [frame]
         assert stream.taken == dict.fromkeys(stream.tracks, 0)
         assert stream.samples().size == 0
-        assert not stream.heard
-    assert all(stream.heard_all() for stream in good)
+        assert not stream.pushed
+    assert all(stream.all_taken() for stream in good)
 
 
 @pytest.mark.parametrize("octet", [b"*", b"=", b"-", b"_", b"\0", b"\x80", b"\xff", b"[", b"{", b"`", b":", b"@", b"."])
@@ -245,7 +246,7 @@ def test_bits_behind_the_last_code_are_to_be_zero(bench: Bench) -> None:
             stream.read(masked(changed))
             good.append(stream)
     bench.ingest.tick()
-    assert all(stream.heard_all() for stream in good)
+    assert all(stream.all_taken() for stream in good)
     bad_ones(bench, bad, [])
 
 
@@ -305,7 +306,7 @@ def test_numbers_count_on(bench: Bench, numbers: Numbers, at_once: int, tracks: 
         for stream in streams:
             stream.say(min(at_once, 150 - said))
         bench.ingest.tick()
-    assert all(stream.heard_all() for stream in streams)
+    assert all(stream.all_taken() for stream in streams)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +332,7 @@ def test_a_number_of_eleven_digits_is_given_back(bench: Bench, numbers: Numbers)
     bench.ingest.tick()
     assert stream.back == [last]
     assert stream.taken == {Track.INBOUND: 10}
-    assert other.heard_all()
+    assert other.all_taken()
 
 
 @pytest.mark.parametrize("batch", [3, 1024])
@@ -359,7 +360,7 @@ def test_hundreds_of_streams_do_not_notice_a_few_bad_ones(
             assert stream.back[0] == PING
             assert len(stream.back) == 2
         else:
-            assert stream.heard_all(), number
+            assert stream.all_taken(), number
 
 
 def test_what_comes_behind_is_given_back_in_order(bench: Bench) -> None:
@@ -377,7 +378,7 @@ def test_what_comes_behind_is_given_back_in_order(bench: Bench) -> None:
     bench.ingest.tick()
     assert stream.taken == {Track.INBOUND: 4}
     assert b"".join(stream.back) == PING + b"".join(frames[2:9]) + long + frames[9] + frames[10][:100]
-    assert other.heard_all()
+    assert other.all_taken()
 
 
 def test_frames_read_together_are_taken_each_for_itself(bench: Bench) -> None:
@@ -386,8 +387,8 @@ def test_frames_read_together_are_taken_each_for_itself(bench: Bench) -> None:
         for one in (stream, other):
             one.read(b"".join(masked(one.next(), mask=MASKS[index % 3]) for index in range(count)))
         bench.ingest.tick()
-    assert stream.heard_all()
-    assert other.heard_all()
+    assert stream.all_taken()
+    assert other.all_taken()
 
 
 def test_many_short_frames_are_not_taken_apart(bench: Bench) -> None:
@@ -409,7 +410,7 @@ def test_lanes_grow(clock: Clock) -> None:
             stream.say(3)
         bench.ingest.tick()
     assert [stream.lane for stream in streams] == list(range(9))
-    assert all(stream.heard_all() for stream in streams)
+    assert all(stream.all_taken() for stream in streams)
 
 
 def test_a_lane_that_was_left_is_as_new(clock: Clock) -> None:
@@ -421,7 +422,7 @@ def test_a_lane_that_was_left_is_as_new(clock: Clock) -> None:
         stream.say(5)
         bench.ingest.tick()
         stream.intakes[Track.INBOUND].push(AudioFrame(0, np.zeros(0, np.uint8), Encoding.PCMU, 8000, 0.0))
-        assert stream.heard_all()
+        assert stream.all_taken()
 
 
 def test_a_lane_that_was_left_is_the_last_to_be_given_again(bench: Bench) -> None:
@@ -460,7 +461,7 @@ def test_a_stream_may_come_back_while_its_frames_are_given_back(bench: Bench, mo
     taken.append(bench.lanes.leave(stream.lane)[Track.INBOUND])
     assert taken == [2, 5, 5, 3]
     assert np.array_equal(stream.samples(), decode_mulaw(np.frombuffer(b"".join(sent), np.uint8)))
-    assert other.heard_all()
+    assert other.all_taken()
 
 
 def test_a_socket_that_raises_ends_its_own_stream(bench: Bench) -> None:
@@ -481,14 +482,14 @@ def test_a_socket_is_told_at_most_once_a_second_that_its_peer_is_there(bench: Be
         clock.now += 0.02
         stream.say(1 + step % 2)
         bench.ingest.tick()
-        assert 0.02 * step - 1.04 * stream.told <= STILL_THERE_S + 0.03
-        assert stream.told * STILL_THERE_S <= 0.02 * step
-    assert stream.told == 7
-    assert quiet.told == 0
+        assert 0.02 * step - 1.04 * stream.notified <= ALIVE_INTERVAL_S + 0.03
+        assert stream.notified * ALIVE_INTERVAL_S <= 0.02 * step
+    assert stream.notified == 7
+    assert quiet.notified == 0
     (late,) = bench.streams(1)
     late.say()
     bench.ingest.tick()
-    assert late.told == 0
+    assert late.notified == 0
 
 
 def test_a_lane_knows_when_its_last_message_was_read(bench: Bench, clock: Clock) -> None:
@@ -500,10 +501,10 @@ def test_a_lane_knows_when_its_last_message_was_read(bench: Bench, clock: Clock)
     stream.say()
     other.read(PING)
     clock.now += 0.125
-    assert bench.lanes.heard_at(stream.lane) == began
+    assert bench.lanes.received_at(stream.lane) == began
     bench.ingest.tick()
-    assert bench.lanes.heard_at(stream.lane) == began + 0.25
-    assert bench.lanes.heard_at(other.lane) == began
+    assert bench.lanes.received_at(stream.lane) == began + 0.25
+    assert bench.lanes.received_at(other.lane) == began
     arrivals = [arrival for _, arrival in stream.intakes[Track.INBOUND].timeline._arrivals]
     assert arrivals == [0.0, began + 0.125, began + 0.25]
 
@@ -521,7 +522,7 @@ def test_arrivals_stay_with_their_messages(bench: Bench, clock: Clock) -> None:
     for number in (1, 2, 4, 5):
         arrivals = [arrival for _, arrival in streams[number].intakes[Track.INBOUND].timeline._arrivals]
         assert arrivals == [0.0, began + 0.0625 * number]
-        assert bench.lanes.heard_at(streams[number].lane) == began + 0.0625 * number
+        assert bench.lanes.received_at(streams[number].lane) == began + 0.0625 * number
 
 
 def test_what_waits_is_flushed_where_no_tick_comes(bench: Bench, clock: Clock) -> None:
@@ -529,7 +530,7 @@ def test_what_waits_is_flushed_where_no_tick_comes(bench: Bench, clock: Clock) -
     stream.say()
     clock.now += LONGEST_WAIT_S
     other.say()
-    assert bench.lanes.heard_at(stream.lane) < clock.now - 0.4
+    assert bench.lanes.received_at(stream.lane) < clock.now - 0.4
     assert stream.intakes[Track.INBOUND].stats.frames == 1
     clock.now += 0.01
     stream.say()
@@ -537,8 +538,8 @@ def test_what_waits_is_flushed_where_no_tick_comes(bench: Bench, clock: Clock) -
     stream.say()
     assert stream.intakes[Track.INBOUND].stats.frames == 3
     bench.ingest.tick()
-    assert stream.heard_all()
-    assert other.heard_all()
+    assert stream.all_taken()
+    assert other.all_taken()
 
 
 def test_audio_of_a_closed_leg_is_for_its_stream_and_not_for_the_next_leg(bench: Bench, clock: Clock) -> None:
@@ -554,11 +555,11 @@ def test_audio_of_a_closed_leg_is_for_its_stream_and_not_for_the_next_leg(bench:
         stream.say(4)
     bench.ingest.tick()
     (first, second) = closed.sent[Track.OUTBOUND]
-    assert closed.heard == [(Track.OUTBOUND, 320, first, clock.now), (Track.OUTBOUND, 480, second, clock.now)]
+    assert closed.pushed == [(Track.OUTBOUND, 320, first, clock.now), (Track.OUTBOUND, 480, second, clock.now)]
     assert bench.recognizer.audio(successor.session).size == before
     assert not closed.back
     assert bench.lanes.leave(closed.lane) == {Track.INBOUND: 2, Track.OUTBOUND: 2}
-    assert all(stream.heard_all() for stream in streams if stream is not closed)
+    assert all(stream.all_taken() for stream in streams if stream is not closed)
 
 
 @pytest.mark.parametrize("tracks", [ONE, BOTH])
@@ -573,7 +574,7 @@ def test_nothing_more_is_taken_of_a_stream_that_is_over(bench: Bench, tracks: tu
     bench.ingest.tick()
     assert over.back == frames[1:]
     assert over.taken == {track: int(track is Track.INBOUND) for track in over.tracks}
-    assert other.heard_all()
+    assert other.all_taken()
 
 
 def test_a_session_that_takes_no_audio_disturbs_no_other_stream(bench: Bench) -> None:
@@ -584,8 +585,8 @@ def test_a_session_that_takes_no_audio_disturbs_no_other_stream(bench: Bench) ->
             stream.say(2)
         bench.ingest.tick()
     assert dead.intakes[Track.INBOUND].closed
-    assert len(dead.heard) == 7
-    assert all(stream.heard_all() for stream in others)
+    assert len(dead.pushed) == 7
+    assert all(stream.all_taken() for stream in others)
 
 
 @pytest.mark.parametrize("how", ["tick", "flush", "close", "leg of another", "lanes"])
@@ -603,4 +604,4 @@ def test_whoever_wants_audio_gets_what_waits(bench: Bench, how: str) -> None:
     else:
         bench.lanes.flush()
     assert stream.intakes[Track.INBOUND].stats.frames == 3
-    assert stream.heard_all()
+    assert stream.all_taken()

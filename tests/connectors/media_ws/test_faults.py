@@ -13,7 +13,7 @@ from aiohttp import web
 
 from connectors.errors import StreamClosed
 from connectors.media_ws import TwilioConfig, TwilioPlayer, twilio
-from connectors.media_ws.connection import Peer
+from connectors.media_ws.connection import MediaConnection
 from connectors.media_ws.driver import MediaWebSocket
 from connectors.rtp.bulk import Lanes as RtpLanes
 from connectors.rtp.reader import MediaReader
@@ -43,7 +43,7 @@ class Stage:
         self.connector: MediaWebSocket = twilio(self.calls, TwilioConfig())
 
     async def play(self, disturb: "Callable[[Stage], None] | None" = None) -> None:
-        """All calls side by side; `disturb` once their streams are steady."""
+        """All calls side by side; `disturb` once their streams are in lanes."""
         app = web.Application()
         app.add_routes(self.connector.routes())
         runner = web.AppRunner(app, access_log=None)
@@ -73,15 +73,15 @@ class Stage:
             self.recognizer.steps()
             await asyncio.sleep(0.002)
 
-    def peer(self, name: str) -> Peer:
+    def connection(self, name: str) -> MediaConnection:
         lanes = self.connector._bindings._lanes
         assert lanes is not None
         for entry in lanes._entries:
-            if entry is not None and isinstance(entry.stream, Peer) and entry.stream._call == name:
+            if entry is not None and isinstance(entry.stream, MediaConnection) and entry.stream._call == name:
                 return entry.stream
         raise AssertionError(f"{name} is in no lane")
 
-    def told(self, name: str) -> tuple[list[str], list[tuple[CallAction, str | None]], int]:
+    def published(self, name: str) -> tuple[list[str], list[tuple[CallAction, str | None]], int]:
         mine = [one for one in self.records if one.call_id == name]
         calls = [one for one in mine if isinstance(one, CallRecord)]
         assert calls[-1].statistics is not None
@@ -96,21 +96,21 @@ WHOLE = (["Hello there."], [(CallAction.START, None), (CallAction.END, "complete
 
 
 def in_the_core(stage: Stage) -> None:
-    peer = stage.peer("CA1")
-    peer._core.passed_by = boom  # type: ignore[method-assign]
+    connection = stage.connection("CA1")
+    connection._core.passed_by = boom  # type: ignore[method-assign]
 
 
 def in_the_hand_over(stage: Stage) -> None:
-    stage.peer("CA1").leave = boom  # type: ignore[method-assign]
+    stage.connection("CA1").leave = boom  # type: ignore[method-assign]
 
 
 def in_the_heartbeat(stage: Stage) -> None:
-    peer = stage.peer("CA1")
-    assert peer._ws.frames is not None
-    peer._ws.frames.still_there = boom
+    connection = stage.connection("CA1")
+    assert connection._ws.frames is not None
+    connection._ws.frames.peer_alive = boom
     lanes = stage.connector._bindings._lanes
     assert lanes is not None
-    lanes._told_at[:] -= 100.0
+    lanes._alive_at[:] -= 100.0
 
 
 def in_the_leg(stage: Stage) -> None:
@@ -127,8 +127,8 @@ async def test_a_fault_of_one_stream_ends_its_call_and_the_others_are_told_whole
     stage = Stage()
     with caplog.at_level(logging.ERROR):
         await stage.play(disturb)
-    assert stage.told("CA2") == stage.told("CA3") == WHOLE
-    _, steps, _ = stage.told("CA1")
+    assert stage.published("CA2") == stage.published("CA3") == WHOLE
+    _, steps, _ = stage.published("CA1")
     assert steps[-1][0] is CallAction.END
     if disturb is not None:
         assert str(steps[-1][1]).startswith("internal error")
@@ -148,7 +148,7 @@ async def test_streams_that_cannot_be_taken_together_are_taken_one_by_one_withou
         lanes._take_all = boom  # type: ignore[method-assign, assignment]
 
     await stage.play(disturb)
-    assert [stage.told(name) for name in NAMES] == [WHOLE] * 3
+    assert [stage.published(name) for name in NAMES] == [WHOLE] * 3
     assert stage.connector.supervisor.faults["media lanes"] >= 1
 
 
@@ -156,11 +156,11 @@ async def test_an_end_of_a_stream_that_fails_still_ends_its_call() -> None:
     stage = Stage()
 
     def disturb(stage: Stage) -> None:
-        stage.peer("CA1")._settle = boom  # type: ignore[method-assign]
+        stage.connection("CA1")._leave_lane = boom  # type: ignore[method-assign]
 
     await stage.play(disturb)
-    assert stage.told("CA2") == stage.told("CA3") == WHOLE
-    assert stage.told("CA1")[1][-1][0] is CallAction.END
+    assert stage.published("CA2") == stage.published("CA3") == WHOLE
+    assert stage.published("CA1")[1][-1][0] is CallAction.END
     assert stage.calls.active == 0
 
 
@@ -174,7 +174,7 @@ def test_lanes_of_rtp_that_cannot_be_taken_together_are_given_back() -> None:
 
 
 class FakePeer:
-    """One that fails where it is told to."""
+    """One that fails in the method of this name."""
 
     lost: str | None = None
     arrived = 0.0
@@ -213,7 +213,7 @@ async def test_a_webrtc_session_that_meets_a_fault_ends_its_call(fails: str, mon
     session, _ = await sessions.start(request, SimpleNamespace(tracks=1))  # type: ignore[arg-type]
     if fails == "report":
         async with asyncio.timeout(10):
-            while session.ending is None:  # noqa: ASYNC110 - nothing else tells
+            while session.ending is None:  # noqa: ASYNC110 - nothing else shows it
                 await asyncio.sleep(0.005)
     else:
         sessions.end(session, "completed")

@@ -1,4 +1,4 @@
-"""Messages taken at once, and those of a stream in a lane, beside the way that every message can take: all hear and
+"""Messages taken at once, and those of a stream in a lane, beside the way that every message can take: all receive and
 count the same."""
 
 import asyncio
@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from connectors.media_ws import TwilioConfig
 from connectors.media_ws import twilio as twilio_connector
-from connectors.media_ws.bulk import Lanes
+from connectors.media_ws.bulk import MediaLanes
 from connectors.media_ws.config import MediaLimits
-from connectors.media_ws.foreseen import Foreseen
 from connectors.media_ws.socket import Frames
 from connectors.media_ws.track import Track
+from connectors.media_ws.twilio.template import next_media
 from pipeline.call import Call, Calls
 from pipeline.g711 import decode_mulaw
 from sinks.record import AnyRecord, DtmfRecord
@@ -62,8 +62,8 @@ async def test_many_streams_side_by_side_are_heard_each_its_own(seed: int) -> No
     for line in lines[::7]:
         del line[70]
     lines[3].insert(50, twilio.stop(50))
-    heard = await compared(cast(list[list[Item]], lines), seed or None)
-    assert all(line.core.passed > 20 for line in heard)
+    read = await compared(cast(list[list[Item]], lines), seed or None)
+    assert all(line.core.passed > 20 for line in read)
 
 
 @pytest.mark.parametrize("seed", [None, 5])
@@ -75,7 +75,7 @@ async def test_numbers_gain_digits(sequence: int, timestamp: int, tracks: tuple[
     (line,) = await compared([opening(tracks, sequence) + messages], seed)
     if seed is None:
         assert line.core.passed >= 80
-        assert line.core.runs <= 2  # a first time stamp far from zero is told from a gap
+        assert line.core.runs <= 2  # a first time stamp far from zero is a gap at first
 
 
 async def test_numbers_too_long_for_a_lane_go_the_plain_way() -> None:
@@ -167,20 +167,20 @@ async def test_an_unusual_message_is_no_more_than_that(change: Mapping[str, Any]
 )
 def test_any_order_of_messages_is_heard_the_same(actions: list[str], two: bool, seed: int) -> None:
     tracks = BOTH if two else ("inbound",)
-    rest = stream(1000, tracks)
+    messages = stream(1000, tracks)
     items: list[Item] = [*opening(tracks)]
     at = 0
     for action in actions:
         if action == "swap":
-            items += [rest[at + 1], rest[at]]
+            items += [messages[at + 1], messages[at]]
             at += 2
         elif action == "drop":
             at += 1
         elif action == "twice":
-            items += [rest[at], rest[at]]
+            items += [messages[at], messages[at]]
             at += 1
         elif action == "late" and at:
-            items.append(rest[at - 1])
+            items.append(messages[at - 1])
         elif action == "mark":
             items.append(twilio.mark(2 + at))
             at += 1
@@ -193,7 +193,7 @@ def test_any_order_of_messages_is_heard_the_same(actions: list[str], two: bool, 
         elif action == "ping":
             items.append(PING)
         else:
-            items += rest[at : at + 12]
+            items += messages[at : at + 12]
             at += 12
     other = opening() + stream(100)
     asyncio.run(compared_quietly([items, other], seed))
@@ -221,18 +221,18 @@ async def compared_quietly(lines: Sequence[Sequence[Item]], seed: int) -> None:
     ids=lambda message: message[:50],
 )
 def test_two_messages_that_do_not_follow_each_other_foresee_nothing(before: str, message: str) -> None:
-    assert Foreseen.after(message.encode(), before.encode(), Track.INBOUND, 1, 320) is None
+    assert next_media(message.encode(), before.encode(), Track.INBOUND, 1, 320) is None
 
 
 def test_a_message_that_hides_its_keys_is_not_foreseen() -> None:
     """Each key is searched for but once, so that no message makes the search take longer than itself."""
     message, before = (text.encode() for text in stream(2)[::-1])
-    assert Foreseen.after(message, before, Track.INBOUND, 1, 320) is not None
+    assert next_media(message, before, Track.INBOUND, 1, 320) is not None
     twice = message[:-1] + b', "x": {"chunk": "1"}}'
-    assert Foreseen.after(twice, before, Track.INBOUND, 1, 320) is None
-    assert Foreseen.after(message, message, Track.INBOUND, 1, 320) is None
+    assert next_media(twice, before, Track.INBOUND, 1, 320) is None
+    assert next_media(message, message, Track.INBOUND, 1, 320) is None
     long = message[:-1] + b', "x": "' + b"y" * 1000 + b'"}'
-    assert Foreseen.after(long, long, Track.INBOUND, 1, 320) is None
+    assert next_media(long, long, Track.INBOUND, 1, 320) is None
 
 
 # -- frames
@@ -264,13 +264,13 @@ def test_every_byte_goes_one_way_or_the_other_and_in_order(kinds: list[str], dat
     sink, taken = Sink(), list[bytes]()
     frames = Frames(sink, lambda: None, 1000)
 
-    def at_once(message: bytearray, _now: float) -> bool:
+    def fast_path(message: bytearray, _now: float) -> bool:
         if message.startswith(b"no"):
             return False
         taken.append(bytes(message))
         return True
 
-    frames.at_once = at_once
+    frames.fast_path = fast_path
     whole = b"".join(wire)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=20)))
     for begin_, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
@@ -296,7 +296,7 @@ def test_nothing_overtakes_what_waits() -> None:
         taken.append(bytes(message))
         return True
 
-    frames.at_once = take
+    frames.fast_path = take
     for frame in (masked(LONG), masked("no" * 100), masked(LONG), PING, masked(LONG)):
         frames.data_received(frame)
     assert len(taken) == 1
@@ -312,7 +312,7 @@ def test_nothing_overtakes_what_waits() -> None:
 def test_longer_messages_than_allowed_and_other_text_are_left_to_aiohttp() -> None:
     sink = Sink()
     frames = Frames(sink, lambda: None, 199)
-    frames.at_once = lambda _message, _now: True
+    frames.fast_path = lambda _message, _now: True
     frames.data_received(masked(LONG))
     assert len(sink.received) == 1
     frames.handled()
@@ -324,12 +324,12 @@ def test_longer_messages_than_allowed_and_other_text_are_left_to_aiohttp() -> No
 
 
 def test_aiohttp_hears_now_and_then_that_the_peer_is_there() -> None:
-    told: list[int] = []
-    frames = Frames(Sink(), lambda: told.append(1), 1000)
-    frames.at_once = lambda _message, _now: True
+    notified: list[int] = []
+    frames = Frames(Sink(), lambda: notified.append(1), 1000)
+    frames.fast_path = lambda _message, _now: True
     for _ in range(50):
         frames.data_received(masked(LONG))
-    assert len(told) == 1
+    assert len(notified) == 1
 
 
 # -- the end of a stream in a lane
@@ -372,7 +372,7 @@ async def test_what_waits_is_heard_before_the_end(end: str) -> None:
             place.calls.ingest.tick()
         await place.drained()
         if end in ("stop", "ping"):
-            assert line.peer.reason == "completed"
+            assert line.connection.reason == "completed"
         assert line.wire.pings == (end == "ping")
         line.plain.reasons = line.plain.reasons or ("disconnected", "shutdown")
         line.plain.core.connection_lost(place.clock.now)
@@ -410,26 +410,26 @@ async def test_a_stream_that_goes_quiet_in_its_lane_is_closed_and_one_that_does_
         line, other = await in_a_lane(place, limits), await in_a_lane(place, limits)
         for _ in range(3):
             place.clock.now += 9.0
-            line.peer._tick()
+            line.connection._tick()
             assert line.in_lane
             line.add(stream(1000)[20 + _ : 21 + _])
             line.read()
             await place.step(0.0)
             assert line.in_lane
         assert line.core.runs == 0
-        other.peer._tick()
+        other.connection._tick()
         await place.drained()
         assert other.wire.closed == (1008, b"no message in time")
-        assert other.peer.reason == "timeout"
+        assert other.connection.reason == "timeout"
         place.clock.now += 10.5
         line.add(stream(1000)[23:24])
         line.read()  # it waits for the tick as the timer fires
-        line.peer._tick()
+        line.connection._tick()
         await place.drained()
         assert line.wire.closed is None
         assert line.core.stats.tracks[Track.INBOUND].packets == 24
         place.clock.now += 10.5
-        line.peer._tick()
+        line.connection._tick()
         await place.drained()
         assert line.wire.closed == (1008, b"no message in time")
         await place.end()
@@ -448,7 +448,7 @@ async def test_a_call_that_was_ended_closes_its_stream_in_a_lane_and_no_other() 
                 one.read()
             await place.step()
         await line.running
-        assert line.peer.code == aiohttp.WSCloseCode.GOING_AWAY
+        assert line.connection.code == aiohttp.WSCloseCode.GOING_AWAY
         assert line.call.legs["inbound"].intake.stats.frames == 20
         assert other.in_lane
         assert other.call.legs["inbound"].intake.stats.frames == 24
@@ -519,7 +519,7 @@ async def test_a_running_stream_is_heard_whole_with_its_keys_and_closed_in_order
     entered: list[int] = []
     enter = Frames.enter
 
-    def entering(frames: Frames, lanes: Lanes, lane: int) -> None:
+    def entering(frames: Frames, lanes: MediaLanes, lane: int) -> None:
         entered.append(lane)
         enter(frames, lanes, lane)
 
@@ -545,8 +545,8 @@ async def test_a_running_stream_is_heard_whole_with_its_keys_and_closed_in_order
         for name, leg in call.legs.items():
             sent = [json.loads(one)["media"] for one in messages]
             codes = b"".join(base64.b64decode(one["payload"]) for one in sent if one["track"] == name)
-            heard = recognizer.audio(leg.session)[::2] * 32768
-            assert np.array_equal(heard, decode_mulaw(np.frombuffer(codes, np.uint8)))
+            audio = recognizer.audio(leg.session)[::2] * 32768
+            assert np.array_equal(audio, decode_mulaw(np.frombuffer(codes, np.uint8)))
             assert leg.stats.packets == leg.intake.stats.frames == 400 // len(tracks)
             assert (leg.stats.lost, leg.intake.stats.gaps) == (0, 0)
 

@@ -1,4 +1,4 @@
-"""Servers and bots that copy Twilio's protocol: what has one plain meaning is heard, whatever it looks like."""
+"""Servers and bots that copy Twilio's protocol: what has one plain meaning is taken, whatever it looks like."""
 
 import base64
 import json
@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from connectors.media_ws.config import MediaLimits
-from connectors.media_ws.events import Anomaly, Audio, Dtmf, Event, ProtocolError, Stopped, StreamStarted, TrackAdded
+from connectors.media_ws.events import (
+    Anomaly,
+    AudioReceived,
+    DtmfReceived,
+    MediaEvent,
+    ProtocolError,
+    StreamStarted,
+    StreamStopped,
+    TrackAdded,
+)
 from connectors.media_ws.track import Track
 from connectors.media_ws.twilio.stream import TwilioStream
 from tests.connectors.conftest import Serve
@@ -21,12 +30,12 @@ BOTH = ("inbound", "outbound")
 IN, OUT = Track.INBOUND, Track.OUTBOUND
 
 
-class Heard:
-    """What a stream of these messages, 10 ms apart, tells."""
+class Received:
+    """What a stream of these messages, 10 ms apart, comes to."""
 
     def __init__(self, messages: Sequence[str | dict[str, Any]], limits: MediaLimits | None = None) -> None:
         self.core = TwilioStream(limits)
-        self.events: list[Event] = []
+        self.events: list[MediaEvent] = []
         for index, message in enumerate(messages):
             now = index * 0.01
             while (timer := self.core.next_timer()) is not None and timer <= now:
@@ -50,10 +59,10 @@ class Heard:
         return [(event.close_code, event.reason) for event in self.events if isinstance(event, ProtocolError)]
 
     def codes(self, track: Track = IN) -> list[int]:
-        """The first code of each 20 ms that were heard, without gap or overlap."""
+        """The first code of each 20 ms that were received, without gap or overlap."""
         parts, position = [], 0
         for event in self.events:
-            if isinstance(event, Audio) and event.track is track:
+            if isinstance(event, AudioReceived) and event.track is track:
                 assert event.pts == position
                 position += event.codes.size
                 parts.append(event.codes)
@@ -84,63 +93,63 @@ ONE = twilio.start(("inbound",))
 @pytest.mark.parametrize("first", [0, 1, 2])
 @pytest.mark.parametrize("again_at", [0, 400], ids=["timestamps begin anew", "timestamps go on"])
 def test_numbers_that_begin_anew_lose_nothing_and_are_told(first: int, again_at: int) -> None:
-    heard = Heard([ONE, *counted(20, 1), *counted(20, 101, seq=first, timestamp=again_at)])
-    assert heard.codes() == [*range(1, 21), *range(101, 121)]
-    stats = heard.stats.tracks[IN]
+    received = Received([ONE, *counted(20, 1), *counted(20, 101, seq=first, timestamp=again_at)])
+    assert received.codes() == [*range(1, 21), *range(101, 121)]
+    stats = received.stats.tracks[IN]
     assert (stats.packets, stats.duplicates, stats.lost, stats.filled_samples) == (40, 0, 0, 0)
-    assert heard.stats.restarts + heard.stats.irregular == 1
-    assert len(heard.notes) == 1
+    assert received.stats.restarts + received.stats.irregular == 1
+    assert len(received.notes) == 1
 
 
 def test_numbers_may_begin_anew_time_and_again() -> None:
-    heard = Heard([ONE, *(one for turn in range(5) for one in counted(12, 20 * turn + 1))])
-    assert len(heard.codes()) == 60
-    assert (heard.stats.restarts, heard.stats.tracks[IN].duplicates) == (4, 0)
+    received = Received([ONE, *(one for turn in range(5) for one in counted(12, 20 * turn + 1))])
+    assert len(received.codes()) == 60
+    assert (received.stats.restarts, received.stats.tracks[IN].duplicates) == (4, 0)
 
 
 def test_both_tracks_stay_in_step_when_numbers_and_timestamps_begin_anew() -> None:
     once = [media(str(2 + index), str(20 * (index // 2)), 1 + index // 2, BOTH[index % 2]) for index in range(40)]
-    heard = Heard([twilio.start(), *once, *once])
-    assert heard.codes(IN) == heard.codes(OUT) == [*range(1, 21), *range(1, 21)]
+    received = Received([twilio.start(), *once, *once])
+    assert received.codes(IN) == received.codes(OUT) == [*range(1, 21), *range(1, 21)]
 
 
 def test_messages_sent_twice_are_still_dropped() -> None:
     first = counted(20, 1)
     for again in (first[-5:], first[7:9], first[-1:] * 10):
-        heard = Heard([ONE, *first, *again, *counted(5, 21, seq=22, timestamp=400)])
-        assert heard.codes() == list(range(1, 26))
-        assert (heard.stats.tracks[IN].duplicates, heard.stats.restarts) == (len(again), 0)
+        received = Received([ONE, *first, *again, *counted(5, 21, seq=22, timestamp=400)])
+        assert received.codes() == list(range(1, 26))
+        assert (received.stats.tracks[IN].duplicates, received.stats.restarts) == (len(again), 0)
 
 
 def test_tracks_that_are_numbered_each_for_itself_are_both_heard() -> None:
     messages = [
         media(str(2 + index // 2), str(20 * (index // 2)), 1 + index // 2, BOTH[index % 2]) for index in range(40)
     ]
-    heard = Heard([twilio.start(), *messages])
-    assert heard.codes(IN) == heard.codes(OUT) == list(range(1, 21))
-    assert heard.stats.irregular > 0
+    received = Received([twilio.start(), *messages])
+    assert received.codes(IN) == received.codes(OUT) == list(range(1, 21))
+    assert received.stats.irregular > 0
 
 
 @pytest.mark.parametrize("number", ["0", "1", 1, None, "", "x", "-1", 1.5, True, [1]], ids=repr)
 def test_numbers_that_say_nothing_leave_the_order_to_the_socket(number: Any) -> None:
-    heard = Heard([ONE, *(media(number, str(20 * index), 1 + index) for index in range(20))])
-    assert heard.codes() == list(range(1, 21))
-    assert heard.stats.malformed == 0
-    assert len(heard.notes) == 1
+    received = Received([ONE, *(media(number, str(20 * index), 1 + index) for index in range(20))])
+    assert received.codes() == list(range(1, 21))
+    assert received.stats.malformed == 0
+    assert len(received.notes) == 1
 
 
 def test_numbers_that_never_count_on_cost_a_second_at_most_and_it_is_told() -> None:
-    heard = Heard([ONE, *(media("1", "0", index % 250) for index in range(200))])
-    assert heard.stats.tracks[IN].packets >= 150
-    assert heard.notes
+    received = Received([ONE, *(media("1", "0", index % 250) for index in range(200))])
+    assert received.stats.tracks[IN].packets >= 150
+    assert received.notes
 
 
 @pytest.mark.parametrize("number", [2, "2", 2.0])
 def test_numbers_as_numbers_put_messages_in_order(number: Any) -> None:
     third, fourth = media(3, 20, 2), media(4, 40, 3)
-    heard = Heard([ONE, third, media(number, 0, 1), fourth])
-    assert heard.codes() == [1, 2, 3]
-    assert heard.stats.tracks[IN].reordered == 1
+    received = Received([ONE, third, media(number, 0, 1), fourth])
+    assert received.codes() == [1, 2, 3]
+    assert received.stats.tracks[IN].reordered == 1
 
 
 @pytest.mark.parametrize("start", [None, "", 0, "0", 1, "one", {}], ids=repr)
@@ -149,23 +158,23 @@ def test_a_start_without_a_usable_number_leaves_it_to_the_first_message(start: A
     fields = twilio.start_fields(("inbound",)) | {"sequenceNumber": start}
     if start in (0, "0", 1) and first == 1000:
         return  # a number was given, and a gap of a thousand messages is waited for and counted as one
-    heard = Heard([fields, *(media(str(first + index), 20 * index, 1 + index) for index in range(10))])
-    assert heard.codes() == list(range(1, 11))
-    assert heard.stats.tracks[IN].lost == 0
+    received = Received([fields, *(media(str(first + index), 20 * index, 1 + index) for index in range(10))])
+    assert received.codes() == list(range(1, 11))
+    assert received.stats.tracks[IN].lost == 0
 
 
 def test_a_stop_ends_the_stream_whatever_its_number_is() -> None:
     for number in ("1", "0", None, "x", 3, "99"):
         stop = json.loads(twilio.stop(2)) | {"sequenceNumber": number}
-        heard = Heard([ONE, *counted(5, 1), stop])
-        assert heard.codes() == [1, 2, 3, 4, 5]
-        assert heard.events[-1] == Stopped()
+        received = Received([ONE, *counted(5, 1), stop])
+        assert received.codes() == [1, 2, 3, 4, 5]
+        assert received.events[-1] == StreamStopped()
 
 
 def test_a_key_with_an_old_number_is_a_key_and_the_same_key_again_is_not() -> None:
     key = json.loads(twilio.dtmf(1, "5"))
-    heard = Heard([ONE, *counted(5, 1), key, key, twilio.dtmf(7, "6"), twilio.dtmf(7, "6")])
-    assert [event.digit for event in heard.events if isinstance(event, Dtmf)] == ["5", "6"]
+    received = Received([ONE, *counted(5, 1), key, key, twilio.dtmf(7, "6"), twilio.dtmf(7, "6")])
+    assert [event.digit for event in received.events if isinstance(event, DtmfReceived)] == ["5", "6"]
 
 
 # -- a second beginning
@@ -176,35 +185,35 @@ def test_a_key_with_an_old_number_is_a_key_and_the_same_key_again_is_not() -> No
 def test_a_second_start_of_the_same_call_goes_on_with_it(again: dict[str, str], timestamp: int) -> None:
     more = [one | {"streamSid": again.get("stream", twilio.STREAM)} for one in counted(20, 101, timestamp=timestamp)]
     late = counted(1, 200, seq=22)
-    heard = Heard([ONE, *counted(20, 1), twilio.start(("inbound",), **again), *(late if again else []), *more])
-    assert heard.codes() == [*range(1, 21), *range(101, 121)]
-    assert heard.refusals == []
-    assert heard.stats.restarts == 1
-    assert heard.started.stream_sid == twilio.STREAM
-    assert "anew" in heard.notes[0]
+    received = Received([ONE, *counted(20, 1), twilio.start(("inbound",), **again), *(late if again else []), *more])
+    assert received.codes() == [*range(1, 21), *range(101, 121)]
+    assert received.refusals == []
+    assert received.stats.restarts == 1
+    assert received.started.stream_sid == twilio.STREAM
+    assert "anew" in received.notes[0]
 
 
 def test_what_waits_is_heard_before_a_second_start() -> None:
-    heard = Heard([ONE, *counted(1, 1), media("4", "40", 3), ONE, *counted(1, 101)])
-    assert heard.codes() == [1, 0xFF, 3, 101]
+    received = Received([ONE, *counted(1, 1), media("4", "40", 3), ONE, *counted(1, 101)])
+    assert received.codes() == [1, 0xFF, 3, 101]
 
 
 def test_connected_again_is_counted_and_ignored() -> None:
-    heard = Heard([twilio.connected(), twilio.connected(), ONE, twilio.connected(), *counted(2, 1)])
-    assert heard.codes() == [1, 2]
-    assert heard.stats.irregular == 2
+    received = Received([twilio.connected(), twilio.connected(), ONE, twilio.connected(), *counted(2, 1)])
+    assert received.codes() == [1, 2]
+    assert received.stats.irregular == 2
 
 
 @pytest.mark.parametrize("connected", ['{"event":"connected"}', '{"event":"connected","protocol":5,"version":null}'])
 def test_what_connected_says_is_not_needed(connected: str) -> None:
-    assert Heard([connected, ONE, *counted(2, 1)]).codes() == [1, 2]
+    assert Received([connected, ONE, *counted(2, 1)]).codes() == [1, 2]
 
 
 # -- the start
 
 
-def started(fields: dict[str, Any]) -> Heard:
-    return Heard([fields, *counted(3, 1)])
+def started(fields: dict[str, Any]) -> Received:
+    return Received([fields, *counted(3, 1)])
 
 
 def start_with(value: Any, *path: str) -> dict[str, Any]:
@@ -244,17 +253,17 @@ def start_with(value: Any, *path: str) -> dict[str, Any]:
     ],
 )
 def test_a_start_without_what_is_not_needed_is_taken(fields: dict[str, Any]) -> None:
-    heard = started(fields)
-    assert heard.codes() == [1, 2, 3]
-    assert (heard.started.call_sid, heard.started.stream_sid) == (twilio.CALL, twilio.STREAM)
-    assert heard.started.tracks == (IN,)
+    received = started(fields)
+    assert received.codes() == [1, 2, 3]
+    assert (received.started.call_sid, received.started.stream_sid) == (twilio.CALL, twilio.STREAM)
+    assert received.started.tracks == (IN,)
 
 
 def test_what_is_missing_in_a_start_and_taken_as_usual_is_told() -> None:
     for name in ("tracks", "mediaFormat"):
-        heard = started(start_with(None, "start", name))
-        assert heard.stats.irregular == 1
-        assert "taken as" in heard.notes[0]
+        received = started(start_with(None, "start", name))
+        assert received.stats.irregular == 1
+        assert "taken as" in received.notes[0]
 
 
 TELNYX_START = {
@@ -282,12 +291,12 @@ def telnyx(count: int, tracks: Sequence[str]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("tracks", [("inbound", "outbound"), ("outbound", "inbound")])
 def test_tracks_that_no_start_announced_are_heard_from_their_first_audio_on(tracks: tuple[str, str]) -> None:
-    heard = Heard([TELNYX_START, *telnyx(200, tracks)], MediaLimits(max_malformed=3))
-    assert heard.codes(Track(tracks[0])) == list(range(1, 201, 2))
-    assert heard.codes(Track(tracks[1])) == list(range(2, 201, 2))
-    assert (heard.refusals, heard.stats.malformed) == ([], 0)
-    assert heard.events.count(TrackAdded(OUT)) == 1
-    assert "without tracks" in heard.notes[0]
+    received = Received([TELNYX_START, *telnyx(200, tracks)], MediaLimits(max_malformed=3))
+    assert received.codes(Track(tracks[0])) == list(range(1, 201, 2))
+    assert received.codes(Track(tracks[1])) == list(range(2, 201, 2))
+    assert (received.refusals, received.stats.malformed) == ([], 0)
+    assert received.events.count(TrackAdded(OUT)) == 1
+    assert "without tracks" in received.notes[0]
 
 
 def test_a_track_that_comes_late_is_heard_in_its_place() -> None:
@@ -296,40 +305,40 @@ def test_a_track_that_comes_late_is_heard_in_its_place() -> None:
     ]
     for index, one in enumerate(sent[10:]):
         one["media"]["timestamp"] = str(200 + 20 * index)
-    heard = Heard([TELNYX_START, *sent])
-    assert heard.codes(OUT) == [0xFF] * 10 + [1, 2, 3, 4, 5]
-    assert heard.stats.tracks[OUT].lost == 0
+    received = Received([TELNYX_START, *sent])
+    assert received.codes(OUT) == [0xFF] * 10 + [1, 2, 3, 4, 5]
+    assert received.stats.tracks[OUT].lost == 0
 
 
 def test_a_key_on_a_track_that_no_start_announced_is_a_key() -> None:
     key = {"event": "dtmf", "sequence_number": "2", "dtmf": {"track": "outbound", "digit": "5"}}
-    heard = Heard([TELNYX_START, key])
-    assert [event for event in heard.events if isinstance(event, TrackAdded | Dtmf)] == [
+    received = Received([TELNYX_START, key])
+    assert [event for event in received.events if isinstance(event, TrackAdded | DtmfReceived)] == [
         TrackAdded(OUT),
-        Dtmf(OUT, "5", 0.0),
+        DtmfReceived(OUT, "5", 0.0),
     ]
 
 
 def test_a_track_beside_those_that_were_announced_is_nobodys() -> None:
-    heard = Heard([ONE, media(2, 0, 1, "outbound"), media(3, 0, 2)])
-    assert (heard.codes(IN), heard.codes(OUT), heard.stats.malformed) == ([2], [], 1)
+    received = Received([ONE, media(2, 0, 1, "outbound"), media(3, 0, 2)])
+    assert (received.codes(IN), received.codes(OUT), received.stats.malformed) == ([2], [], 1)
 
 
 def test_a_start_again_may_name_the_tracks_that_the_first_left_out() -> None:
     again = TELNYX_START | {"start": TELNYX_START["start"] | {"tracks": ["inbound", "outbound"]}}  # type: ignore[operator]
-    heard = Heard([TELNYX_START, *telnyx(4, BOTH), again, *telnyx(4, BOTH)])
-    assert (heard.codes(IN), heard.codes(OUT), heard.refusals) == ([1, 3, 1, 3], [2, 4, 2, 4], [])
+    received = Received([TELNYX_START, *telnyx(4, BOTH), again, *telnyx(4, BOTH)])
+    assert (received.codes(IN), received.codes(OUT), received.refusals) == ([1, 3, 1, 3], [2, 4, 2, 4], [])
 
 
 def test_numbers_that_a_start_tells_are_those_of_the_call() -> None:
-    heard = Heard([TELNYX_START])
-    assert heard.started.parameters == {"from": "+15550100", "to": "+15550111"}
+    received = Received([TELNYX_START])
+    assert received.started.parameters == {"from": "+15550100", "to": "+15550111"}
 
 
 def test_numbers_in_custom_parameters_go_before_those_of_the_start() -> None:
     start = start_with({"from": "alice"}, "start", "customParameters")
     start["start"] |= {"from": "+15550100", "to": 15550111, "mediaFormat": None}
-    assert Heard([start]).started.parameters == {"from": "alice", "to": "15550111"}
+    assert Received([start]).started.parameters == {"from": "alice", "to": "15550111"}
 
 
 @pytest.mark.parametrize("tracks", ["both_tracks", "both", ["both_tracks"], ["inbound_track", "outbound_track"]])
@@ -350,7 +359,7 @@ def test_both_tracks_in_other_words_are_both(tracks: Any) -> None:
 )
 def test_other_audio_is_refused_with_the_reason(encoding: str, rate: Any, channels: int) -> None:
     form = {"encoding": encoding, "sampleRate": rate, "channels": channels}
-    ((code, reason),) = Heard([start_with(form, "start", "mediaFormat")]).refusals
+    ((code, reason),) = Received([start_with(form, "start", "mediaFormat")]).refusals
     assert (code, reason) == (1003, "media format is not audio/x-mulaw, 8000 Hz, 1 channel")
 
 
@@ -367,25 +376,25 @@ def test_other_audio_is_refused_with_the_reason(encoding: str, rate: Any, channe
     ],
 )
 def test_custom_parameters_of_any_type_become_metadata(value: Any, expected: dict[str, str]) -> None:
-    heard = started(start_with(value, "start", "customParameters"))
-    assert heard.started.parameters == expected
-    assert heard.codes() == [1, 2, 3]
+    received = started(start_with(value, "start", "customParameters"))
+    assert received.started.parameters == expected
+    assert received.codes() == [1, 2, 3]
 
 
 def test_a_lone_surrogate_a_null_and_a_control_character_refuse_nothing() -> None:
     start = json.dumps(start_with({"a": "x\ud800y", "b\udc00": "1", "c": "n\0l"}, "start", "customParameters"))
-    heard = Heard([start, *counted(2, 1)])
-    assert heard.started.parameters == {"a": "x\ufffdy", "b\ufffd": "1", "c": "n\0l"}
-    assert all(text.encode() for pair in heard.started.parameters.items() for text in pair)
+    received = Received([start, *counted(2, 1)])
+    assert received.started.parameters == {"a": "x\ufffdy", "b\ufffd": "1", "c": "n\0l"}
+    assert all(text.encode() for pair in received.started.parameters.items() for text in pair)
     raw = ONE.replace('"customParameters": {}', '"customParameters": {"a": "x\ty"}')
-    assert Heard([raw, *counted(2, 1)]).started.parameters == {"a": "x\ty"}
+    assert Received([raw, *counted(2, 1)]).started.parameters == {"a": "x\ty"}
 
 
 def test_of_two_equal_keys_the_last_one_counts() -> None:
     text = json.dumps(media("2", "0", 1)).replace('"timestamp": "0"', '"timestamp": "x", "timestamp": "0"')
-    assert Heard([ONE, text]).codes() == [1]
+    assert Received([ONE, text]).codes() == [1]
     twice = ONE.replace('"customParameters": {}', '"customParameters": {"a": "1", "a": 2}')
-    assert Heard([twice]).started.parameters == {"a": "2"}
+    assert Received([twice]).started.parameters == {"a": "2"}
 
 
 def test_snake_case_is_read_as_well() -> None:
@@ -405,11 +414,15 @@ def test_snake_case_is_read_as_well() -> None:
     sent = [
         one | {"stream_sid": "MZ1", "streamSid": "MZ1", "sequence_number": str(2 + i)} for i, one in enumerate(sent)
     ]
-    heard = Heard([start, *sent, {"event": "stop", "sequence_number": "5", "stream_sid": "MZ1", "stop": {}}])
-    assert (heard.started.call_sid, heard.started.stream_sid, heard.started.account_sid) == ("CA1", "MZ1", "AC1")
-    assert heard.started.parameters == {"a": "b"}
-    assert heard.codes() == [1, 2, 3]
-    assert heard.events[-1] == Stopped()
+    received = Received([start, *sent, {"event": "stop", "sequence_number": "5", "stream_sid": "MZ1", "stop": {}}])
+    assert (received.started.call_sid, received.started.stream_sid, received.started.account_sid) == (
+        "CA1",
+        "MZ1",
+        "AC1",
+    )
+    assert received.started.parameters == {"a": "b"}
+    assert received.codes() == [1, 2, 3]
+    assert received.events[-1] == StreamStopped()
 
 
 # -- media, keys, marks, stop
@@ -420,29 +433,29 @@ def test_media_without_what_is_not_needed_is_heard(missing: str) -> None:
     messages = counted(10, 1)
     for one in messages:
         del one["media"][missing]
-    heard = Heard([ONE, *messages])
-    assert heard.codes() == list(range(1, 11))
-    assert (heard.refusals, heard.stats.malformed) == ([], 0)
+    received = Received([ONE, *messages])
+    assert received.codes() == list(range(1, 11))
+    assert (received.refusals, received.stats.malformed) == ([], 0)
 
 
 def test_media_without_chunk_is_no_irregularity() -> None:
     messages = counted(4, 1)
     for one in messages:
         del one["media"]["chunk"]
-    assert Heard([ONE, *messages]).notes == []
+    assert Received([ONE, *messages]).notes == []
 
 
 def test_more_irregular_messages_than_malformed_ones_are_allowed_do_not_end_a_stream() -> None:
     messages = [media(None, None, 1 + index % 200, None) for index in range(50)]
-    heard = Heard([ONE, *messages], MediaLimits(max_malformed=3))
-    assert len(heard.codes()) == 50
-    assert heard.stats.irregular == 50
+    received = Received([ONE, *messages], MediaLimits(max_malformed=3))
+    assert len(received.codes()) == 50
+    assert received.stats.irregular == 50
 
 
 def test_media_without_a_track_is_nobodys_where_there_are_two() -> None:
-    heard = Heard([twilio.start(), media("2", "0", 1, None), media("3", "0", 2, "outbound")])
-    assert (heard.codes(IN), heard.stats.malformed) == ([], 1)
-    assert "track" in heard.notes[0]
+    received = Received([twilio.start(), media("2", "0", 1, None), media("3", "0", 2, "outbound")])
+    assert (received.codes(IN), received.stats.malformed) == ([], 1)
+    assert "track" in received.notes[0]
 
 
 def rewritten(text: str) -> dict[str, Any]:
@@ -467,16 +480,16 @@ BASE64 = base64.b64encode(CODES).decode()
     ],
 )
 def test_base64_in_other_forms_is_the_same_audio(payload: str) -> None:
-    heard = Heard([ONE, rewritten(payload)])
-    (event,) = [event for event in heard.events if isinstance(event, Audio)]
+    received = Received([ONE, rewritten(payload)])
+    (event,) = [event for event in received.events if isinstance(event, AudioReceived)]
     assert event.codes.tobytes() == CODES
 
 
 @pytest.mark.parametrize("payload", ["A", "AAAAA", "A*==", "AA=A", "é" * 4])
 def test_what_is_no_base64_costs_its_packet_only(payload: str) -> None:
-    heard = Heard([ONE, rewritten(payload), *counted(2, 5, seq=3, timestamp=20)])
-    assert heard.codes() == [0xFF, 5, 6]
-    assert heard.stats.malformed == 1
+    received = Received([ONE, rewritten(payload), *counted(2, 5, seq=3, timestamp=20)])
+    assert received.codes() == [0xFF, 5, 6]
+    assert received.stats.malformed == 1
 
 
 @pytest.mark.parametrize("samples", [1, 80, 159, 161, 320, 1600, 8000])
@@ -486,8 +499,8 @@ def test_packets_of_any_size_are_heard_whole(samples: int) -> None:
         whole = media(str(2 + index), str(index * samples * 1000 // 8000), 1)
         whole["media"]["payload"] = base64.b64encode(bytes([1 + index]) * samples).decode()
         messages.append(whole)
-    heard = Heard([ONE, *messages])
-    parts = [event.codes for event in heard.events if isinstance(event, Audio) and not event.filled]
+    received = Received([ONE, *messages])
+    parts = [event.codes for event in received.events if isinstance(event, AudioReceived) and not event.filled]
     assert [(int(part[0]), part.size) for part in parts] == [(1 + index, samples) for index in range(6)]
 
 
@@ -501,24 +514,26 @@ def test_packets_of_any_size_are_heard_whole(samples: int) -> None:
     ],
 )
 def test_keys_in_other_forms_are_keys(body: dict[str, Any], digit: str) -> None:
-    heard = Heard([twilio.start(), {"event": "dtmf", "sequenceNumber": 2, "dtmf": body}])
-    assert [(event.track, event.digit) for event in heard.events if isinstance(event, Dtmf)] == [(IN, digit)]
+    received = Received([twilio.start(), {"event": "dtmf", "sequenceNumber": 2, "dtmf": body}])
+    assert [(event.track, event.digit) for event in received.events if isinstance(event, DtmfReceived)] == [(IN, digit)]
 
 
 @pytest.mark.parametrize(
     "stop", [{"stop": {}}, {"stop": None}, {}, {"stop": {"accountSid": twilio.ACCOUNT}}, {"stop": []}]
 )
 def test_a_stop_needs_to_say_nothing_more(stop: dict[str, Any]) -> None:
-    heard = Heard([ONE, *counted(2, 1), {"event": "stop", "sequenceNumber": "4", "streamSid": twilio.STREAM} | stop])
-    assert heard.codes() == [1, 2]
-    assert heard.events[-1] == Stopped()
+    received = Received(
+        [ONE, *counted(2, 1), {"event": "stop", "sequenceNumber": "4", "streamSid": twilio.STREAM} | stop]
+    )
+    assert received.codes() == [1, 2]
+    assert received.events[-1] == StreamStopped()
 
 
 def test_messages_without_a_stream_sid_are_of_the_sockets_stream() -> None:
     messages = counted(3, 1)
     for one in messages:
         del one["streamSid"]
-    assert Heard([ONE, *messages, {"event": "stop"}]).codes() == [1, 2, 3]
+    assert Received([ONE, *messages, {"event": "stop"}]).codes() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -526,17 +541,17 @@ def test_messages_without_a_stream_sid_are_of_the_sockets_stream() -> None:
     ['{"event":"weather"}', '{"event":"error","message":{"a":[1]}}', '{"event":"mark","mark":{}}', '{"event":"Mark"}'],
 )
 def test_events_that_are_not_needed_do_not_end_a_stream(message: str) -> None:
-    heard = Heard([ONE, message, *counted(2, 1)])
-    assert heard.codes() == [1, 2]
-    assert heard.stats.unknown_events + heard.stats.malformed == 1
-    assert len(heard.notes) == 1
+    received = Received([ONE, message, *counted(2, 1)])
+    assert received.codes() == [1, 2]
+    assert received.stats.unknown_events + received.stats.malformed == 1
+    assert len(received.notes) == 1
 
 
 @pytest.mark.parametrize("depth", [500, 5_000, 100_000])
 def test_deep_nesting_is_refused_or_read_and_breaks_nothing(depth: int) -> None:
     deep = '{"event":"weather","x":' + "[" * depth + "]" * depth + "}"
-    heard = Heard([ONE, deep, *counted(1, 1)])
-    assert [code for code, _ in heard.refusals] in ([], [1007])
+    received = Received([ONE, deep, *counted(1, 1)])
+    assert [code for code, _ in received.refusals] in ([], [1007])
 
 
 # -- single path, bulk path, driver

@@ -1,4 +1,4 @@
-"""The player against a server that only writes down what it hears."""
+"""The player against a server that only writes down what it receives."""
 
 import asyncio
 import base64
@@ -14,9 +14,9 @@ from aiohttp import web
 
 from connectors.errors import StreamClosed
 from connectors.media_ws import TwilioPlayer
-from connectors.media_ws.foreseen import Foreseen
 from connectors.media_ws.track import Track
 from connectors.media_ws.twilio.signature import is_valid
+from connectors.media_ws.twilio.template import next_media
 
 Handler = Callable[[web.WebSocketResponse, dict[str, Any]], Any]
 
@@ -153,4 +153,4 @@ def test_media_have_the_form_of_twilios_own_which_the_server_takes_in_bulk() -> 
     first, second = (player._media(Track.INBOUND, INBOUND[at : at + 160], at) for at in (0, 160))
     texts = [msgspec.json.encode(one) for one in (first, second)]
     assert list(json.loads(texts[0])["media"]) == ["track", "chunk", "timestamp", "payload"]
-    assert Foreseen.after(texts[1], texts[0], Track.INBOUND, 1, 320) is not None
+    assert next_media(texts[1], texts[0], Track.INBOUND, 1, 320) is not None

@@ -7,9 +7,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.media_ws.events import Audio, Event, ProtocolError, Stopped, StreamStarted
+from connectors.media_ws.events import AudioReceived, MediaEvent, ProtocolError, StreamStarted, StreamStopped
 from connectors.media_ws.track import Track
-from connectors.media_ws.twilio.stream import State, TwilioStream
+from connectors.media_ws.twilio.output import StreamState
+from connectors.media_ws.twilio.stream import TwilioStream
 from tests.connectors.media_ws.twilio import twilio_side as twilio
 
 TRACKS = ("inbound", "outbound")
@@ -66,14 +67,14 @@ anything = st.one_of(
 )
 
 
-def check_invariants(events: list[Event], stream: TwilioStream) -> None:
+def check_invariants(events: list[MediaEvent], stream: TwilioStream) -> None:
     assert sum(isinstance(event, StreamStarted) for event in events) <= 1
-    ends = [index for index, event in enumerate(events) if isinstance(event, Stopped | ProtocolError)]
+    ends = [index for index, event in enumerate(events) if isinstance(event, StreamStopped | ProtocolError)]
     assert ends in ([], [len(events) - 1])
-    assert (stream.state is State.ENDED) == bool(ends)
+    assert (stream.state is StreamState.ENDED) == bool(ends)
     position = dict.fromkeys(Track, 0)
     for event in events:
-        if isinstance(event, Audio):
+        if isinstance(event, AudioReceived):
             assert event.pts >= position[event.track]
             assert 0 < event.codes.size <= 8000
             position[event.track] = event.pts + event.codes.size
@@ -85,7 +86,7 @@ def check_invariants(events: list[Event], stream: TwilioStream) -> None:
 @given(messages=st.lists(anything, max_size=30), started=st.booleans())
 def test_no_input_breaks_the_core(messages: list[str | bytes], started: bool) -> None:
     stream = TwilioStream()
-    events: list[Event] = stream.receive(twilio.start(), 0.0) if started else []
+    events: list[MediaEvent] = stream.receive(twilio.start(), 0.0) if started else []
     for index, message in enumerate(messages):
         events += stream.receive(message, index * STEP_S)
         timer = stream.next_timer()
@@ -114,7 +115,7 @@ def test_no_text_breaks_the_core(data: bytes, cut: int) -> None:
 def test_audio_is_exact_however_the_network_shuffled_doubled_and_lost_it(
     count: int, delays: list[int], lost: set[int], twice: set[int]
 ) -> None:
-    """Delays stay within the window: every packet that arrives is heard in its place, all else is silence."""
+    """Delays stay within the window: every packet that arrives is received in its place, all else is silence."""
     arrivals: list[tuple[float, int, str]] = []
     expected = {Track(track): np.full(0, 0xFF, np.uint8) for track in TRACKS}
     last = dict.fromkeys(Track, -1)
@@ -138,12 +139,12 @@ def test_audio_is_exact_however_the_network_shuffled_doubled_and_lost_it(
         events += stream.receive(message, at)
     events += stream.connection_lost(10.0)
     for track in Track:
-        heard = [event for event in events if isinstance(event, Audio) and event.track is track]
+        received = [event for event in events if isinstance(event, AudioReceived) and event.track is track]
         position = 0
-        for event in heard:
+        for event in received:
             assert event.pts == position
             position += event.codes.size
-        whole = np.concatenate([event.codes for event in heard]) if heard else np.zeros(0, np.uint8)
+        whole = np.concatenate([event.codes for event in received]) if received else np.zeros(0, np.uint8)
         np.testing.assert_array_equal(whole[: expected[track].size], expected[track])
         assert set(whole[expected[track].size :].tolist()) <= {0xFF}
         stats, parity = stream.stats.tracks[track], TRACKS.index(track.value)
@@ -167,5 +168,5 @@ def test_any_order_ends_with_every_packet_heard_or_counted(order: list[int]) -> 
     stats = stream.stats.tracks[Track.INBOUND]
     assert stats.packets + stats.late == 40
     assert stats.late == stats.lost
-    heard = [event for event in events if isinstance(event, Audio)]
-    assert sum(event.codes.size for event in heard) == 40 * 160
+    received = [event for event in events if isinstance(event, AudioReceived)]
+    assert sum(event.codes.size for event in received) == 40 * 160

@@ -6,9 +6,19 @@ import pytest
 
 from connectors.errors import LocalProtocolError
 from connectors.media_ws.config import MediaLimits
-from connectors.media_ws.events import Anomaly, Audio, Dtmf, Event, Mark, ProtocolError, Stopped, StreamStarted
+from connectors.media_ws.events import (
+    Anomaly,
+    AudioReceived,
+    DtmfReceived,
+    MarkReceived,
+    MediaEvent,
+    ProtocolError,
+    StreamStarted,
+    StreamStopped,
+)
 from connectors.media_ws.track import Track
-from connectors.media_ws.twilio.stream import State, TwilioStream
+from connectors.media_ws.twilio.output import StreamState
+from connectors.media_ws.twilio.stream import TwilioStream
 from tests.connectors.media_ws.twilio import twilio_side as twilio
 
 
@@ -20,11 +30,11 @@ def streaming(tracks: tuple[str, ...] = ("inbound", "outbound"), limits: MediaLi
     return stream
 
 
-def audio(events: list[Event]) -> list[Audio]:
-    return [event for event in events if isinstance(event, Audio)]
+def audio(events: list[MediaEvent]) -> list[AudioReceived]:
+    return [event for event in events if isinstance(event, AudioReceived)]
 
 
-def refusal(events: list[Event]) -> int:
+def refusal(events: list[MediaEvent]) -> int:
     last = events[-1]
     assert isinstance(last, ProtocolError)
     return last.close_code
@@ -85,17 +95,17 @@ def test_dtmf_and_mark_come_in_order_with_media_time() -> None:
     stream = streaming()
     stream.receive(twilio.media(2, 0), 0.0)
     stream.receive(twilio.media(3, 20), 0.0)
-    assert stream.receive(twilio.dtmf(4, "#"), 0.0) == [Dtmf(Track.INBOUND, "#", 0.04)]
-    assert stream.receive(twilio.mark(5), 0.0) == [Mark("greeting")]
+    assert stream.receive(twilio.dtmf(4, "#"), 0.0) == [DtmfReceived(Track.INBOUND, "#", 0.04)]
+    assert stream.receive(twilio.mark(5), 0.0) == [MarkReceived("greeting")]
 
 
 def test_stop_ends_the_stream_and_what_follows_is_counted() -> None:
     stream = streaming()
-    assert stream.receive(twilio.stop(2), 0.0) == [Stopped()]
+    assert stream.receive(twilio.stop(2), 0.0) == [StreamStopped()]
     assert stream.receive(twilio.media(3, 0), 0.0) == []
     assert stream.receive("not JSON", 0.0) == []
     assert stream.stats.after_end == 2
-    assert stream.state is State.ENDED
+    assert stream.state is StreamState.ENDED
 
 
 # -- order, gaps, duplicates
@@ -103,7 +113,7 @@ def test_stop_ends_the_stream_and_what_follows_is_counted() -> None:
 
 def test_messages_out_of_order_are_put_in_order() -> None:
     stream = streaming(("inbound",))
-    events: list[Event] = []
+    events: list[MediaEvent] = []
     for seq in (3, 4, 2, 5):
         events += stream.receive(twilio.media(seq, 20 * (seq - 2), bytes([seq] * 160)), 0.02 * seq)
     assert [event.codes[0] for event in audio(events)] == [2, 3, 4, 5]
@@ -158,7 +168,7 @@ def test_what_waits_for_a_missing_message_comes_out_at_the_stop() -> None:
     assert stream.receive(twilio.stop(4), 1.0) == []
     events = stream.handle_timer(1.06)
     assert [event.pts for event in audio(events)] == [0, 160]
-    assert events[-1] == Stopped()
+    assert events[-1] == StreamStopped()
 
 
 def test_what_waits_comes_out_when_the_socket_is_lost_and_no_stop_is_made_up() -> None:
@@ -209,7 +219,7 @@ def test_gap_without_missing_message_is_silence_but_not_loss() -> None:
 
 def test_jitter_of_timestamps_does_not_cut_an_unbroken_track() -> None:
     stream = streaming(("inbound",))
-    events: list[Event] = []
+    events: list[MediaEvent] = []
     for seq, timestamp in enumerate((0, 27, 38, 61, 99), start=2):
         events += stream.receive(twilio.media(seq, timestamp), 0.0)
     assert [event.pts for event in audio(events)] == [0, 160, 320, 480, 640]
@@ -217,13 +227,13 @@ def test_jitter_of_timestamps_does_not_cut_an_unbroken_track() -> None:
 
 def test_silent_track_follows_the_other_one() -> None:
     stream = streaming()
-    events: list[Event] = []
+    events: list[MediaEvent] = []
     for index in range(150):
         events += stream.receive(twilio.media(2 + index, 20 * index), 0.02 * index)
     silent = [event for event in audio(events) if event.track is Track.OUTBOUND]
     assert all(event.filled for event in silent)
-    heard = sum(event.codes.size for event in silent)
-    assert 8000 * 1.8 <= heard <= 8000 * 2.0
+    filled = sum(event.codes.size for event in silent)
+    assert 8000 * 1.8 <= filled <= 8000 * 2.0
     position = 0
     for event in silent:
         assert event.pts == position
