@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from connectors.codecs.codec import CodecStats, with_lost
 from connectors.codecs.libopus import libopus
-from connectors.sdp.codec import number
+from connectors.sdp.rtp_codec import number
 from pipeline.frames import Encoding
 
 RATE_HZ = 16_000

@@ -18,7 +18,7 @@ from connectors.rtp.events import Audio
 from connectors.rtp.latching import Address
 from connectors.rtp.packet import HEADER_SIZE
 from connectors.rtp.steady import STEADY_RATE_HZ, STEADY_TICKS, SteadyState
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from pipeline.g711 import ALAW_OFFSET, MULAW_OFFSET
 from pipeline.ingest import Ingest
 

@@ -1,6 +1,6 @@
 """How long a packet's audio is, in units of its RTP timestamp, without decoding it."""
 
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 
 BYTEWISE = frozenset({"PCMU", "PCMA", "G722"})
 """One octet is one unit of the clock; with G.722 this is two samples (RFC 3551, section 4.5.2)."""

@@ -7,7 +7,7 @@ for G.722 and Opus. `arrival`: seconds on the driver's monotonic clock.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 
 
 class Audio(NamedTuple):

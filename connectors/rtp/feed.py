@@ -13,7 +13,7 @@ from connectors.calls import AudioLeg
 from connectors.codecs import CodecError, Decoder, decoder_for
 from connectors.rtp.events import Audio, Bye, DtmfEvent, RtpEvent, Silence
 from connectors.rtp.quality import RtpStats
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from pipeline.call import LegStats
 from pipeline.frames import AudioFrame, Encoding, Samples
 from pipeline.ingest import Intake

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.rtp.sender import RtpSender
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 
 
 class Speaker:

@@ -26,7 +26,7 @@ from connectors.rtp.rtcp import (
 from connectors.rtp.srtp import SrtpReceiver
 from connectors.rtp.steady import SteadyState
 from connectors.rtp.stream import RtpStream
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 
 _NTP_UNIT = 1 << 32
 

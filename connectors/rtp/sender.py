@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from connectors.codecs import encoder_for
 from connectors.rtp.packet import RtpPacket
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 
 MAX_QUEUED_S = 120.0
 

@@ -21,7 +21,7 @@ from connectors.rtp.packet import HEADER, HEADER_SIZE, PLAIN, RtpPacket
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.sequence import extend, first_extended, step
 from connectors.rtp.steady import STEADY_AFTER, STEADY_RATE_HZ, STEADY_TICKS, SteadyState
-from connectors.sdp.codec import COMFORT_NOISE, TELEPHONE_EVENT, Codec
+from connectors.sdp.rtp_codec import COMFORT_NOISE, TELEPHONE_EVENT, Codec
 
 QUIET_AFTER_S = 0.2
 """Without a packet for so long the peer counts as silent. Comfort noise says so at once (RFC 3389)."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from connectors.sdp.capabilities import SECURE_PROTOCOLS, Capabilities, SrtpPolicy, events_for
-from connectors.sdp.codec import COMFORT_NOISE, DEFAULT_EVENT_CLOCK, TELEPHONE_EVENT, Codec
 from connectors.sdp.media_lines import AudioMedia, Direction, Media, OtherMedia
+from connectors.sdp.rtp_codec import COMFORT_NOISE, DEFAULT_EVENT_CLOCK, TELEPHONE_EVENT, Codec
 from connectors.sdp.sdes import Crypto
 
 PTIMES_MS = range(5, 201)

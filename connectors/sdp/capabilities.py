@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from connectors.sdp.codec import COMFORT_NOISE, EVENTS, TELEPHONE_EVENT, Codec
 from connectors.sdp.media_lines import AudioMedia, Direction
+from connectors.sdp.rtp_codec import COMFORT_NOISE, EVENTS, TELEPHONE_EVENT, Codec
 from connectors.sdp.sdes import (
     AEAD_AES_128_GCM,
     AES_CM_128_HMAC_SHA1_32,

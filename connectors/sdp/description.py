@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from connectors.errors import ConnectorError
-from connectors.sdp.codec import STRICT_MAP, Codec, codec, fmtp_value, number, rtpmap_value
 from connectors.sdp.media_lines import Attribute, AudioMedia, Direction, Media, OtherMedia
+from connectors.sdp.rtp_codec import STRICT_MAP, Codec, codec, fmtp_value, number, rtpmap_value
 from connectors.sdp.sdes import Crypto, crypto_value, parse_crypto
 
 __all__ = [

@@ -4,7 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from connectors.sdp.sdes import Crypto
 
 

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 from connectors.errors import ConnectorError
 from connectors.sdp import description as sdp
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from connectors.webrtc.audio_lines import MediaLines, media_lines
 from connectors.webrtc.config import WebRtcLimits
 from pipeline.records import SpeakerRole

@@ -9,7 +9,7 @@ import soxr
 from numpy.typing import NDArray
 
 from connectors.codecs import encoder_for
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 
 PCMU, PCMA = Codec(0, "PCMU", 8000), Codec(8, "PCMA", 8000)
 G722 = Codec(9, "G722", 8000)

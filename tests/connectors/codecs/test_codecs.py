@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.codecs import UnsupportedCodec, decoder_for, encoder_for, sample_rate_hz, usable
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from pipeline.frames import AudioFrame
 from tests.connectors.codecs.speech import ALL, L16, OPUS, packets, speech, voice
 

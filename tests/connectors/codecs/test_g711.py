@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from connectors.codecs import decoder_for, encoder_for
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from pipeline.frames import Encoding
 from pipeline.g711 import decode_alaw, decode_mulaw
 from tests.connectors.codecs.speech import PCMA, PCMU, packets, snr_db, speech, voice

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from connectors.codecs import decoder_for
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from tests.connectors.codecs.speech import packets, speech
 
 

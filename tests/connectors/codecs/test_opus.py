@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from connectors.codecs import decoder_for, encoder_for, libopus
 from connectors.codecs.codec import Decoder
 from connectors.codecs.opus import OpusDecoder
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from tests.connectors.codecs.speech import OPUS, packets, snr_db, speech, voice
 
 PACKET = 320

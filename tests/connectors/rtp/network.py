@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from connectors.rtp.events import Audio, RtpEvent
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 
 PCMU = Codec(0, "PCMU", 8000)
 PCMA = Codec(8, "PCMA", 8000)

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 
 from connectors.rtp import PortPool, RtpConfig, RtpEndpoint
-from connectors.sdp.codec import Codec
 from connectors.sdp.media_lines import AudioMedia, Direction
 from connectors.sdp.offer_answer import Negotiated
+from connectors.sdp.rtp_codec import Codec
 from tests.connectors.rtp.network import CODECS, EVENTS, PCMU, Sender
 
 HOST = "127.0.0.1"

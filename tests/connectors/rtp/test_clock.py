@@ -12,7 +12,7 @@ from connectors.codecs import sample_rate_hz
 from connectors.rtp.clock import LEARN_PAIRS, TimestampClock
 from connectors.rtp.events import Audio
 from connectors.rtp.receiver import RtpReceiver
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from tests.connectors.rtp.network import (
     CODECS,
     G722,

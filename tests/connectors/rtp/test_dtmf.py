@@ -13,7 +13,7 @@ from connectors.rtp.errors import MalformedEvent
 from connectors.rtp.events import DtmfEvent
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from tests.connectors.rtp.captures import capture
 from tests.connectors.rtp.keys import UPDATE, press
 from tests.connectors.rtp.network import CODECS, G722, OPUS, PCMU, START, Arrival, Sender, play

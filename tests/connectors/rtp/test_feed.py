@@ -10,7 +10,7 @@ from connectors.rtp.events import Audio, Bye, DtmfEvent, Silence
 from connectors.rtp.feed import LegFeed
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from pipeline.call import LegStats
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import decode_alaw, decode_mulaw

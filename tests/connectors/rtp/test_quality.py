@@ -2,7 +2,7 @@ import pytest
 
 from connectors.rtp.durations import duration
 from connectors.rtp.quality import mos, r_factor
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from tests.connectors.rtp.network import G722, OPUS, PCMA, PCMU
 
 

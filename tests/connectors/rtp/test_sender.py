@@ -6,7 +6,7 @@ import pytest
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
 from connectors.rtp.sender import MAX_QUEUED_S, RtpSender
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from pipeline.g711 import decode_alaw, decode_mulaw
 from tests.connectors.rtp.network import CODECS, G722, OPUS, PCMA, PCMU, PEER, START
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.sdp.codec import EVENTS
 from connectors.sdp.description import (
     MAX_BYTES,
     MAX_MEDIA,
@@ -21,6 +20,7 @@ from connectors.sdp.description import (
     encode,
     parse,
 )
+from connectors.sdp.rtp_codec import EVENTS
 from connectors.sdp.sdes import AEAD_AES_128_GCM, AES_CM_128_HMAC_SHA1_32, AES_CM_128_HMAC_SHA1_80, parse_crypto
 from tests.connectors.samples import SDP, sample
 

@@ -14,7 +14,7 @@ import pytest
 from aiortc import RTCRtpReceiver
 from aiortc.rtp import RtpPacket
 
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import Codec
 from connectors.webrtc.config import WebRtcConfig, WebRtcLimits
 from connectors.webrtc.peer import WebRtcPeer, WebRtcTrack
 from connectors.webrtc.whip import IceFragment, Offer, WebRtcUnavailable
