@@ -95,7 +95,7 @@ class RtpEndpoint:
     def leg_changed(self) -> None:
         """The attached leg is fed to another intake from here on."""
         if self._running is not None:
-            self._running.leave()
+            self._running.leave_lane()
 
     def pause(self) -> None:
         """Hold: what comes is counted and not heard."""

@@ -58,10 +58,10 @@ class LegFeed:
         """Where packets of this leg may be taken along with those of others; None where all are to come here."""
         return None if self.muted else self._leg.intake
 
-    def heard(self, packets: Sequence[bytes]) -> None:
-        """These went to the intake and not through here: what the decoder has to know of them."""
+    def prime(self, payloads: Sequence[bytes]) -> None:
+        """Show the decoder packets that went to the intake and not through here, so that it can conceal a loss."""
         if self._decoder is not None:
-            for payload in packets:
+            for payload in payloads:
                 self._decoder.decode(payload)
 
     def fail(self, error: Exception) -> None:

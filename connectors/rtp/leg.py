@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable
 
 from connectors.rtp.agreed_media import Agreement
-from connectors.rtp.bulk import Entry
+from connectors.rtp.bulk import IN_ORDER_AFTER, lane_entry
 from connectors.rtp.config import RtpConfig
 from connectors.rtp.events import Audio
 from connectors.rtp.feed import LegFeed
 from connectors.rtp.latching import Address
 from connectors.rtp.player import Speaker
 from connectors.rtp.quality import RtpStats
+from connectors.rtp.reader import Lane
 from connectors.rtp.receiver import RtpReceiver
-from connectors.rtp.steady import STEADY_AFTER
 from connectors.rtp.transport import RtpTransport
 from supervision import Supervisor
 
@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 class RunningLeg:
     """Runs from `start` to `close`. `on_inactive`: called once, when neither RTP nor RTCP came for `inactivity_s`.
 
-    While its stream is steady it is in a lane (`bulk`), and `receiver` is behind: `_settle` brings it up to date. What
-    changes anything has the leg `leave` the lane; the stream soon enters one again.
+    While its packets come in order the leg may be in a lane (`bulk`), and `receiver` is behind: `_settle` brings it up
+    to date. What changes anything has the leg `leave_lane`; it soon enters one again.
 
     Its callbacks raise nothing. A packet that cannot be taken for a fault of ours is let go and counted; `MOST_FAULTS`
     in a row end the leg.
@@ -64,21 +64,21 @@ class RunningLeg:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._due = math.inf
-        self._in_lane = False
+        self._lane: Lane | None = None
         self._clock_changes = 0
         transport.start(self._on_rtp, self._on_rtcp)
         self._reporting = self._loop.call_later(self._until_report(), self._report)
 
     def update(self, agreement: Agreement) -> None:
         """A new agreement."""
-        self.leave()
+        self.leave_lane()
         self._agreement = agreement
         self.receiver.update(agreement.negotiated.receive, agreement.rtp_address, agreement.keys.receiver)
         self._active_at = time.monotonic()
 
     def mute(self, muted: bool) -> None:
         """Hold: what comes is counted and not heard, and its absence is no inactivity."""
-        self.leave()
+        self.leave_lane()
         self._feed.muted = muted
         self._active_at = time.monotonic()
 
@@ -95,23 +95,22 @@ class RunningLeg:
         return self.receiver.alive_at
 
     def _settle(self) -> None:
-        if self._in_lane:
-            self.receiver.resume(self._transport.lane_state())
+        if self._lane is not None:
+            self._lane.settle()
 
-    def leave(self) -> None:
+    def leave_lane(self) -> None:
         """Bring `receiver` up to date; packets come here one by one for a while."""
-        if self._in_lane:
-            self._in_lane = False
-            state, packets = self._transport.leave_lane()
+        if self._lane is not None:
+            lane, self._lane = self._lane, None
+            payloads = lane.leave()
             try:
-                self.receiver.resume(state)
-                self._feed.heard(packets)
+                self._feed.prime(payloads)
                 self._arm(time.monotonic())
             except Exception as error:  # noqa: BLE001 - of this leg alone
                 self.fault(error)
 
-    def hear(self, audio: Audio) -> None:
-        """A packet that was counted and is still to be heard."""
+    def deliver(self, audio: Audio) -> None:
+        """A packet that the lane has counted and that is still to be delivered."""
         try:
             self._feed.deliver([audio])
         except Exception as error:  # noqa: BLE001 - of this leg alone
@@ -124,15 +123,13 @@ class RunningLeg:
         if self._faults == MOST_FAULTS:
             self._feed.fail(error)
 
-    def _enter(self) -> None:
-        """Into a lane, if the stream is steady and the leg can be fed from one."""
-        steady, intake = self.receiver.steady(), self._feed.intake
-        if steady is None or intake is None or (ticket := intake.ticket) is None:
+    def _enter_lane(self) -> None:
+        """If there is one for the leg."""
+        entry = lane_entry(self, self.receiver, self._feed)
+        if entry is None:
             return
-        state, header, codec, ssrc, peer = steady
-        entry = Entry(self, state, header, codec, ssrc, peer, ticket)
-        self._in_lane = self._transport.enter_lane(intake.ingest, entry)
-        if self._in_lane and self._timer is not None:
+        self._lane = self._transport.enter_lane(entry)
+        if self._lane is not None and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
@@ -144,7 +141,7 @@ class RunningLeg:
 
     def close(self) -> None:
         """Hand on what waits and say goodbye."""
-        self.leave()
+        self.leave_lane()
         self._reporting.cancel()
         if self._timer is not None:
             self._timer.cancel()
@@ -168,14 +165,14 @@ class RunningLeg:
             self._faults = 0
 
     def _take(self, data: bytes, address: Address) -> None:
-        self.leave()
+        self.leave_lane()
         now = time.monotonic()
         receiver = self.receiver
         receiver.receive(data, address, now)
         self._feed.deliver(receiver.taken())
-        if receiver.in_a_row >= STEADY_AFTER:
-            self._enter()
-        if not self._in_lane and (self._timer is None or receiver.waiting):
+        if receiver.state.in_a_row >= IN_ORDER_AFTER:
+            self._enter_lane()
+        if self._lane is None and (self._timer is None or receiver.waiting):
             self._arm(now)
 
     def _on_rtcp(self, data: bytes, address: Address) -> None:
@@ -183,7 +180,7 @@ class RunningLeg:
             self._settle()
             self.receiver.receive_rtcp(data, address, time.monotonic())
             if events := self.receiver.taken():
-                self.leave()
+                self.leave_lane()
                 self._feed.deliver(events)
         except Exception as error:  # noqa: BLE001 - of this packet alone
             self.fault(error)

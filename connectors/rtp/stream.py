@@ -4,8 +4,8 @@ Chain: datagram -> [SRTP] -> source -> this: sequence -> jitter buffer -> media 
 sender's timestamps, so the drift of its clock against ours moves nothing; ours only decides what timestamps to
 believe, and places what has none to go by: the first packet, a new source, another clock rate.
 
-An undisturbed packet of an octet-wise codec takes the short way, `receive_next`, and is held nowhere. A stream of such
-packets is `steady` and may be counted elsewhere (`bulk`) until it is not, and `resume`s here.
+The packet that is due, of an octet-wise codec, takes the in-order fast path (`in_order`) and is held nowhere. A stream
+of such packets may enter a lane (`bulk`), where it is taken together with others until something else comes.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from connectors.codecs import UnsupportedCodec, sample_rate_hz
 from connectors.rtp.clock import TimestampClock
 from connectors.rtp.dtmf import Beside, EventPayload, KeyPresses, is_key
-from connectors.rtp.durations import BYTEWISE, STEADY_CODECS, duration
+from connectors.rtp.durations import BYTEWISE, duration
 from connectors.rtp.errors import MalformedEvent
-from connectors.rtp.events import Audio, DtmfEvent, RtpEvent, Silence
+from connectors.rtp.events import Audio, DtmfEvent, Silence
+from connectors.rtp.in_order import InOrderState
 from connectors.rtp.jitter import JitterBuffer, Verdict
-from connectors.rtp.packet import HEADER, HEADER_SIZE, PLAIN, RtpPacket
+from connectors.rtp.packet import RtpPacket
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.sequence import extend, first_extended, step
-from connectors.rtp.steady import STEADY_AFTER, STEADY_RATE_HZ, STEADY_TICKS, SteadyState
 from connectors.sdp.rtp_codec import COMFORT_NOISE, TELEPHONE_EVENT, Codec
 
 QUIET_AFTER_S = 0.2
@@ -45,44 +45,25 @@ _EARLY_S = 0.005  # a little beyond the fastest packet, so that a fast clock doe
 
 _CONTINUED = 50  # numbers that a peer may lose on the way from one address to another: a second
 
-_NOTHING = Codec(-1, "", 1)
 _UNAGREED = Codec(-1, TELEPHONE_EVENT, 8000)
 
 
 class RtpStream:
     """`codecs`: what the peer may send. `stats`: is filled in. `started_at`: the time of pts 0; None: the first packet.
 
-    `events` collects what comes out, in order. `ssrc`: of the present source, None before the first packet. `waiting`:
-    `next_timer` may have come nearer with the last packet. `in_a_row`: undisturbed packets up to the last one.
+    `state`: where the stream stands; its `events` collect what comes out, in order. `waiting`: `next_timer` may have
+    come nearer with the last packet.
     """
 
     def __init__(self, codecs: Sequence[Codec], stats: RtpStats, started_at: float | None = None) -> None:
         self.stats = stats
-        self.events: list[RtpEvent] = []
-        self.ssrc: int | None = None
+        self.state = InOrderState(stats)
         self.waiting = False
         self._started_at = started_at
         self._arrived = 0.0
-        self._heard_at = 0.0
         self._keys = KeyPresses()
         self._beside = Beside()
         self._buffer: JitterBuffer[tuple[RtpPacket, float]] = JitterBuffer()
-        self._expected = 0
-        self._plain = False
-        self.in_a_row = 0
-        self._codec = _NOTHING
-        self._payload_type = -1
-        self._rate = self._out_rate = 1
-        # Units of the present RTP clock: the timestamp due next; what was handed out since the leg began; the
-        # timestamps unwrapped; how long the last packet was; arrival minus media time; its least; RFC 3550, A.8. Where
-        # timestamps run at another clock than the payload type has, only the first of these does.
-        self._timestamp: int | None = None
-        self._position = 0
-        self._media = 0
-        self._ticks = 0
-        self._transit = 0.0
-        self._earliest = 0.0
-        self._jitter = 0.0
         self._missing = 0
         self._clock = TimestampClock(1)
         self._clocks: dict[tuple[int, tuple[str, int, int]], int] = {}  # those learned, by payload type and codec
@@ -98,8 +79,8 @@ class RtpStream:
     def update(self, codecs: Sequence[Codec]) -> None:
         """Other payload types from here on; those we cannot decode stay unknown."""
         self._codecs = {codec.payload_type: codec for codec in codecs if _known(codec)}
-        if self._codec != self._codecs.get(self._payload_type):
-            self._payload_type, self._plain = -1, False
+        if self.state.codec != self._codecs.get(self.state.payload_type):
+            self.state.payload_type, self.state.fast_path = -1, False
 
     def knows(self, payload_type: int) -> bool:
         """Whether it is one of those negotiated."""
@@ -112,16 +93,12 @@ class RtpStream:
     @property
     def arrived(self) -> float:
         """When the newest packet of the source came."""
-        return max(self._arrived, self._heard_at)
+        return max(self._arrived, self.state.audio_at)
 
     @property
-    def jitter(self) -> float:
-        """RFC 3550, A.8, in timestamp units."""
-        return self._jitter
-
-    @property
-    def jitter_s(self) -> float:
-        return self._jitter / self._rate
+    def key_pressed(self) -> bool:
+        """Whether a key press is not over yet."""
+        return self._keys.next_timer() is not None
 
     @property
     def first_sequence(self) -> int:
@@ -131,101 +108,30 @@ class RtpStream:
     @property
     def highest_sequence(self) -> int:
         """Extended number of its newest packet."""
-        return self._buffer.highest if len(self._buffer) else self._expected - 1
+        return self._buffer.highest if len(self._buffer) else self.state.next_sequence - 1
 
     def wait_s(self, now: float) -> float:
         """How long a gap is waited for at present."""
-        return self._buffer.wait_s(now, self.jitter_s)
-
-    def receive_next(self, data: bytes, now: float) -> bool:
-        """Take a datagram if it is just the one that was due; otherwise nothing has changed."""
-        if not self._plain or len(data) <= HEADER_SIZE:
-            return False
-        flags, kind, sequence, timestamp, ssrc = HEADER.unpack_from(data)
-        if (
-            sequence != self._expected & 0xFFFF
-            or timestamp != self._timestamp
-            or ssrc != self.ssrc
-            or kind & 0x7F != self._payload_type
-            or flags != PLAIN
-        ):
-            return False
-        media = self._media
-        transit = now * self._rate - media
-        if transit < self._earliest:
-            return False
-        change = transit - self._transit
-        self._transit = transit
-        self._jitter += ((change if change > 0 else -change) - self._jitter) * 0.0625
-        payload = data[HEADER_SIZE:]
-        ticks = self._ticks = len(payload)
-        position = self._position
-        self._expected += 1
-        self._timestamp = (timestamp + ticks) & 0xFFFFFFFF
-        self._media = media + ticks
-        self._position = position + ticks
-        self._heard_at = now
-        self.in_a_row += 1
-        self.stats.received += 1
-        self.events.append(Audio(position * self._out_rate // self._rate, payload, self._codec, now))
-        return True
-
-    def steady(self) -> SteadyState | None:
-        """Where the stream stands, if it is G.711 in packets of 20 ms and undisturbed for a while."""
-        if self.in_a_row < STEADY_AFTER:
-            return None
-        self.in_a_row = 0
-        codec = self._codec
-        if (
-            not self._plain
-            or codec.name not in STEADY_CODECS
-            or self._ticks != STEADY_TICKS
-            or self._rate != STEADY_RATE_HZ
-            or self._keys.next_timer() is not None
-            or self._timestamp is None
-        ):
-            return None
-        return SteadyState(
-            self._expected,
-            self._timestamp,
-            self._media,
-            self._position,
-            self._transit,
-            self._earliest,
-            self._jitter,
-            self._heard_at,
-            self.stats.received,
-        )
-
-    def resume(self, state: SteadyState) -> None:
-        """Go on from here."""
-        self._expected, self._timestamp, self._media = state.sequence, state.timestamp, state.media
-        self._position, self._transit, self._jitter = state.position, state.transit, state.jitter
-        self._heard_at, self.stats.received = state.heard_at, state.received
-
-    @property
-    def plain_header(self) -> tuple[int, Codec]:
-        """The first two octets of a steady stream's packets, and their codec."""
-        return PLAIN << 8 | self._payload_type, self._codec
+        return self._buffer.wait_s(now, self.state.jitter_s)
 
     def begin(self, ssrc: int, sequence: int, now: float) -> None:
         """Another source, or the same one anew: what waits of the former is handed out, then media time goes on."""
         self.finish(now)
-        if self.ssrc is not None:
+        if self.state.ssrc is not None:
             self.stats.ssrc_changes += 1
-        first = first_extended(sequence, None if self.ssrc is None else self._expected)
-        self.ssrc, self._expected, self._timestamp, self._missing = ssrc, first, None, 0
+        first = first_extended(sequence, None if self.state.ssrc is None else self.state.next_sequence)
+        self.state.ssrc, self.state.next_sequence, self.state.next_timestamp, self._missing = ssrc, first, None, 0
         self._clocks.clear()
-        self._clock = TimestampClock(self._rate)
+        self._clock = TimestampClock(self.state.rate)
         self._buffer.begin(first, now)
-        self._plain = False
+        self.state.fast_path = False
 
     def receive(self, packet: RtpPacket, now: float) -> bool:
         """Take any packet of the present source. False: its sequence number is out of reach, nothing has changed."""
         buffer, stats = self._buffer, self.stats
-        self.in_a_row = 0
+        self.state.in_a_row = 0
         if not len(buffer):
-            buffer.skip(self._expected)
+            buffer.skip(self.state.next_sequence)
         number = extend(packet.sequence, buffer.highest)
         if number is None:
             return False
@@ -246,7 +152,7 @@ class RtpStream:
 
     def next_timer(self, now: float) -> float | None:
         """When `handle_timer` is due if nothing more comes."""
-        times = [self._buffer.next_timer(now, self.jitter_s), self._keys.next_timer()]
+        times = [self._buffer.next_timer(now, self.state.jitter_s), self._keys.next_timer()]
         if times[0] is None and self._begun is not None and self._quiet_steps < QUIET_STEPS:
             times.append(self._quiet_from() + (self._quiet_steps + 1) * QUIET_STEP_S)
         return min((time for time in times if time is not None), default=None)
@@ -259,13 +165,13 @@ class RtpStream:
             return
         due = min(int((now - self._quiet_from()) / QUIET_STEP_S + 1e-6), QUIET_STEPS)
         if due > self._quiet_steps:
-            ticks = (due - self._quiet_steps) * int(QUIET_STEP_S * self._rate)
-            pts = self._pts(self._position)
-            self._position += ticks
-            self.events.append(Silence(pts, self._pts(self._position) - pts, self._codec, now))
+            ticks = (due - self._quiet_steps) * int(QUIET_STEP_S * self.state.rate)
+            pts = self._pts(self.state.position)
+            self.state.position += ticks
+            self.state.events.append(Silence(pts, self._pts(self.state.position) - pts, self.state.codec, now))
             self._filled += ticks
             self._quiet_steps = due
-            self._plain = False
+            self.state.fast_path = False
 
     def finish(self, now: float) -> None:
         """The source has ended: hand out what waits, gaps or not."""
@@ -275,16 +181,16 @@ class RtpStream:
     def _drain(self, now: float, *, flush: bool = False) -> None:
         buffer = self._buffer
         if len(buffer):
-            jitter_s = self.jitter_s
+            jitter_s = self.state.jitter_s
             while (popped := buffer.pop(now, jitter_s, flush=flush)) is not None:
                 (packet, arrival), missing = popped
                 self._place(packet, arrival, missing)
-            self._expected = buffer.following
+            self.state.next_sequence = buffer.following
             self.stats.bursts = buffer.bursts
         self.stats.lost = buffer.lost
         self.waiting = len(buffer) > 0 or self._keys.next_timer() is not None or self._rested_at is not None
-        codec = self._codec
-        self._plain = (
+        codec = self.state.codec
+        self.state.fast_path = (
             codec.name in BYTEWISE
             and not len(buffer)
             and not self._filled
@@ -297,15 +203,15 @@ class RtpStream:
 
     def _measure(self, packet: RtpPacket, now: float) -> None:
         """RFC 3550, A.8, for every audio packet of the present clock, in the order of arrival."""
-        if packet.payload_type != self._payload_type or self._timestamp is None:
+        if packet.payload_type != self.state.payload_type or self.state.next_timestamp is None:
             return
-        ahead = self._clock.ticks(step(self._timestamp, packet.timestamp))
-        transit = now * self._rate - self._media - ahead
-        change = abs(transit - self._transit)
-        if change > AHEAD_S * self._rate:  # a jump of the timestamps is no jitter
+        ahead = self._clock.ticks(step(self.state.next_timestamp, packet.timestamp))
+        transit = now * self.state.rate - self.state.media - ahead
+        change = abs(transit - self.state.transit)
+        if change > AHEAD_S * self.state.rate:  # a jump of the timestamps is no jitter
             return
-        self._transit = transit
-        self._jitter += (change - self._jitter) / 16
+        self.state.transit = transit
+        self.state.jitter += (change - self.state.jitter) / 16
 
     def _place(self, packet: RtpPacket, arrival: float, missing: int) -> None:
         """A packet whose turn it is; `missing` were given up right before it."""
@@ -326,43 +232,43 @@ class RtpStream:
             self._hear(packet, codec, ticks, arrival)
 
     def _hear(self, packet: RtpPacket, codec: Codec, ticks: int, arrival: float) -> None:
-        if packet.payload_type != self._payload_type or codec is not self._codec:
+        if packet.payload_type != self.state.payload_type or codec is not self.state.codec:
             self._switch(codec)
-        before = self._position
+        before = self.state.position
         lost = self._bridge(packet.timestamp, ticks, arrival)
-        pts = self._pts(self._position)
-        self._timestamp = (packet.timestamp + self._clock.units(ticks)) & 0xFFFFFFFF
-        self._media += ticks
-        self._ticks, self._missing = ticks, 0
-        self._rested_at, self._filled, self._quiet_steps, self._heard_at = None, 0, 0, arrival
+        pts = self._pts(self.state.position)
+        self.state.next_timestamp = (packet.timestamp + self._clock.units(ticks)) & 0xFFFFFFFF
+        self.state.media += ticks
+        self.state.ticks, self._missing = ticks, 0
+        self._rested_at, self._filled, self._quiet_steps, self.state.audio_at = None, 0, 0, arrival
         if self._begun is None:
-            self._begun = arrival - self._position / self._rate
-        if self._position + ticks > (arrival - self._begun + EXCESS_S) * self._rate:
+            self._begun = arrival - self.state.position / self.state.rate
+        if self.state.position + ticks > (arrival - self._begun + EXCESS_S) * self.state.rate:
             self.stats.excess += 1
-            self._position = before
+            self.state.position = before
             return
-        self._position += ticks
-        lost_before = pts - self._pts(self._position - ticks - lost)
-        self.events.append(Audio(pts, packet.payload, codec, arrival, lost_before))
+        self.state.position += ticks
+        lost_before = pts - self._pts(self.state.position - ticks - lost)
+        self.state.events.append(Audio(pts, packet.payload, codec, arrival, lost_before))
 
     def _bridge(self, timestamp: int, ticks: int, arrival: float) -> int:
         """Move the position to a packet's timestamp; returns how much of that way is loss to be concealed."""
-        if self._timestamp is None:
+        if self.state.next_timestamp is None:
             self._resume(ticks, arrival)
             return 0
-        gap = self._gap(step(self._timestamp, timestamp), arrival)
-        transit = arrival * self._rate - self._media - gap
+        gap = self._gap(step(self.state.next_timestamp, timestamp), arrival)
+        transit = arrival * self.state.rate - self.state.media - gap
         contradicted = 0
-        if transit < self._earliest:
-            if gap and transit < self._earliest - AHEAD_S * self._rate:
+        if transit < self.state.earliest:
+            if gap and transit < self.state.earliest - AHEAD_S * self.state.rate:
                 self._resync(ticks, arrival)
                 return 0
-            contradicted = int(self._earliest - transit) + 1
-            self._earliest = transit - (0 if self._clock.doubted else _EARLY_S * self._rate)
+            contradicted = int(self.state.earliest - transit) + 1
+            self.state.earliest = transit - (0 if self._clock.doubted else _EARLY_S * self.state.rate)
         if gap < 0:
             self._resync(ticks, arrival)
             return 0
-        self._media += gap
+        self.state.media += gap
         if self._doubt and not self._clock.doubted:
             self._rest(self._doubt)
             self._doubt = 0
@@ -372,13 +278,13 @@ class RtpStream:
         if needed <= 0:
             self._debt -= needed
             return 0
-        lost = min(needed, self._missing * self._ticks, int(MAX_CONCEALED_S * self._rate))
+        lost = min(needed, self._missing * self.state.ticks, int(MAX_CONCEALED_S * self.state.rate))
         pause = needed - lost
         if contradicted and self._clock.doubted:
             doubt = min(contradicted, pause)
             self._doubt += doubt
             pause -= doubt
-        self._position += lost
+        self.state.position += lost
         self._rest(pause)
         return lost
 
@@ -387,7 +293,7 @@ class RtpStream:
         absorbed = min(self._debt, pause)
         self._debt -= absorbed
         self._paused += pause - absorbed
-        self._position += pause - absorbed
+        self.state.position += pause - absorbed
 
     def _gap(self, gap: int, arrival: float) -> int:
         """Between where the last packet ended and where this one begins, in units of the audio's clock. `gap`: of the
@@ -395,16 +301,16 @@ class RtpStream:
         clock = self._clock
         if not gap and not clock.doubted and not clock.other:
             return 0
-        moved = clock.units(self._ticks) + gap
-        if clock.follow(moved, self._ticks, self._missing, self._heard_at, arrival):
+        moved = clock.units(self.state.ticks) + gap
+        if clock.follow(moved, self.state.ticks, self._missing, self.state.audio_at, arrival):
             self.stats.clock_changes += 1
             self.stats.clock_hz = clock.rate if clock.other else 0
-            self._clocks[self._payload_type, self._codec.key] = clock.rate
-            gap = moved - clock.units(self._ticks)
+            self._clocks[self.state.payload_type, self.state.codec.key] = clock.rate
+            gap = moved - clock.units(self.state.ticks)
             self._debt += self._paused  # by a clock that was none
             self._doubt = 0
-            self._media = int(arrival * self._rate - self._transit) - clock.ticks(gap)
-            self._earliest = self._transit
+            self.state.media = int(arrival * self.state.rate - self.state.transit) - clock.ticks(gap)
+            self.state.earliest = self.state.transit
         if not clock.doubted:
             self._paused = 0
         return clock.ticks(gap)
@@ -419,28 +325,33 @@ class RtpStream:
         self._doubt = 0
         if self._begun is None:
             if self._started_at is not None:
-                self._position = max(int((arrival - self._started_at) * self._rate), 0)
-            self._transit = self._earliest = arrival * self._rate - self._media
+                self.state.position = max(int((arrival - self._started_at) * self.state.rate), 0)
+            self.state.transit = self.state.earliest = arrival * self.state.rate - self.state.media
             return
-        pause = int((arrival - self._heard_at) * self._rate) - ticks
-        if pause > _SWITCH_S * self._rate:
-            self._position += max(pause - self._filled, 0)
-        self._media = int(arrival * self._rate - self._transit)
+        pause = int((arrival - self.state.audio_at) * self.state.rate) - ticks
+        if pause > _SWITCH_S * self.state.rate:
+            self.state.position += max(pause - self._filled, 0)
+        self.state.media = int(arrival * self.state.rate - self.state.transit)
 
     def _switch(self, codec: Codec) -> None:
         """Another payload type. With another clock its timestamps have another origin (RFC 7160)."""
-        rate, old = codec.clock_rate, self._rate
-        if self._begun is not None and codec.key != self._codec.key:
+        rate, old = codec.clock_rate, self.state.rate
+        if self._begun is not None and codec.key != self.state.codec.key:
             self.stats.payload_changes += 1
-        self._codec, self._payload_type, self._rate, self._out_rate = codec, codec.payload_type, rate, _known(codec)
+        self.state.codec, self.state.payload_type, self.state.rate, self.state.output_rate = (
+            codec,
+            codec.payload_type,
+            rate,
+            _known(codec),
+        )
         clock, self._clock = self._clock, TimestampClock(rate, self._clocks.get((codec.payload_type, codec.key)))
         if old != rate or clock.rate != self._clock.rate:
-            self._timestamp = None
+            self.state.next_timestamp = None
         if old != rate:
-            self._position = self._position * rate // old
+            self.state.position = self.state.position * rate // old
             self._filled, self._debt = self._filled * rate // old, self._debt * rate // old
-            self._transit, self._jitter = self._transit * rate / old, self._jitter * rate / old
-            self._earliest = self._earliest * rate / old
+            self.state.transit, self.state.jitter = self.state.transit * rate / old, self.state.jitter * rate / old
+            self.state.earliest = self.state.earliest * rate / old
 
     def press_beside(self, packet: RtpPacket, now: float) -> bool:
         """A packet of the peer's under another SSRC than its audio: True where it is of a key. Such senders have
@@ -475,17 +386,19 @@ class RtpStream:
     def _start_s(self, timestamp: int | None, duration: int, codec: Codec, arrival: float) -> float:
         """Leg time at which a key was pressed: by its timestamp where that counts as those of the audio do, and else so
         long before the packet came as it says (RFC 4733, section 2.3.5)."""
-        start_s = (self._position - self._filled) / self._rate
-        if self._timestamp is None:
-            return max(self._position / self._rate - (0 if self._begun is None else duration / codec.clock_rate), 0.0)
+        start_s = (self.state.position - self._filled) / self.state.rate
+        if self.state.next_timestamp is None:
+            return max(
+                self.state.position / self.state.rate - (0 if self._begun is None else duration / codec.clock_rate), 0.0
+            )
         if timestamp is not None and codec.clock_rate == self._clock.rate:
-            return max(start_s + step(self._timestamp, timestamp) / codec.clock_rate, 0.0)
-        return max(start_s + max(arrival - self._heard_at, 0.0) - duration / codec.clock_rate, 0.0)
+            return max(start_s + step(self.state.next_timestamp, timestamp) / codec.clock_rate, 0.0)
+        return max(start_s + max(arrival - self.state.audio_at, 0.0) - duration / codec.clock_rate, 0.0)
 
     def _report(self, presses: list[DtmfEvent]) -> None:
         self.stats.dtmf += len(presses)
         self.stats.other_events = self._keys.others
-        self.events += presses
+        self.state.events += presses
 
     @property
     def _audio_rate(self) -> int:
@@ -493,10 +406,10 @@ class RtpStream:
         return self._clock.rate if self._begun is not None else 0
 
     def _quiet_from(self) -> float:
-        return self._heard_at + QUIET_AFTER_S if self._rested_at is None else self._rested_at
+        return self.state.audio_at + QUIET_AFTER_S if self._rested_at is None else self._rested_at
 
     def _pts(self, position: int) -> int:
-        return position * self._out_rate // self._rate
+        return position * self.state.output_rate // self.state.rate
 
 
 def _known(codec: Codec) -> int:

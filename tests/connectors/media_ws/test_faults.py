@@ -15,7 +15,7 @@ from connectors.errors import StreamClosed
 from connectors.media_ws import TwilioConfig, TwilioPlayer, twilio
 from connectors.media_ws.connection import Peer
 from connectors.media_ws.driver import MediaWebSocket
-from connectors.rtp.bulk import Lanes as RtpLanes
+from connectors.rtp.bulk import RtpLanes
 from connectors.rtp.reader import MediaReader
 from connectors.webrtc.config import WebRtcConfig
 from connectors.webrtc.sessions import WATCH_S, WhipSessions

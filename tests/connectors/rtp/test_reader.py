@@ -56,7 +56,7 @@ class Stage:
 
 
 def in_lane(endpoint: RtpEndpoint) -> bool:
-    return endpoint._running is not None and endpoint._running._in_lane
+    return endpoint._running is not None and endpoint._running._lane is not None
 
 
 async def test_a_steady_stream_is_read_in_bulk_and_heard_whole(peer: Peer, opened: Open) -> None:

@@ -202,7 +202,7 @@ def test_the_new_address_wins_although_the_old_one_still_sends() -> None:
     rest = [*old.packets(40), *moved(new.packets(50), THIRD)]
     play(core, sorted(rest, key=lambda packet: packet.at))
     assert core.peer == THIRD
-    assert core._stream.ssrc == 99
+    assert core.state.ssrc == 99
 
 
 @pytest.mark.parametrize("signalled", [PEER, None], ids=["the same address", "a hold by no address"])

@@ -44,12 +44,12 @@ class Two:
 
 
 def in_receiving(two: Two) -> None:
-    two.running.leave()
+    two.running.leave_lane()
     two.monkeypatch.setattr(two.running.receiver, "receive", boom)
 
 
 def in_feeding(two: Two) -> None:
-    two.running.leave()
+    two.running.leave_lane()
     two.monkeypatch.setattr(two.running._feed, "deliver", boom)
 
 
@@ -59,7 +59,7 @@ def in_reports(two: Two) -> None:
 
 
 def in_timer_of_media(two: Two) -> None:
-    two.running.leave()
+    two.running.leave_lane()
     two.monkeypatch.setattr(two.running.receiver, "next_timer", boom)
 
 
@@ -92,7 +92,7 @@ def in_the_end_of_media(two: Two) -> None:
 
 
 def in_the_end_of_a_leg(two: Two) -> None:
-    two.running.leave()
+    two.running.leave_lane()
     two.monkeypatch.setattr(two.running.receiver, "finish", boom)
 
 
@@ -167,7 +167,7 @@ async def test_a_few_packets_that_cannot_be_taken_are_let_go_and_the_leg_goes_on
     left = [MOST_FAULTS - 1]
 
     def disturb(two: Two) -> None:
-        two.running.leave()
+        two.running.leave_lane()
         receive = two.running.receiver.receive
 
         def fail(*arguments: object) -> None:
