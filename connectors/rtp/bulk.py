@@ -1,8 +1,45 @@
-"""The steady streams of many legs, side by side: each packet is the one that was due, so they are checked, counted,
-decoded and handed on together (`pipeline.ingest.Ingest.hear`), with next to nothing done for a single one.
+"""Lanes: RTP streams whose packets come in order, side by side in the rows of arrays.
 
-Sits beside `stream.RtpStream`, from which a lane takes its state and to which it gives it back as soon as anything else
-comes: a packet out of order, another address, a key press, a pause. What is decided there is not decided here.
+Received one by one, a packet costs some twenty small steps on objects of its leg, which have left the CPU's caches
+since the leg's last packet. A lane is one row with all that a packet in order reads and changes. The reader collects a
+datagram of each of many lanes; `RtpLanes.take` compares them with what was due, counts and decodes them as arrays, and
+`pipeline.ingest.Ingest.hear` resamples and pushes them in one product. Next to nothing is done for a single packet. The
+rule of what is due is that of `in_order`. What is not due is not decided here: the leg leaves, and its packets are
+received one by one until it may enter again.
+
+A leg enters when all of this holds. `lane_entry` asks all but the last, which only `reader.MediaReader.enter` knows:
+
+| of | condition |
+|---|---|
+| the stream | `IN_ORDER_AFTER` packets took the in-order fast path since the last other one, and since the last try |
+| the stream | the fast path is open; G.711 (`LANE_CODECS`) at 8 kHz, `LANE_TICKS` octets in the last packet |
+| the stream | no key press is under way: its end may be a timer's |
+| the receiver | no SRTP, and the peer's address is known |
+| the feed | not on hold; the leg has an intake, and that is open |
+| the reader | no lane of another `Ingest` is in use |
+
+A leg leaves, by `LaneLeg.leave_lane`, when one of this happens:
+
+| what | noticed by |
+|---|---|
+| a datagram is not the one that was due | `RtpLanes.take`, then `RtpLeg` as the reader hands it over |
+| the pipeline refuses a packet that was due: it is counted, and delivered alone | `RtpLanes._advance` |
+| nothing came for `IDLE_TIMEOUT_S` | `RtpLanes.leave_idle` |
+| a batch cannot be computed: its packets are received one by one | `MediaReader._read_round` |
+| RTCP brought an event, the goodbye | `RtpLeg._on_rtcp` |
+| hold or its end, a new agreement, another intake, the end of the leg | `RtpLeg` |
+
+Invariants:
+
+- Records, counters and audio are the same with lanes and without.
+- While a leg is in a lane its row is ahead of its `InOrderState`. `settle` stores the row back; whoever reads or
+  changes the state settles or leaves first.
+- A datagram that is not due has changed nothing when it is handed back.
+- A row that was left is given to another leg only after `recycle`, so packets read before meet nobody's lane.
+
+Example: PCMU, number 1000, timestamp 50000 and SSRC 7 are due. The row of headers holds the first 12 octets of that
+packet as three words, 0x800003E8, 50000, 7. A datagram with these, of 172 octets, from the peer's address and not early,
+is taken, and the words become 0x800003E9, 50160, 7. Any other has the leg leave.
 """
 
 from collections import deque
@@ -14,7 +51,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from connectors.rtp.durations import LANE_CODECS
 from connectors.rtp.events import Audio
 from connectors.rtp.feed import LegFeed
 from connectors.rtp.in_order import InOrderState
@@ -23,6 +59,9 @@ from connectors.rtp.packet import HEADER_SIZE, PLAIN
 from connectors.rtp.receiver import RtpReceiver
 from pipeline.g711 import ALAW_OFFSET, MULAW_OFFSET
 from pipeline.ingest import Ingest
+
+LANE_CODECS = frozenset({"PCMU", "PCMA"})
+"""One octet a sample and no state: the packets of many legs are decoded together."""
 
 LANE_TICKS, LANE_RATE_HZ = 160, 8_000
 """Packets that lanes take: 20 ms at 8 kHz."""
@@ -87,8 +126,7 @@ def lane_entry(leg: LaneLeg, receiver: RtpReceiver, feed: LegFeed) -> LaneEntry 
 
 
 class RtpLanes:
-    """All of them feed one `Ingest`. A lane that was left is given to another leg only after `recycle`, so that packets
-    read meanwhile find nobody in it."""
+    """`ingest`: what all of them feed. `rows`: lanes to begin with; more are made as they are needed."""
 
     def __init__(self, ingest: Ingest, rows: int = 64) -> None:
         self.ingest = ingest
@@ -186,7 +224,7 @@ class RtpLanes:
                 entry.leg.leave_lane()
 
     def recycle(self) -> None:
-        """Nothing that was read before is to be taken any more."""
+        """Rows that were left may be used again: nothing read before waits for `take`."""
         self._free += self._left
         self._left.clear()
 

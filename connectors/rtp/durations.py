@@ -5,9 +5,6 @@ from connectors.sdp.rtp_codec import Codec
 BYTEWISE = frozenset({"PCMU", "PCMA", "G722"})
 """One octet is one unit of the clock; with G.722 this is two samples (RFC 3551, section 4.5.2)."""
 
-LANE_CODECS = frozenset({"PCMU", "PCMA"})
-"""Octet-wise and without a state: packets of many legs are decoded together."""
-
 _MAX_OPUS = 5_760  # 120 ms (RFC 6716, section 3.2.5)
 
 

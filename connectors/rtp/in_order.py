@@ -1,4 +1,25 @@
-"""Where one RTP stream stands, and the rule by which a packet in order moves it on."""
+"""Where one RTP stream stands, and the rule by which a packet in order moves it on: the in-order fast path.
+
+Nearly every packet of a telephone call is the one that was due. What such a packet reads and changes is one object,
+`InOrderState`. `stream.RtpStream` and `media_time.MediaTime` work on it; a lane (`bulk`) loads it into its row and
+stores it back. The rule is carried out in two places: by `InOrderState.receive_next` for one packet, and by
+`RtpLanes.take` for a packet of each of many streams. `tests/connectors/rtp/test_bulk.py` holds the two, and the slow
+path, against each other.
+
+| of a packet that is due | `receive_next` | `RtpLanes.take` |
+|---|---|---|
+| first octet | `PLAIN`: version 2 and nothing but the header | the same |
+| payload type, SSRC | those of the newest audio | the same, and no marker |
+| sequence number | lower 16 bits of `next_sequence` | the same |
+| timestamp | `next_timestamp` | the same |
+| payload | not empty | `LANE_TICKS` octets |
+| transit, `now * rate - media` | `earliest` at least | the same |
+| address | the peer's, compared by `RtpReceiver` | the peer's |
+
+It moves the state on: `next_sequence` and the packets received by one; `next_timestamp`, `media` and `position` by the
+ticks of its payload; `jitter` by a sixteenth towards the change of `transit` (RFC 3550, appendix A.8). What is not due
+changes nothing and takes the slow path, `RtpStream.receive`.
+"""
 
 from dataclasses import dataclass, field
 
