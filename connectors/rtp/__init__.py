@@ -10,7 +10,7 @@ from connectors.rtp.endpoint import RtpEndpoint
 from connectors.rtp.errors import NoFreePort, RtpError, UnsupportedSuite
 from connectors.rtp.events import Audio, Bye, DtmfEvent, RtpEvent, Silence
 from connectors.rtp.packet import RtpPacket
-from connectors.rtp.player import Speaker
+from connectors.rtp.player import RtpPlayer
 from connectors.rtp.ports import PortPool
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
@@ -26,9 +26,9 @@ __all__ = [
     "RtpError",
     "RtpEvent",
     "RtpPacket",
+    "RtpPlayer",
     "RtpReceiver",
     "RtpStats",
     "Silence",
-    "Speaker",
     "UnsupportedSuite",
 ]

@@ -38,8 +38,8 @@ Invariants:
 - A row that was left is given to another leg only after `recycle`, so packets read before meet nobody's lane.
 
 Example: PCMU, number 1000, timestamp 50000 and SSRC 7 are due. The row of headers holds the first 12 octets of that
-packet as three words, 0x800003E8, 50000, 7. A datagram with these, of 172 octets, from the peer's address and not early,
-is taken, and the words become 0x800003E9, 50160, 7. Any other has the leg leave.
+packet as three words, 0x800003E8, 50000, 7. A datagram with these, of 172 octets, from the peer's address and not
+early, is taken, and the words become 0x800003E9, 50160, 7. Any other has the leg leave.
 """
 
 from collections import deque

@@ -65,7 +65,7 @@ def is_key(payload_type: int, payload: bytes) -> bool:
     )
 
 
-class Beside:
+class SeparateEvents:
     """Telephone events under an SSRC of their own, with sequence numbers of their own."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class _Press:
         return DtmfEvent(DIGITS[self.event], self.start_s, total / rate)
 
 
-class KeyPresses:
+class TelephoneEvents:
     """One stream's. `others`: events that are no keys, such as flash hook and modem tones, counted once each."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from connectors.calls import AudioLeg
 from connectors.codecs import CodecError, Decoder, decoder_for
 from connectors.rtp.events import Audio, Bye, DtmfEvent, RtpEvent, Silence
 from connectors.rtp.quality import RtpStats
-from connectors.sdp.rtp_codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from pipeline.call import LegStats
 from pipeline.frames import AudioFrame, Encoding, Samples
 from pipeline.ingest import Intake
@@ -35,7 +35,7 @@ class LegFeed:
         self._leg = leg
         self._push = leg.push
         self._on_dtmf, self._on_bye = on_dtmf, on_bye
-        self._codec: Codec | None = None
+        self._codec: RtpCodec | None = None
         self._decoder: Decoder | None = None
 
     def deliver(self, events: Sequence[RtpEvent]) -> None:
@@ -100,7 +100,7 @@ class LegFeed:
             frame = AudioFrame(silence.pts, samples, decoder.encoding, decoder.sample_rate_hz, silence.arrival)
             self._push(frame)
 
-    def _change(self, codec: Codec) -> None:
+    def _change(self, codec: RtpCodec) -> None:
         known, self._codec = self._codec, codec
         if known is not None and known.key == codec.key:
             return

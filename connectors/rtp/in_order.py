@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from connectors.rtp.events import Audio, RtpEvent
 from connectors.rtp.packet import HEADER, HEADER_SIZE, PLAIN
 from connectors.rtp.quality import RtpStats
-from connectors.sdp.rtp_codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 
-NO_CODEC = Codec(-1, "", 1)
+NO_CODEC = RtpCodec(-1, "", 1)
 """Before the first audio."""
 
 
@@ -54,7 +54,7 @@ class InOrderState:
     events: list[RtpEvent] = field(default_factory=list)
     fast_path: bool = False
     in_a_row: int = 0
-    codec: Codec = NO_CODEC
+    codec: RtpCodec = NO_CODEC
     payload_type: int = -1
     rate: int = 1
     output_rate: int = 1

@@ -26,7 +26,7 @@ _MARGIN = 1.25
 _JITTERS = 3.0  # of an even spread of delays, A.8 shows a third
 
 
-class Verdict(StrEnum):
+class PacketStatus(StrEnum):
     ACCEPTED = "accepted"
     REORDERED = "reordered"
     DUPLICATE = "duplicate"
@@ -74,27 +74,27 @@ class JitterBuffer(Generic[T]):
         """Packets up to here passed by the buffer, in order, while it was empty."""
         self.following, self.highest = following, following - 1
 
-    def push(self, number: int, item: T, now: float) -> Verdict:
+    def push(self, number: int, item: T, now: float) -> PacketStatus:
         """Take a packet in, or not: on DUPLICATE and LATE it is to be dropped."""
         if number > self.highest:
             if number > self.highest + 1:
                 self._miss(_Gap(self.highest + 1, number, now))
             self.highest = number
             self._held[number] = item
-            return Verdict.ACCEPTED
+            return PacketStatus.ACCEPTED
         if number < self.first:  # sent before the packet that came first: given up from the start
             self.lost += self.first - number
             self._gaps.insert(0, _Gap(number, self.first, now))
             self.first = number
         noticed = self._found(number)
         if noticed is None:
-            return Verdict.DUPLICATE
+            return PacketStatus.DUPLICATE
         if (needed := (now - noticed) * _MARGIN) > self._peak(now):
             self._peak_s, self._peak_at = min(needed, MAX_WAIT_S), now
         if number < self.following:
-            return Verdict.LATE
+            return PacketStatus.LATE
         self._held[number] = item
-        return Verdict.REORDERED
+        return PacketStatus.REORDERED
 
     def pop(self, now: float, jitter_s: float = 0.0, *, flush: bool = False) -> tuple[T, int] | None:
         """The next packet, and how many were given up right before it; None while there is none, or a gap is waited

@@ -7,13 +7,13 @@ import random
 import time
 from collections.abc import Callable
 
-from connectors.rtp.agreed_media import Agreement
+from connectors.rtp.agreed_media import AgreedMedia
 from connectors.rtp.bulk import IN_ORDER_AFTER, lane_entry
 from connectors.rtp.config import RtpConfig
 from connectors.rtp.events import Audio
 from connectors.rtp.feed import LegFeed
 from connectors.rtp.latching import Address
-from connectors.rtp.player import Speaker
+from connectors.rtp.player import RtpPlayer
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.reader import Lane
 from connectors.rtp.receiver import RtpReceiver
@@ -28,7 +28,7 @@ _AFTER_FAULT_S = 0.1
 logger = logging.getLogger(__name__)
 
 
-class RunningLeg:
+class RtpLeg:
     """Runs from `start` to `close`. `on_inactive`: called once, when neither RTP nor RTCP came for `inactivity_s`.
 
     While its packets come in order the leg may be in a lane (`bulk`), and `receiver` is behind: `_settle` brings it up
@@ -41,7 +41,7 @@ class RunningLeg:
     def __init__(
         self,
         transport: RtpTransport,
-        agreement: Agreement,
+        agreed: AgreedMedia,
         feed: LegFeed,
         config: RtpConfig,
         started_at: float | None,
@@ -51,14 +51,14 @@ class RunningLeg:
         self._supervisor = supervisor or Supervisor()
         self._faults = 0
         self.receiver = RtpReceiver(
-            agreement.negotiated.receive,
-            signalled=agreement.rtp_address,
+            agreed.negotiated.receive,
+            signalled=agreed.rtp_address,
             symmetric=config.symmetric,
-            srtp=agreement.keys.receiver,
+            srtp=agreed.srtp.receiver,
             started_at=started_at,
         )
-        self.speaker: Speaker | None = None
-        self._transport, self._agreement, self._feed, self._config = transport, agreement, feed, config
+        self.player: RtpPlayer | None = None
+        self._transport, self._agreed, self._feed, self._config = transport, agreed, feed, config
         self._on_inactive = on_inactive
         self._active_at = time.monotonic()
         self._loop = asyncio.get_running_loop()
@@ -69,11 +69,11 @@ class RunningLeg:
         transport.start(self._on_rtp, self._on_rtcp)
         self._reporting = self._loop.call_later(self._until_report(), self._report)
 
-    def update(self, agreement: Agreement) -> None:
+    def update(self, agreed: AgreedMedia) -> None:
         """A new agreement."""
         self.leave_lane()
-        self._agreement = agreement
-        self.receiver.update(agreement.negotiated.receive, agreement.rtp_address, agreement.keys.receiver)
+        self._agreed = agreed
+        self.receiver.update(agreed.negotiated.receive, agreed.rtp_address, agreed.srtp.receiver)
         self._active_at = time.monotonic()
 
     def mute(self, muted: bool) -> None:
@@ -135,9 +135,9 @@ class RunningLeg:
 
     def send(self, packet: bytes) -> None:
         """An RTP packet to where the peer's come from, or else to where it said."""
-        sealer = self._agreement.keys.sender
+        sealer = self._agreed.srtp.sender
         data = packet if sealer is None else sealer.seal(packet)
-        self._transport.send(data, self.receiver.peer or self._agreement.rtp_address)
+        self._transport.send(data, self.receiver.peer or self._agreed.rtp_address)
 
     def close(self) -> None:
         """Hand on what waits and say goodbye."""
@@ -146,8 +146,8 @@ class RunningLeg:
         if self._timer is not None:
             self._timer.cancel()
         try:
-            if self.speaker is not None:
-                self.speaker.stop()
+            if self.player is not None:
+                self.player.stop()
             self._feed.deliver(self.receiver.finish(time.monotonic()))
             self._feed.report(self.receiver.stats)
             self._tell_clock()
@@ -218,7 +218,7 @@ class RunningLeg:
     def _send_report(self) -> None:
         self._settle()
         now = time.monotonic()
-        sent = None if self.speaker is None else self.speaker.sent(now)
+        sent = None if self.player is None else self.player.sent(now)
         self._send_rtcp(self.receiver.report(now, sent))
         self._feed.report(self.receiver.stats)
         self._tell_clock()
@@ -244,11 +244,11 @@ class RunningLeg:
         return self._config.report_s * (0.5 + random.random())  # noqa: S311 - nothing secret
 
     def _send_rtcp(self, data: bytes) -> None:
-        agreement = self._agreement
-        sealer = agreement.keys.sender
+        agreed = self._agreed
+        sealer = agreed.srtp.sender
         data = data if sealer is None else sealer.seal_rtcp(data)
-        address = self.receiver.rtcp_peer or agreement.rtcp_address(self.receiver.peer)
-        if agreement.negotiated.rtcp_mux:
+        address = self.receiver.rtcp_peer or agreed.rtcp_address(self.receiver.peer)
+        if agreed.negotiated.rtcp_mux:
             self._transport.send(data, address)
         else:
             self._transport.send_rtcp(data, address)

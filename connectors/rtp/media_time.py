@@ -53,7 +53,7 @@ from connectors.rtp.events import Audio, Silence
 from connectors.rtp.in_order import InOrderState
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.sequence import step
-from connectors.sdp.rtp_codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 
 SILENT_AFTER_S = 0.2
 """Without a packet for so long the peer counts as silent. Comfort noise says so at once (RFC 3389)."""
@@ -141,7 +141,7 @@ class MediaTime:
         state.transit = transit
         state.jitter += (change - state.jitter) / 16
 
-    def place(self, packet: RtpPacket, codec: Codec, ticks: int, arrival: float) -> None:
+    def place(self, packet: RtpPacket, codec: RtpCodec, ticks: int, arrival: float) -> None:
         """A packet of `ticks` units of audio whose turn it is."""
         state = self._state
         if packet.payload_type != state.payload_type or codec is not state.codec:
@@ -190,7 +190,7 @@ class MediaTime:
             self._silence_steps = due
             state.fast_path = False
 
-    def event_start_s(self, timestamp: int | None, duration: int, codec: Codec, arrival: float) -> float:
+    def event_start_s(self, timestamp: int | None, duration: int, codec: RtpCodec, arrival: float) -> float:
         """Leg time at which a telephone event began: by its timestamp where that counts as those of the audio do, and
         else so long before the packet came as it says (RFC 4733, section 2.3.5). `timestamp`: None where it is of
         another source."""
@@ -291,7 +291,7 @@ class MediaTime:
             state.position += max(pause - self._filled, 0)
         state.media = int(arrival * state.rate - state.transit)
 
-    def _switch(self, codec: Codec) -> None:
+    def _switch(self, codec: RtpCodec) -> None:
         """Another payload type. With another clock its timestamps have another origin (RFC 7160)."""
         state = self._state
         rate, old = codec.clock_rate, state.rate
@@ -315,7 +315,7 @@ class MediaTime:
         return position * self._state.output_rate // self._state.rate
 
 
-def decoded_rate_hz(codec: Codec) -> int:
+def decoded_rate_hz(codec: RtpCodec) -> int:
     """The rate of the decoded audio; 1 for what accompanies audio, 0 for a codec that is none of ours."""
     if not codec.is_audio:
         return 1

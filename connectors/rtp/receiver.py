@@ -26,7 +26,7 @@ from connectors.rtp.rtcp import (
 )
 from connectors.rtp.srtp import SrtpReceiver
 from connectors.rtp.stream import RtpStream
-from connectors.sdp.rtp_codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 
 _NTP_UNIT = 1 << 32
 
@@ -42,7 +42,7 @@ class RtpReceiver:
 
     def __init__(
         self,
-        codecs: Sequence[Codec],
+        codecs: Sequence[RtpCodec],
         *,
         signalled: Address | None = None,
         symmetric: bool = True,
@@ -92,7 +92,7 @@ class RtpReceiver:
         before the first."""
         return max(self._stream.arrived, self._signed_at)
 
-    def update(self, codecs: Sequence[Codec], signalled: Address | None, srtp: SrtpReceiver | None) -> None:
+    def update(self, codecs: Sequence[RtpCodec], signalled: Address | None, srtp: SrtpReceiver | None) -> None:
         """A new agreement. Where it moves the peer, its new address is looked for; the stream goes on. `signalled`
         None, as in a hold by 0.0.0.0, moves nobody."""
         self._stream.update(codecs)
@@ -206,7 +206,7 @@ class RtpReceiver:
         if address == self.peer and known and stream.receive(packet, now):
             return
         self._sign(address, now)
-        if address == self.peer and not known and stream.press_beside(packet, now):
+        if address == self.peer and not known and stream.receive_separate_event(packet, now):
             return
         if known and self._symmetric and self.peer not in (None, address) and self._has_moved(packet, address, now):
             return

@@ -31,21 +31,21 @@ fast path again. Had 11 not come in time, 12 would have been placed with 11 `los
 
 from collections.abc import Sequence
 
-from connectors.rtp.dtmf import Beside, EventPayload, KeyPresses, is_key
+from connectors.rtp.dtmf import EventPayload, SeparateEvents, TelephoneEvents, is_key
 from connectors.rtp.durations import BYTEWISE, duration
 from connectors.rtp.errors import MalformedEvent
 from connectors.rtp.events import DtmfEvent
 from connectors.rtp.in_order import InOrderState
-from connectors.rtp.jitter import JitterBuffer, Verdict
+from connectors.rtp.jitter import JitterBuffer, PacketStatus
 from connectors.rtp.media_time import MediaTime, decoded_rate_hz
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.sequence import extend, first_extended
-from connectors.sdp.rtp_codec import COMFORT_NOISE, TELEPHONE_EVENT, Codec
+from connectors.sdp.rtp_codec import COMFORT_NOISE, TELEPHONE_EVENT, RtpCodec
 
 _CONTINUED = 50  # numbers that a peer may lose on the way from one address to another: a second
 
-_UNAGREED = Codec(-1, TELEPHONE_EVENT, 8000)
+_UNAGREED = RtpCodec(-1, TELEPHONE_EVENT, 8000)
 
 
 class RtpStream:
@@ -55,18 +55,18 @@ class RtpStream:
     come nearer with the last packet.
     """
 
-    def __init__(self, codecs: Sequence[Codec], stats: RtpStats, started_at: float | None = None) -> None:
+    def __init__(self, codecs: Sequence[RtpCodec], stats: RtpStats, started_at: float | None = None) -> None:
         self.stats = stats
         self.state = InOrderState(stats)
         self.waiting = False
         self._time = MediaTime(self.state, started_at)
         self._arrived = 0.0
-        self._keys = KeyPresses()
-        self._beside = Beside()
+        self._telephone_events = TelephoneEvents()
+        self._separate = SeparateEvents()
         self._buffer: JitterBuffer[tuple[RtpPacket, float]] = JitterBuffer()
         self.update(codecs)
 
-    def update(self, codecs: Sequence[Codec]) -> None:
+    def update(self, codecs: Sequence[RtpCodec]) -> None:
         """Other payload types from here on; those we cannot decode stay unknown."""
         state = self.state
         self._codecs = {codec.payload_type: codec for codec in codecs if decoded_rate_hz(codec)}
@@ -89,7 +89,7 @@ class RtpStream:
     @property
     def key_pressed(self) -> bool:
         """Whether a key press is not over yet."""
-        return self._keys.next_timer() is not None
+        return self._telephone_events.next_timer() is not None
 
     @property
     def first_sequence(self) -> int:
@@ -128,14 +128,14 @@ class RtpStream:
             return False
         self._time.measure(packet, now)
         match buffer.push(number, (packet, now), now):
-            case Verdict.ACCEPTED:
+            case PacketStatus.ACCEPTED:
                 stats.received += 1
-            case Verdict.REORDERED:
+            case PacketStatus.REORDERED:
                 stats.received += 1
                 stats.reordered += 1
-            case Verdict.LATE:
+            case PacketStatus.LATE:
                 stats.late += 1
-            case Verdict.DUPLICATE:
+            case PacketStatus.DUPLICATE:
                 stats.duplicate += 1
         self._arrived = now
         self._drain(now)
@@ -143,7 +143,7 @@ class RtpStream:
 
     def next_timer(self, now: float) -> float | None:
         """When `handle_timer` is due if nothing more comes."""
-        times = [self._buffer.next_timer(now, self.state.jitter_s), self._keys.next_timer()]
+        times = [self._buffer.next_timer(now, self.state.jitter_s), self._telephone_events.next_timer()]
         if times[0] is None:
             times.append(self._time.next_silence())
         return min((time for time in times if time is not None), default=None)
@@ -151,14 +151,14 @@ class RtpStream:
     def handle_timer(self, now: float) -> None:
         """Give up what was waited for long enough; hand out silence where nothing is sent."""
         self._drain(now)
-        self._report(self._keys.handle_timer(now, self._time.audio_rate))
+        self._report(self._telephone_events.handle_timer(now, self._time.audio_rate))
         if not len(self._buffer):
             self._time.place_silence(now)
 
     def finish(self, now: float) -> None:
         """The source has ended: hand out what waits, gaps or not."""
         self._drain(now, flush=True)
-        self._report(self._keys.finish(self._time.audio_rate))
+        self._report(self._telephone_events.finish(self._time.audio_rate))
 
     def _drain(self, now: float, *, flush: bool = False) -> None:
         """Place every packet whose turn it is."""
@@ -171,7 +171,7 @@ class RtpStream:
             state.next_sequence = buffer.following
             self.stats.bursts = buffer.bursts
         self.stats.lost = buffer.lost
-        self.waiting = len(buffer) > 0 or self._keys.next_timer() is not None or time.in_noise
+        self.waiting = len(buffer) > 0 or self._telephone_events.next_timer() is not None or time.in_noise
         state.fast_path = state.codec.name in BYTEWISE and not len(buffer) and time.undisturbed
 
     def _place(self, packet: RtpPacket, arrival: float, missing: int) -> None:
@@ -190,27 +190,27 @@ class RtpStream:
         elif ticks := duration(codec, packet.payload):
             self._time.place(packet, codec, ticks, arrival)
 
-    def press_beside(self, packet: RtpPacket, now: float) -> bool:
+    def receive_separate_event(self, packet: RtpPacket, now: float) -> bool:
         """A packet of the peer's under another SSRC than its audio: True where it is of a key. Such senders have
         sequence numbers and timestamps of their own for keys, and the stream goes on."""
         codec = self._codecs.get(packet.payload_type)
         if not self._time.begun or codec is None or codec.name != TELEPHONE_EVENT:
             return False
         self.stats.events_beside += 1
-        if self._beside.is_new(packet.ssrc, packet.sequence):
-            self._press(packet, codec, now, beside=True)
+        if self._separate.is_new(packet.ssrc, packet.sequence):
+            self._press(packet, codec, now, separate=True)
         self.waiting = True
         return True
 
-    def _press(self, packet: RtpPacket, codec: Codec, arrival: float, *, beside: bool = False) -> None:
+    def _press(self, packet: RtpPacket, codec: RtpCodec, arrival: float, *, separate: bool = False) -> None:
         try:
             payload = EventPayload.parse(packet.payload)
         except MalformedEvent:
             self.stats.malformed_events += 1
             return
-        timestamp = None if beside else packet.timestamp
+        timestamp = None if separate else packet.timestamp
         self._report(
-            self._keys.receive(
+            self._telephone_events.receive(
                 payload,
                 packet.timestamp,
                 self._time.event_start_s(timestamp, payload.duration, codec, arrival),
@@ -223,5 +223,5 @@ class RtpStream:
 
     def _report(self, presses: list[DtmfEvent]) -> None:
         self.stats.dtmf += len(presses)
-        self.stats.other_events = self._keys.others
+        self.stats.other_events = self._telephone_events.others
         self.state.events += presses

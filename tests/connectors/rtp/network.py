@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from connectors.rtp.events import Audio, RtpEvent
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
-from connectors.sdp.rtp_codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 
-PCMU = Codec(0, "PCMU", 8000)
-PCMA = Codec(8, "PCMA", 8000)
-G722 = Codec(9, "G722", 8000)
-OPUS = Codec(96, "OPUS", 48000, 2)
-CN = Codec(13, "CN", 8000)
-EVENTS = Codec(101, "TELEPHONE-EVENT", 8000)
+PCMU = RtpCodec(0, "PCMU", 8000)
+PCMA = RtpCodec(8, "PCMA", 8000)
+G722 = RtpCodec(9, "G722", 8000)
+OPUS = RtpCodec(96, "OPUS", 48000, 2)
+CN = RtpCodec(13, "CN", 8000)
+EVENTS = RtpCodec(101, "TELEPHONE-EVENT", 8000)
 CODECS = (PCMU, PCMA, G722, OPUS, CN, EVENTS)
 
 PEER = ("192.0.2.1", 4000)
@@ -39,7 +39,7 @@ class Sender:
     timestamp: int = 50_000
     at: float = START
     ppm: float = 0.0
-    codec: Codec = PCMU
+    codec: RtpCodec = PCMU
     count: int = 0
     clock: int = 8000
 

@@ -25,7 +25,7 @@ ELSEWHERE = ("192.0.2.9", 9)
 
 
 class Leg:
-    """A leg on simulated time, as `running.RunningLeg` is one on the loop's. `lanes` None: it never enters one."""
+    """A leg on simulated time, as `leg.RtpLeg` is one on the loop's. `lanes` None: it never enters one."""
 
     def __init__(self, ingest: Ingest, number: int, lanes: RtpLanes | None) -> None:
         self.stats = LegStats()

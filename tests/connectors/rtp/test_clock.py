@@ -12,7 +12,7 @@ from connectors.codecs import sample_rate_hz
 from connectors.rtp.clock import LEARN_PAIRS, TimestampClock
 from connectors.rtp.events import Audio
 from connectors.rtp.receiver import RtpReceiver
-from connectors.sdp.rtp_codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from tests.connectors.rtp.network import (
     CODECS,
     G722,
@@ -30,7 +30,7 @@ from tests.connectors.rtp.network import (
 SILK_20_MS = bytes([1 << 3]) + bytes(30)
 """An Opus packet of 20 ms by its first octet."""
 
-L16 = Codec(97, "L16", 16000)
+L16 = RtpCodec(97, "L16", 16000)
 EVERY = (*CODECS, L16)
 NETWORKS: list[dict[str, float]] = [
     {},
@@ -44,7 +44,7 @@ NETWORKS: list[dict[str, float]] = [
 ]
 
 
-def payload_of(codec: Codec) -> bytes:
+def payload_of(codec: RtpCodec) -> bytes:
     """20 ms of it."""
     match codec.name:
         case "OPUS":
@@ -85,9 +85,9 @@ def check_no_overlap(heard: Heard) -> None:
         (L16, 8_000),
         (L16, 32_000),
     ],
-    ids=lambda value: value.name if isinstance(value, Codec) else str(value),
+    ids=lambda value: value.name if isinstance(value, RtpCodec) else str(value),
 )
-def test_no_silence_is_put_between_packets_whose_timestamps_run_at_another_clock(codec: Codec, clock: int) -> None:
+def test_no_silence_is_put_between_packets_whose_timestamps_run_at_another_clock(codec: RtpCodec, clock: int) -> None:
     core, sender = RtpReceiver(EVERY), Sender(codec=codec, clock=clock)
     heard = play(core, speech(sender, 200))
     assert starts_s(heard) == pytest.approx([0.02 * index for index in range(200)], abs=1e-9)
@@ -103,7 +103,7 @@ def test_no_silence_is_put_between_packets_whose_timestamps_run_at_another_clock
     ("codec", "clock"), [(G722, 16_000), (PCMU, 48_000), (OPUS, 8_000)], ids=["G722", "PCMU", "OPUS"]
 )
 def test_another_clock_is_learned_on_damaged_networks(
-    codec: Codec, clock: int, network: dict[str, float], seed: int
+    codec: RtpCodec, clock: int, network: dict[str, float], seed: int
 ) -> None:
     core, sender = RtpReceiver(EVERY), Sender(codec=codec, clock=clock)
     sent = speech(sender, 1000)
@@ -159,7 +159,7 @@ def test_a_clock_that_changes_in_the_middle_is_learned_anew() -> None:
 
 @pytest.mark.parametrize("jump", [80_000, -80_000, 2**31 - 1])
 @pytest.mark.parametrize(("codec", "clock"), [(G722, 16_000), (OPUS, 8_000)], ids=["G722", "OPUS"])
-def test_a_learned_clock_survives_timestamps_that_jump(codec: Codec, clock: int, jump: int) -> None:
+def test_a_learned_clock_survives_timestamps_that_jump(codec: RtpCodec, clock: int, jump: int) -> None:
     core, sender = RtpReceiver(EVERY), Sender(codec=codec, clock=clock)
     sent = speech(sender, 50)
     sender.timestamp += jump
@@ -186,7 +186,7 @@ def test_another_source_has_a_clock_of_its_own() -> None:
     assert starts_s(heard) == pytest.approx([0.02 * index for index in range(60)], abs=0.001)
 
 
-def paced(codec: Codec, every_s: float, packets: int) -> list[Arrival]:
+def paced(codec: RtpCodec, every_s: float, packets: int) -> list[Arrival]:
     """A sender that is silent between any two packets: its timestamps step by more than the audio, and rightly so."""
     sender = Sender(codec=codec, clock=codec.clock_rate)
     sent = []
@@ -282,7 +282,7 @@ spurts = st.lists(st.tuples(st.integers(1, 40), st.sampled_from([0.0, 0.02, 0.06
 )
 def test_a_right_clock_is_never_taken_for_another_one(
     spurts: list[tuple[int, float]],
-    codec_and_clock: tuple[Codec, int],
+    codec_and_clock: tuple[RtpCodec, int],
     loss: float,
     jitter_s: float,
     swapped: float,
@@ -312,7 +312,7 @@ def test_a_right_clock_is_never_taken_for_another_one(
     seed=st.integers(0, 1000),
 )
 def test_a_wrong_clock_is_learned_whatever_the_network_does(
-    codec_and_clock: tuple[Codec, int], pauses: list[float], loss: float, jitter_s: float, seed: int
+    codec_and_clock: tuple[RtpCodec, int], pauses: list[float], loss: float, jitter_s: float, seed: int
 ) -> None:
     codec, clock = codec_and_clock
     core, sender = RtpReceiver(EVERY), Sender(codec=codec, clock=clock)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.rtp.dtmf import DIGITS, EventPayload, KeyPresses
+from connectors.rtp.dtmf import DIGITS, EventPayload, TelephoneEvents
 from connectors.rtp.errors import MalformedEvent
 from connectors.rtp.events import DtmfEvent
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
-from connectors.sdp.rtp_codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from tests.connectors.rtp.captures import capture
 from tests.connectors.rtp.keys import UPDATE, press
 from tests.connectors.rtp.network import CODECS, G722, OPUS, PCMU, START, Arrival, Sender, play
@@ -134,7 +134,7 @@ def test_a_long_press_is_one_key() -> None:
 
 
 def test_a_sender_that_moves_the_timestamp_with_the_duration_is_understood() -> None:
-    presses = KeyPresses()
+    presses = TelephoneEvents()
     events = []
     for index in range(10):
         payload = EventPayload(3, index == 9, 10, 160 * (index + 1))
@@ -200,7 +200,7 @@ class Told:
 
 def told(packets: Sequence[Told], digit: int = 1, clock_rate: int = 8000) -> list[DtmfEvent]:
     """What is reported of them, and of the silence behind them."""
-    presses = KeyPresses()
+    presses = TelephoneEvents()
     events, now = [], START
     for one in packets:
         now = START + one.at
@@ -370,7 +370,7 @@ presses_sent = st.lists(
 def test_every_press_is_one_key_whatever_the_sender_does_with_timestamps(
     sent: list[tuple[str, int, str, float]], marks: bool
 ) -> None:
-    presses = KeyPresses()
+    presses = TelephoneEvents()
     events: list[DtmfEvent] = []
     at, timestamp = 0.0, 5000
     for digit, updates, way, pause_s in sent:
@@ -388,10 +388,10 @@ def test_every_press_is_one_key_whatever_the_sender_does_with_timestamps(
 # Events at another clock than the audio's
 
 
-def beside(audio: Codec, clock: int, *, counted: int | None = None, lost_start: int = 0) -> DtmfEvent:
+def beside(audio: RtpCodec, clock: int, *, counted: int | None = None, lost_start: int = 0) -> DtmfEvent:
     """The key that is heard beside 1 s of this audio: 0.2 s long, in updates of 20 ms. `counted`: units a second of its
     durations."""
-    events = Codec(120, "TELEPHONE-EVENT", clock)
+    events = RtpCodec(120, "TELEPHONE-EVENT", clock)
     core = RtpReceiver([audio, events])
     sender = Sender(codec=audio, clock=audio.clock_rate)
     speech = bytes([1 << 3]) + bytes(30) if audio is OPUS else None
@@ -415,7 +415,7 @@ def beside(audio: Codec, clock: int, *, counted: int | None = None, lost_start: 
 @pytest.mark.parametrize("audio", [OPUS, PCMU, G722], ids=lambda codec: codec.name)
 @pytest.mark.parametrize("clock", [8000, 16_000, 32_000, 48_000])
 @pytest.mark.parametrize("lost_start", [0, 4], ids=["whole", "start lost"])
-def test_keys_at_any_clock_are_heard_with_their_time_and_length(audio: Codec, clock: int, lost_start: int) -> None:
+def test_keys_at_any_clock_are_heard_with_their_time_and_length(audio: RtpCodec, clock: int, lost_start: int) -> None:
     event = beside(audio, clock, lost_start=lost_start)
     assert event.digit == "5"
     assert event.duration_s == pytest.approx(0.2)

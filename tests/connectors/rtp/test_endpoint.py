@@ -123,7 +123,7 @@ async def test_audio_is_sent_in_real_time_and_reported(peer: Peer, opened: Open)
         endpoint.send_audio(np.zeros(160, np.int16))
     endpoint.attach(FakeLeg())
     endpoint.update(peer.agreed())
-    assert endpoint.speaker().rate_hz == 8000
+    assert endpoint.player().rate_hz == 8000
     began = asyncio.get_running_loop().time()
     endpoint.send_audio(np.zeros(8 * 200, np.int16))
     packets = [RtpPacket.parse(await arrived(peer.rtp)) for _ in range(10)]
@@ -137,7 +137,7 @@ async def test_audio_is_sent_in_real_time_and_reported(peer: Peer, opened: Open)
     endpoint.send_audio(np.zeros(160, np.int16))
     assert RtpPacket.parse(await arrived(peer.rtp)).payload_type == 8
     endpoint.send_audio(np.zeros(80_000, np.int16))
-    endpoint.speaker().stop()
+    endpoint.player().stop()
 
 
 async def test_srtp_both_ways_and_its_state_outlives_a_new_agreement(peer: Peer, opened: Open) -> None:

@@ -10,7 +10,7 @@ from connectors.rtp.events import Audio, Bye, DtmfEvent, Silence
 from connectors.rtp.feed import LegFeed
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
-from connectors.sdp.rtp_codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from pipeline.call import LegStats
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import decode_alaw, decode_mulaw
@@ -24,7 +24,7 @@ def contiguous(frames: list[AudioFrame]) -> None:
 
 
 @pytest.mark.parametrize(("codec", "encoding"), [(PCMU, Encoding.PCMU), (PCMA, Encoding.PCMA)])
-def test_g711_passes_as_codes(codec: Codec, encoding: Encoding) -> None:
+def test_g711_passes_as_codes(codec: RtpCodec, encoding: Encoding) -> None:
     leg = FakeLeg()
     payload = bytes(range(160))
     LegFeed(leg).deliver([Audio(320, payload, codec, 5.0)])
@@ -34,7 +34,7 @@ def test_g711_passes_as_codes(codec: Codec, encoding: Encoding) -> None:
 
 
 @pytest.mark.parametrize(("codec", "decode"), [(PCMU, decode_mulaw), (PCMA, decode_alaw)])
-def test_silence_is_digital_silence_of_the_codec(codec: Codec, decode: object) -> None:
+def test_silence_is_digital_silence_of_the_codec(codec: RtpCodec, decode: object) -> None:
     leg = FakeLeg()
     LegFeed(leg).deliver([Audio(0, bytes(160), codec, 5.0), Silence(160, 800, codec, 5.1)])
     contiguous(leg.frames)
@@ -99,7 +99,7 @@ def test_keys_and_goodbye_go_to_their_callbacks_even_when_muted() -> None:
 
 def test_a_codec_that_is_none_of_ours_is_not_heard() -> None:
     leg = FakeLeg()
-    LegFeed(leg).deliver([Audio(0, bytes(20), Codec(18, "G729", 8000), 0.0), Silence(0, 80, PCMU, 0.0)])
+    LegFeed(leg).deliver([Audio(0, bytes(20), RtpCodec(18, "G729", 8000), 0.0), Silence(0, 80, PCMU, 0.0)])
     assert not leg.frames
 
 

@@ -6,7 +6,7 @@ import pytest
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
 from connectors.rtp.sender import MAX_QUEUED_S, RtpSender
-from connectors.sdp.rtp_codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from pipeline.g711 import decode_alaw, decode_mulaw
 from tests.connectors.rtp.network import CODECS, G722, OPUS, PCMA, PCMU, PEER, START
 
@@ -94,8 +94,8 @@ def test_another_codec_takes_over_and_drops_what_waits_at_another_rate() -> None
     assert (sender.dropped_samples, sender.sample_rate_hz) == (800, 16_000)
 
 
-@pytest.mark.parametrize("codec", [PCMU, PCMA, G722, OPUS, Codec(97, "L16", 16000)], ids=lambda codec: codec.name)
-def test_what_is_sent_is_received(codec: Codec) -> None:
+@pytest.mark.parametrize("codec", [PCMU, PCMA, G722, OPUS, RtpCodec(97, "L16", 16000)], ids=lambda codec: codec.name)
+def test_what_is_sent_is_received(codec: RtpCodec) -> None:
     sender = RtpSender(codec, 20, 42)
     sender.push(np.zeros(sender.sample_rate_hz, np.int16))
     core = RtpReceiver([*CODECS, codec])

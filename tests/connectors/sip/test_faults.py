@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import uvloop
 
-from connectors.rtp.leg import MOST_FAULTS, RunningLeg
+from connectors.rtp.leg import MOST_FAULTS, RtpLeg
 from connectors.sip.config import PeerLimits
 from connectors.sip.dialog_call import Session
 from sinks.record import CallAction
@@ -37,7 +37,7 @@ class Two:
         return next(one for one in self.stage.connector._sessions.values() if one.call_id == self.victim)
 
     @property
-    def running(self) -> RunningLeg:
+    def running(self) -> RtpLeg:
         (stream,) = self.session.media.streams.values()
         assert stream.endpoint._running is not None
         return stream.endpoint._running
