@@ -44,7 +44,7 @@ class AgreedMedia:
             return None
         try:
             return str(ipaddress.ip_address(remote.address)), remote.port
-        except ValueError:  # a name: where its packets come from will tell
+        except ValueError:  # a name: the source of its packets is its address
             return None
 
     def rtcp_address(self, peer: Address | None) -> Address | None:

@@ -98,7 +98,7 @@ class RtpEndpoint:
             self._running.leave_lane()
 
     def pause(self) -> None:
-        """Hold: what comes is counted and not heard."""
+        """Hold: what comes is counted and goes no further."""
         self._mute(True)
 
     def resume(self) -> None:

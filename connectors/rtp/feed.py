@@ -43,10 +43,10 @@ class LegFeed:
         for event in events:
             if isinstance(event, Audio):
                 if not self.muted:
-                    self._hear(event)
+                    self._push_audio(event)
             elif isinstance(event, Silence):
                 if not self.muted:
-                    self._rest(event)
+                    self._push_silence(event)
             elif isinstance(event, DtmfEvent):
                 if self._on_dtmf is not None:
                     self._on_dtmf(event)
@@ -78,7 +78,7 @@ class LegFeed:
         self._leg = _Nobody()
         self._push, self._on_dtmf, self._on_bye = self._leg.push, None, None
 
-    def _hear(self, audio: Audio) -> None:
+    def _push_audio(self, audio: Audio) -> None:
         pts, payload, codec, arrival, lost = audio
         if codec is not self._codec:
             self._change(codec)
@@ -89,7 +89,7 @@ class LegFeed:
                 frame = AudioFrame(pts - lost, samples, decoder.encoding, decoder.sample_rate_hz, arrival)
                 self._push(frame)
 
-    def _rest(self, silence: Silence) -> None:
+    def _push_silence(self, silence: Silence) -> None:
         decoder = self._decoder
         if decoder is not None:
             samples: Samples

@@ -77,7 +77,7 @@ class RtpLeg:
         self._active_at = time.monotonic()
 
     def mute(self, muted: bool) -> None:
-        """Hold: what comes is counted and not heard, and its absence is no inactivity."""
+        """Hold: what comes is counted and goes no further, and its absence is no inactivity."""
         self.leave_lane()
         self._feed.muted = muted
         self._active_at = time.monotonic()
@@ -150,7 +150,7 @@ class RtpLeg:
                 self.player.stop()
             self._feed.deliver(self.receiver.finish(time.monotonic()))
             self._feed.report(self.receiver.stats)
-            self._tell_clock()
+            self._log_clock_change()
             self._send_rtcp(self.receiver.goodbye())
         except Exception as error:  # noqa: BLE001 - the leg ends all the same
             self.fault(error)
@@ -221,13 +221,13 @@ class RtpLeg:
         sent = None if self.player is None else self.player.sent(now)
         self._send_rtcp(self.receiver.report(now, sent))
         self._feed.report(self.receiver.stats)
-        self._tell_clock()
+        self._log_clock_change()
         silent_s = now - max(self.receiver.alive_at, self._active_at)
         if silent_s >= self._config.inactivity_s and not self._feed.muted and self._on_inactive is not None:
             on_inactive, self._on_inactive = self._on_inactive, None
             on_inactive()
 
-    def _tell_clock(self) -> None:
+    def _log_clock_change(self) -> None:
         """Once for each change: audio is placed by another clock than the session description has."""
         stats = self.receiver.stats
         if stats.clock_changes != self._clock_changes:

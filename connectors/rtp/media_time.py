@@ -259,7 +259,7 @@ class MediaTime:
         if not gap and not clock.doubted and not clock.other:
             return 0
         moved = clock.units(state.ticks) + gap
-        if clock.follow(moved, state.ticks, self.missing, state.audio_at, arrival):
+        if clock.observe(moved, state.ticks, self.missing, state.audio_at, arrival):
             state.stats.clock_changes += 1
             state.stats.clock_hz = clock.rate if clock.other else 0
             self._clocks[state.payload_type, state.codec.key] = clock.rate

@@ -12,8 +12,8 @@ from connectors.sdp.rtp_codec import RtpCodec
 
 
 class RtpPlayer:
-    """`sender`: what is to be sent, and when. `send`: puts a packet on the network. `on_fault`: told what ended what is
-    being said."""
+    """`sender`: what is to be sent, and when. `send`: puts a packet on the network. `on_fault`: called with what
+    ended the playing."""
 
     def __init__(
         self, sender: RtpSender, send: Callable[[bytes], None], on_fault: Callable[[Exception], None] | None = None
@@ -38,7 +38,7 @@ class RtpPlayer:
             self._go_on()
 
     def stop(self) -> None:
-        """Say nothing more."""
+        """Play nothing more."""
         self._sender.clear()
         if self._timer is not None:
             self._timer.cancel()

@@ -1,7 +1,7 @@
 """Reads the media sockets of all legs of an event loop, in bulk.
 
-The sockets are in an epoll of their own, and the loop watches only that, and only while little comes: after a wake-up
-it is not watched for `PACE_S`, and what has come by then is read in one go. With many legs one wake-up thus serves
+The sockets are in an epoll of their own, and the loop polls only that, and only while little comes: after a wake-up
+it is left out for `PACE_S`, and what has come by then is read in one go. With many legs one wake-up thus serves
 hundreds of packets. A packet comes up to `PACE_S` later by it, well within the tick it waits for anyway.
 """
 
@@ -64,7 +64,7 @@ class MediaReader:
         self._bulk = np.zeros((_BULK, _STRIDE), np.uint8)
         self._buffers = [buffer.data[:_MAX_DATAGRAM] for buffer in self._bulk]
         self._pacing: asyncio.TimerHandle | None = None
-        self._watched = False
+        self._listening = False
         self._looked_at = 0.0
 
     @classmethod
@@ -80,14 +80,14 @@ class MediaReader:
         self._sockets[sock.fileno()] = sock, on_datagram
         self._epoll.register(sock.fileno(), select.EPOLLIN)
         if self._pacing is None:
-            self._watch()
+            self._listen()
 
     def remove(self, sock: socket.socket) -> None:
         """Before the socket is closed. With the last one nothing is left in the loop, and this reader is closed."""
         self._epoll.unregister(sock.fileno())
         del self._sockets[sock.fileno()]
         if not self._sockets:
-            self._unwatch()
+            self._stop_listening()
             if self._pacing is not None:
                 self._pacing.cancel()
                 self._pacing = None
@@ -110,18 +110,18 @@ class MediaReader:
         """The stream of this socket has left its lane."""
         del self._into[number], self._lane_of[number]
 
-    def _watch(self) -> None:
-        if not self._watched:
+    def _listen(self) -> None:
+        if not self._listening:
             self._loop.add_reader(self._epoll, self._wake)
-            self._watched = True
+            self._listening = True
 
-    def _unwatch(self) -> None:
-        if self._watched:
+    def _stop_listening(self) -> None:
+        if self._listening:
             self._loop.remove_reader(self._epoll)
-            self._watched = False
+            self._listening = False
 
     def _wake(self) -> None:
-        self._unwatch()
+        self._stop_listening()
         self._drain()
 
     def _drain(self) -> None:
@@ -135,7 +135,7 @@ class MediaReader:
                 if came:
                     self._pacing = self._loop.call_later(PACE_S, self._drain)
                 else:
-                    self._watch()
+                    self._listen()
 
     def _read_all(self) -> bool:
         """False where nothing came and nobody is in a lane."""

@@ -60,7 +60,7 @@ class RtpReceiver:
         self.state: InOrderState = self._stream.state
         self._signalled, self._symmetric, self._srtp = signalled, symmetric, srtp
         self._probation, self._moving = Probation(), Moving()
-        self._signed_at = 0.0
+        self._sign_of_life_at = 0.0
         self._left = False
         self._counted_before = 0
         self._last_report = (0, 0)
@@ -90,7 +90,7 @@ class RtpReceiver:
     def alive_at(self) -> float:
         """When the peer last gave a sign of life: a packet of the stream, another one of its host, or a valid report; 0
         before the first."""
-        return max(self._stream.arrived, self._signed_at)
+        return max(self._stream.arrived, self._sign_of_life_at)
 
     def update(self, codecs: Sequence[RtpCodec], signalled: Address | None, srtp: SrtpReceiver | None) -> None:
         """A new agreement. Where it moves the peer, its new address is looked for; the stream goes on. `signalled`
@@ -131,7 +131,7 @@ class RtpReceiver:
         stats.malformed_rtcp += error_ is not None
         if packets:
             self.rtcp_peer = address
-            self._signed_at = now
+            self._sign_of_life_at = now
             stats.reports += 1
         for packet in packets:
             self._receive_report(packet, now)
@@ -205,7 +205,7 @@ class RtpReceiver:
         known = packet.ssrc == self.state.ssrc
         if address == self.peer and known and stream.receive(packet, now):
             return
-        self._sign(address, now)
+        self._note_sign_of_life(address, now)
         if address == self.peer and not known and stream.receive_separate_event(packet, now):
             return
         if known and self._symmetric and self.peer not in (None, address) and self._has_moved(packet, address, now):
@@ -222,7 +222,7 @@ class RtpReceiver:
                     stream.receive(held, arrival)
 
     def _needed(self, address: Address, packet: RtpPacket, now: float) -> int | None:
-        """How many packets in a row this one's source needs to be heard; None: it is not to be heard."""
+        """How many packets in a row this one's source needs to be believed; None: it is not to be."""
         if not self._stream.knows(packet.payload_type):
             return None
         signalled = self._signalled is None or address[:2] == self._signalled
@@ -234,11 +234,11 @@ class RtpReceiver:
             return NEWCOMER
         return ELSEWHERE if self._symmetric and now - self.arrived >= RELATCH_S else None
 
-    def _sign(self, address: Address, now: float) -> None:
+    def _note_sign_of_life(self, address: Address, now: float) -> None:
         """A packet of no use that keeps a way open (RFC 6263) is a sign of life where it comes from the peer's host."""
         expected = self.peer or self._signalled
         if expected is None or expected[0] == address[0]:
-            self._signed_at = now
+            self._sign_of_life_at = now
 
     def _has_moved(self, packet: RtpPacket, address: Address, now: float) -> bool:
         """A packet with the stream's SSRC from another address; False where it does not go on with the stream."""

@@ -1,4 +1,4 @@
-"""What we say into a call: audio cut to packets, sent when they are due, without a socket.
+"""What we play into a call: audio cut to packets, sent when they are due, without a socket.
 
 Chain: a bot's audio -> queue -> [this: packet length, codec, header] -> [SRTP] -> socket.
 """
@@ -69,7 +69,7 @@ class RtpSender:
         self._queued = 0
 
     def next_timer(self, now: float) -> float | None:
-        """When `due` has a packet; None while there is nothing to say."""
+        """When `due` has a packet; None while there is nothing to send."""
         if not self._queued:
             return None
         return now if self._next is None else self._next

@@ -236,7 +236,7 @@ def _numbered(codecs: Sequence[RtpCodec], known: Sequence[RtpCodec]) -> tuple[Rt
     for codec in codecs:
         number = numbers.get(codec.key, codec.payload_type)
         if codec.key not in numbers and number in taken:
-            free = next((spare for spare in _DYNAMIC if spare not in taken), None)
+            free = next((unused for unused in _DYNAMIC if unused not in taken), None)
             if free is None:
                 continue
             number = free

@@ -133,9 +133,9 @@ class _Lines:
             self.mended += address is not None and _STRICT_CONNECTION.fullmatch(value) is None
         elif kind == "a":
             name, colon, detail = value.partition(":")
-            name, blank, rest = name.strip().partition(" ")
-            if blank:  # 'rtpmap 0 PCMU/8000': no name has a blank
-                colon, detail = ":", rest.strip() + colon + detail
+            name, space, value = name.strip().partition(" ")
+            if space:  # 'rtpmap 0 PCMU/8000': no name has a space
+                colon, detail = ":", value.strip() + colon + detail
                 self.mended += 1
             self.mended += name[-1:] in {";", ","}  # no name ends so
             name = name.rstrip(";,")
@@ -193,7 +193,7 @@ def _direction(attributes: list[Attribute]) -> Direction | None:
 
 
 def _origin(value: str) -> Origin | None:
-    """A user name with blanks is one all the same."""
+    """A user name with spaces is one all the same."""
     parts = value.split()
     if len(parts) < 6 or parts[-3].upper() != "IN":
         return None if len(parts) != 6 else Origin(parts[0], parts[1], number(parts[2], 2**64 - 1) or 0, parts[5])

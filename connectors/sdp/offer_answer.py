@@ -1,6 +1,6 @@
 """Offer and answer of one dialog (RFC 3264): which streams run, in which codec, which way, under which keys.
 
-Sits between the dialog, which carries descriptions in requests and responses, and the RTP endpoints, which are told
+Sits between the dialog, which carries descriptions in requests and responses, and the RTP endpoints, which get
 what was agreed. Media lines keep their place for the whole dialog: a stream that goes leaves a line with port 0, which
 a later one may take over. A refused offer leaves everything as it was (RFC 3261, section 14.2).
 """
@@ -101,8 +101,8 @@ class NegotiationSession:
         return self._describe(slots), self.streams
 
     def refuse(self, indexes: Collection[int]) -> SessionDescription:
-        """The last answer anew, before it is sent, without the lines of these places: there is no room for them after
-        all. Their ports are released."""
+        """The last answer anew, before it is sent, without the lines of these places: there is no capacity for them
+        after all. Their ports are released."""
         slots = [
             _Slot(rejected(slot.local, self._address)) if index in indexes else slot
             for index, slot in enumerate(self._slots)

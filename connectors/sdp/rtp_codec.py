@@ -104,7 +104,7 @@ def number(text: str, highest: int) -> int | None:
 def codec(payload_type: int, rtpmap: str | None, fmtp: str | None) -> RtpCodec | None:
     """The codec of a payload type, None where its number is dynamic and `rtpmap` is missing or malformed.
 
-    `rtpmap`: 'name/clock[/channels]', read with blanks in the place of the slashes or around them, and without what
+    `rtpmap`: 'name/clock[/channels]', read with spaces in the place of the slashes or around them, and without what
     follows. A clock that is left out is that of a codec that has only one, or of a static number under its own name;
     such a number keeps its clock.
     """

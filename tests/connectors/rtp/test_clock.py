@@ -263,8 +263,8 @@ def test_a_late_start_and_a_pause_right_behind_it_are_handed_out_in_full() -> No
 
 def test_timestamps_that_no_audio_has_are_no_clock() -> None:
     clock = TimestampClock(8_000)
-    assert not any(clock.follow(160 * 40, 160, 0, START + at, START + at + 0.02) for at in range(20))
-    assert not any(clock.follow(0, 160, 0, START + at, START + at + 0.02) for at in range(20))
+    assert not any(clock.observe(160 * 40, 160, 0, START + at, START + at + 0.02) for at in range(20))
+    assert not any(clock.observe(0, 160, 0, START + at, START + at + 0.02) for at in range(20))
     assert (clock.rate, clock.doubted) == (8_000, False)
 
 

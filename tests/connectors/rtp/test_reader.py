@@ -148,6 +148,6 @@ async def test_the_last_socket_takes_the_reader_with_it(peer: Peer, opened: Open
     reader = MediaReader.of(loop)
     await endpoint.close()
     assert reader._pacing is None
-    assert not reader._watched
+    assert not reader._listening
     assert reader._epoll.closed
     assert loop not in MediaReader._readers
