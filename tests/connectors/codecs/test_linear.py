@@ -32,7 +32,7 @@ def test_an_encoder_of_two_channels_repeats_the_sample() -> None:
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 5), (2, 7), (2, 3)])
-def test_a_cut_packet_is_counted_and_its_whole_samples_are_heard(channels: int, size: int) -> None:
+def test_a_cut_packet_is_counted_and_its_whole_samples_are_received(channels: int, size: int) -> None:
     decoder = decoder_for(RtpCodec(96, "L16", 16000, channels))
     assert decoder.decode(bytes(size)).size == size // (2 * channels)
     assert decoder.stats.damaged == 1

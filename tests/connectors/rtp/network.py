@@ -31,7 +31,7 @@ class Arrival:
 
 @dataclass(slots=True)
 class Sender:
-    """Packets of 20 ms; each payload tells its place, so that what is heard can be checked. `ppm`: its clock is fast
+    """Packets of 20 ms; each payload names its place, so that what comes out can be checked. `ppm`: its clock is fast
     by so many millionths. `clock`: units a second by which its timestamps run."""
 
     ssrc: int = 7
@@ -122,7 +122,7 @@ def damage(
 
 
 @dataclass(slots=True)
-class Heard:
+class Played:
     """`events`: with the time each came out."""
 
     events: list[tuple[float, RtpEvent]] = field(default_factory=list)
@@ -137,9 +137,9 @@ class Heard:
         return max((at - event.arrival for at, event in self.events if isinstance(event, Audio)), default=0.0)
 
 
-def play(receiver: RtpReceiver, arrivals: Iterable[Arrival], until: float | None = None) -> Heard:
+def play(receiver: RtpReceiver, arrivals: Iterable[Arrival], until: float | None = None) -> Played:
     """Deliver everything, with all timers at their time, and on `until`."""
-    heard = Heard()
+    played = Played()
     now = START
 
     def timers(limit: float) -> None:
@@ -148,16 +148,16 @@ def play(receiver: RtpReceiver, arrivals: Iterable[Arrival], until: float | None
             due = receiver.next_timer(now)
             if due is None or due > limit:
                 return
-            assert due >= now - 1e-6 or not heard.events, "a timer in the past"
+            assert due >= now - 1e-6 or not played.events, "a timer in the past"
             now = max(due, now)
-            heard.events += [(now, event) for event in receiver.take(now)]
+            played.events += [(now, event) for event in receiver.take(now)]
         raise AssertionError("timers do not come to rest")
 
     for arrival in arrivals:
         timers(arrival.at)
         now = max(arrival.at, now)
         receiver.receive(arrival.data, arrival.address, now)
-        heard.events += [(now, event) for event in receiver.take(now)]
+        played.events += [(now, event) for event in receiver.take(now)]
     if until is not None:
         timers(until)
-    return heard
+    return played

@@ -1,4 +1,4 @@
-"""Lanes beside the way that every packet can take: whatever the network does, both hear and count the same."""
+"""Lanes beside the way that every packet can take: whatever the network does, both receive and count the same."""
 
 from copy import deepcopy
 from dataclasses import asdict, replace
@@ -146,14 +146,14 @@ def test_packets_in_order_stay_in_their_lanes() -> None:
     ],
     ids=["loss", "bursts", "jitter", "little jitter", "reordered", "duplicates", "all"],
 )
-def test_damaged_networks_are_heard_the_same(network: dict[str, float]) -> None:
+def test_damaged_networks_are_received_the_same(network: dict[str, float]) -> None:
     senders = [Sender(ssrc=ssrc, at=START + 0.003 * ssrc) for ssrc in range(1, 5)]
     networks = [damage(speech(one, 400), seed=one.ssrc, **network).delivered for one in senders]  # type: ignore[arg-type]
     legs = both(networks, START + 8.3)
     assert any(leg.entered for leg in legs) or network == {"jitter_s": 0.06}
 
 
-def test_keys_pauses_codecs_and_other_sources_are_heard_the_same() -> None:
+def test_keys_pauses_codecs_and_other_sources_are_received_the_same() -> None:
     keyed = Sender(ssrc=1)
     keys = speech(keyed, 40) + press(keyed, "5", 4) + speech(keyed, 40)
     pausing = Sender(ssrc=2)
@@ -182,7 +182,7 @@ def test_keys_pauses_codecs_and_other_sources_are_heard_the_same() -> None:
     [{}, {"loss": 0.05}, {"jitter_s": 0.008}, {"loss": 0.02, "jitter_s": 0.01, "swapped": 0.01, "duplicates": 0.01}],
     ids=["whole", "loss", "jitter", "all"],
 )
-def test_clocks_moves_and_moving_keys_are_heard_the_same(network: dict[str, float], seed: int) -> None:
+def test_clocks_moves_and_moving_keys_are_received_the_same(network: dict[str, float], seed: int) -> None:
     """A clock that is wrong from the start, becomes wrong or right in the middle; an address and a port that change;
     keys whose timestamps move, and pauses that arrival contradicts."""
     wrong = Sender(ssrc=1, clock=16_000)

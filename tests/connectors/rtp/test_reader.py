@@ -1,4 +1,4 @@
-"""Endpoints whose steady streams are read in bulk: real sockets, a real intake."""
+"""Endpoints whose streams in order are read in bulk: real sockets, a real intake."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ class Leg:
 
 
 class Stage:
-    """A peer that speaks to one endpoint, in real time as a steady stream does, with the tick after every packet."""
+    """A peer that speaks to one endpoint, in real time, every packet in order, with the tick after every packet."""
 
     def __init__(self, peer: Peer) -> None:
         self.recognizer = Collector()
@@ -46,7 +46,7 @@ class Stage:
             self.sent.append(packet.data[12:])
             await asyncio.sleep(due - asyncio.get_running_loop().time())
 
-    def heard(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    def received(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
         self.ingest.close(self.leg.intake)
         return self.recognizer.audio(self.leg.intake.session)[::2] * 32768
 
@@ -59,7 +59,7 @@ def in_lane(endpoint: RtpEndpoint) -> bool:
     return endpoint._running is not None and endpoint._running._lane is not None
 
 
-async def test_a_steady_stream_is_read_in_bulk_and_heard_whole(peer: Peer, opened: Open) -> None:
+async def test_a_stream_in_order_is_read_in_bulk_and_received_whole(peer: Peer, opened: Open) -> None:
     stage, endpoint = Stage(peer), await opened()
     endpoint.attach(stage.leg)
     endpoint.update(peer.agreed())
@@ -69,7 +69,7 @@ async def test_a_steady_stream_is_read_in_bulk_and_heard_whole(peer: Peer, opene
     assert stage.leg.intake.stats.frames == 30
     await endpoint.close()
     assert stage.leg.stats.packets == 30
-    assert np.array_equal(stage.heard(), stage.expected)
+    assert np.array_equal(stage.received(), stage.expected)
 
 
 async def test_keys_hold_and_goodbye_leave_the_lane(peer: Peer, opened: Open) -> None:
@@ -127,7 +127,7 @@ async def test_a_stream_that_stops_leaves_its_lane_and_becomes_silence(peer: Pee
     assert endpoint.stats.lost == 0
 
 
-async def test_endpoints_of_two_pipelines_are_both_heard(peer: Peer, opened: Open) -> None:
+async def test_endpoints_of_two_pipelines_are_both_received(peer: Peer, opened: Open) -> None:
     other = Peer()
     stages = [(Stage(peer), await opened()), (Stage(other), await opened())]
     for stage, endpoint in stages:
@@ -135,7 +135,7 @@ async def test_endpoints_of_two_pipelines_are_both_heard(peer: Peer, opened: Ope
         endpoint.update(stage.peer.agreed())
     for stage, endpoint in stages:
         await stage.play(endpoint, stage.peer.sender.packets(16))
-        assert np.array_equal(stage.heard(), stage.expected)
+        assert np.array_equal(stage.received(), stage.expected)
     other.close()
 
 

@@ -34,9 +34,9 @@ def test_audio_is_sent_at_the_pace_of_its_media_time(ptime_ms: int) -> None:
         assert (after.timestamp - before.timestamp) % 2**32 == size
     assert [packet.marker for packet in packets] == [True] + [False] * (count - 1)
     assert {(packet.payload_type, packet.ssrc, len(packet.payload)) for packet in packets} == {(0, 42, size)}
-    heard = decode_mulaw(np.frombuffer(b"".join(packet.payload for packet in packets), np.uint8))
-    assert np.abs(heard[:8000] - np.arange(8000)).max() < 300
-    assert not heard[8000:].any()
+    played = decode_mulaw(np.frombuffer(b"".join(packet.payload for packet in packets), np.uint8))
+    assert np.abs(played[:8000] - np.arange(8000)).max() < 300
+    assert not played[8000:].any()
     assert (sender.packets, sender.octets) == (count, count * size)
 
 
@@ -64,8 +64,8 @@ def test_audio_that_comes_in_pieces_has_no_seam() -> None:
     for piece in np.array_split(pcm, 7):
         sender.push(piece)
     sent = run(sender, START, START + 5)
-    heard = decode_alaw(np.frombuffer(b"".join(packet.payload for _, packet in sent), np.uint8))
-    assert np.abs(heard - pcm).max() < 300
+    played = decode_alaw(np.frombuffer(b"".join(packet.payload for _, packet in sent), np.uint8))
+    assert np.abs(played - pcm).max() < 300
 
 
 def test_talking_stops_at_once() -> None:

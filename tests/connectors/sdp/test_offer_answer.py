@@ -197,7 +197,7 @@ def test_keys_of_ours_go_at_the_clock_of_the_codec_or_at_the_one_that_all_have(s
     assert answered(start(), line(OPUS, EVENTS, wide))[1][0].telephone_event == wide
 
 
-def test_an_answer_with_events_of_another_clock_than_its_codec_is_heard(start: Start) -> None:
+def test_an_answer_with_events_of_another_clock_than_its_codec_is_received(start: Start) -> None:
     session = start()
     session.offer()
     [agreed] = session.accept(offer(line(OPUS, EVENTS)))
@@ -208,7 +208,7 @@ def test_an_answer_with_events_of_another_clock_than_its_codec_is_heard(start: S
     }
 
 
-def test_an_answer_that_gives_our_number_of_events_another_clock_is_heard(start: Start) -> None:
+def test_an_answer_that_gives_our_number_of_events_another_clock_is_received(start: Start) -> None:
     session = start()
     session.offer()
     [agreed] = session.accept(offer(line(OPUS, replace(EVENTS, clock_rate=48000))))
