@@ -1,12 +1,14 @@
 """Lanes beside the way that every packet can take: whatever the network does, both receive and count the same."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
-from connectors.rtp.bulk import LaneEntry, RtpLanes, lane_entry
+from connectors.rtp.bulk import IN_ORDER_AFTER, LaneEntry, RtpLanes, lane_entry
+from connectors.rtp.dtmf import EventPayload, TelephoneEvents
 from connectors.rtp.events import Audio
 from connectors.rtp.feed import LegFeed
 from connectors.rtp.in_order import InOrderState
@@ -17,7 +19,7 @@ from engine.api import Session
 from pipeline.call import LegStats
 from pipeline.ingest import Ingest
 from tests.connectors.rtp.keys import press
-from tests.connectors.rtp.network import CODECS, PCMA, PCMU, PEER, START, Arrival, Sender, damage
+from tests.connectors.rtp.network import CODECS, G722, PCMA, PCMU, PEER, START, Arrival, Sender, damage
 from tests.pipeline.collector import Collector
 
 STEP_S = 0.005
@@ -240,6 +242,45 @@ def test_datagrams_of_other_sizes_are_not_taken(size: int) -> None:
     whole = sent[30].data + bytes(300)
     sent[30] = Arrival(sent[30].at, whole[:size])
     both([sent], START + 0.85)
+
+
+REFUSALS: dict[str, Callable[[Leg], object]] = {
+    "too few packets in order": lambda leg: setattr(leg.receiver.state, "in_a_row", IN_ORDER_AFTER - 1),
+    "fast path closed": lambda leg: setattr(leg.receiver.state, "fast_path", False),
+    "a codec with a state": lambda leg: setattr(leg.receiver.state, "codec", G722),
+    "another clock rate": lambda leg: setattr(leg.receiver.state, "rate", 16_000),
+    "packets of 10 ms": lambda leg: setattr(leg.receiver.state, "ticks", 80),
+    "a key press under way": lambda leg: setattr(leg.receiver._stream, "_telephone_events", pressed()),
+    "SRTP": lambda leg: setattr(leg.receiver, "_srtp", object()),
+    "no address yet": lambda leg: setattr(leg.receiver, "peer", None),
+    "hold": lambda leg: setattr(leg.feed, "muted", True),
+    "a leg that has ended": lambda leg: leg.intake.ingest.close(leg.intake),
+}
+
+
+def pressed() -> TelephoneEvents:
+    events = TelephoneEvents()
+    events.receive(EventPayload(5, end=False, volume=10, duration=160), 0, 0.0, 8000, marker=True, now=START)
+    return events
+
+
+@pytest.mark.parametrize("refuse", REFUSALS.values(), ids=REFUSALS)
+def test_a_leg_enters_a_lane_only_where_every_condition_holds(refuse: Callable[[Leg], object]) -> None:
+    leg = Leg(Ingest(Collector()), 0, None)
+    for arrival in speech(Sender(), 20):
+        leg.receive(arrival, arrival.at)
+    assert leg.receiver.state.in_a_row >= IN_ORDER_AFTER
+    refuse(leg)
+    assert lane_entry(leg, leg.receiver, leg.feed) is None
+
+
+def test_a_leg_asks_for_a_lane_once_in_a_while() -> None:
+    leg = Leg(Ingest(Collector()), 0, None)
+    for arrival in speech(Sender(), 20):
+        leg.receive(arrival, arrival.at)
+    assert lane_entry(leg, leg.receiver, leg.feed) is not None
+    assert leg.receiver.state.in_a_row == 0
+    assert lane_entry(leg, leg.receiver, leg.feed) is None
 
 
 def test_a_lane_that_was_left_is_another_ones_only_when_nothing_read_before_is_left() -> None:
