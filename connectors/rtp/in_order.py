@@ -38,7 +38,7 @@ class InOrderState:
     (`bulk`), a row of the lane is ahead of it.
 
     `stats`, `events`: of the receiver; what comes out is appended. `fast_path`: the packet that is due may take
-    `receive_next`. `in_a_row`: packets that took it since the last one that did not, or since a lane was last asked for.
+    `receive_next`. `in_a_row`: packets that took it since another one, or since a lane was last asked for.
 
     `codec`, `payload_type`: of the newest audio; its RTP clock has `rate` units a second, its decoded audio
     `output_rate` samples. `ssrc`: of the present source, None before the first packet. `next_sequence` (extended),
