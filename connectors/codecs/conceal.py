@@ -19,7 +19,7 @@ _PACKETS = 4  # enough for window and period with packets from 10 ms
 
 
 class Concealer:
-    """One stream's. `table`: from the codes that are heard to int16; None where samples are heard."""
+    """One stream's. `table`: from the codes of the stream to int16; None where it has samples."""
 
     def __init__(self, sample_rate_hz: int, table: NDArray[np.int16] | None = None) -> None:
         per_ms = sample_rate_hz / 1000
@@ -27,16 +27,16 @@ class Concealer:
         self._min_lag, self._max_lag = int(MIN_PITCH_MS * per_ms), int(MAX_PITCH_MS * per_ms)
         self._window = int(WINDOW_MS * per_ms)
         self._full, self._faded = int(FULL_MS * per_ms), int(FADED_MS * per_ms)
-        self._heard: deque[NDArray[Any]] = deque(maxlen=_PACKETS)
+        self._packets: deque[NDArray[Any]] = deque(maxlen=_PACKETS)
         self._period: NDArray[np.float32] | None = None
         self._made = 0
 
-    def heard(self, samples: NDArray[Any]) -> None:
+    def add(self, samples: NDArray[Any]) -> None:
         """A packet of the stream: int16 (T,), or uint8 codes (T,) of the table."""
         if self._made:
             self._made, self._period = 0, None
-            self._heard.clear()  # a period is not to be sought across the loss
-        self._heard.append(samples)
+            self._packets.clear()  # a period is not to be sought across the loss
+        self._packets.append(samples)
 
     def conceal(self, samples: int) -> NDArray[np.int16]:
         """The next `samples` samples, int16, in the place of lost ones."""
@@ -54,8 +54,8 @@ class Concealer:
         return pcm
 
     def _last_period(self) -> NDArray[np.float32]:
-        """The end of what was heard, from where it resembles itself most; a single zero where too little was heard."""
-        parts = [part if self._table is None else self._table[part] for part in self._heard]
+        """The end of the recent audio, from where it resembles itself most; a single zero where there is too little."""
+        parts = [part if self._table is None else self._table[part] for part in self._packets]
         size = self._window + self._max_lag
         past = np.concatenate([np.empty(0, np.int16), *parts])[-size:].astype(np.float32)
         if past.size < size:

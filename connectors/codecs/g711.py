@@ -30,7 +30,7 @@ class G711Decoder:
         codes: NDArray[np.uint8] = np.frombuffer(payload, np.uint8)
         lost = self.conceal(fec_for_lost) if fec_for_lost else None
         if codes.size:
-            self._concealer.heard(codes)
+            self._concealer.add(codes)
         else:
             self.stats.damaged += 1
         return codes if lost is None else with_lost(lost, codes)

@@ -33,7 +33,7 @@ class G722Decoder:
         lost = self.conceal(fec_for_lost) if fec_for_lost else None
         pcm: NDArray[np.int16] = np.frombuffer(self._codec.decode(payload), np.int16)
         if pcm.size:
-            self._concealer.heard(pcm)
+            self._concealer.add(pcm)
         else:
             self.stats.damaged += 1
         return pcm if lost is None else with_lost(lost, pcm)

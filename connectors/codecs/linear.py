@@ -37,7 +37,7 @@ class L16Decoder:
             wide = pcm.astype(np.int32)
             pcm = ((wide[0::2] + wide[1::2]) >> 1).astype(np.int16)
         if count:
-            self._concealer.heard(pcm)
+            self._concealer.add(pcm)
         return pcm if lost is None else with_lost(lost, pcm)
 
     def conceal(self, samples: int) -> NDArray[np.int16]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from connectors.codecs.codec import CodecStats, with_lost
 from connectors.codecs.libopus import libopus
-from connectors.sdp.codec import number
+from connectors.sdp.rtp_codec import number
 from pipeline.frames import Encoding
 
 RATE_HZ = 16_000
@@ -28,7 +28,7 @@ _VOIP = 2048
 _SET_BITRATE, _SET_COMPLEXITY, _SET_INBAND_FEC, _SET_PACKET_LOSS_PERC, _SET_DTX = 4002, 4010, 4012, 4014, 4016
 _DEFAULT_BITRATE, _MIN_BITRATE, _MAX_BITRATE = 24_000, 6_000, 64_000
 _ASSUMED_LOSS_PERCENT = 10
-_COMPLEXITY = 5  # a third of the library's default in time, and hardly to be heard in speech
+_COMPLEXITY = 5  # a third of the library's default in time, and hardly audible in speech
 _ENCODED_MS = (5, 10, 20, 40, 60)
 
 
@@ -66,8 +66,8 @@ class OpusDecoder:
     def conceal(self, samples: int) -> NDArray[np.int16]:
         self.stats.concealed += samples
         pcm = np.zeros(samples, np.int16)
-        room = _EXTRAPOLATED - self._extrapolated if self._started else 0
-        wanted = min(samples, room) // _STEP * _STEP
+        left = _EXTRAPOLATED - self._extrapolated if self._started else 0
+        wanted = min(samples, left) // _STEP * _STEP
         done = 0
         while done < wanted:  # in frames of the stream, as the decoder would have got them
             count = self._library.opus_decode(self._state, None, 0, self._address, min(self._last, wanted - done), 0)

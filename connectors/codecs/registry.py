@@ -5,13 +5,13 @@ from connectors.codecs.codec import Decoder, Encoder
 from connectors.codecs.errors import CodecUnavailable, UnsupportedCodec
 from connectors.codecs.libopus import libopus
 from connectors.codecs.linear import L16Decoder, L16Encoder
-from connectors.sdp.description import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from pipeline.frames import Encoding
 
 _RTP_CLOCKS = {"PCMU": 8_000, "PCMA": 8_000, "G722": 8_000, "OPUS": 48_000}
 
 
-def decoder_for(codec: Codec) -> Decoder:
+def decoder_for(codec: RtpCodec) -> Decoder:
     """A fresh decoder for one stream. Raises `UnsupportedCodec`, `CodecUnavailable`."""
     match _checked(codec):
         case "PCMU" | "PCMA" as name:
@@ -24,7 +24,7 @@ def decoder_for(codec: Codec) -> Decoder:
             return L16Decoder(codec.clock_rate, codec.channels)
 
 
-def encoder_for(codec: Codec) -> Encoder:
+def encoder_for(codec: RtpCodec) -> Encoder:
     """A fresh encoder for one stream; `codec.parameters` are the peer's wishes. Raises `UnsupportedCodec`,
     `CodecUnavailable`."""
     match _checked(codec):
@@ -38,7 +38,7 @@ def encoder_for(codec: Codec) -> Encoder:
             return L16Encoder(codec.clock_rate, codec.channels)
 
 
-def sample_rate_hz(codec: Codec) -> int:
+def sample_rate_hz(codec: RtpCodec) -> int:
     """The rate of the decoded audio, which is not the RTP clock with G.722 and Opus. Raises `UnsupportedCodec`."""
     match _checked(codec):
         case "G722":
@@ -60,7 +60,7 @@ def usable(name: str) -> bool:
     return True
 
 
-def _checked(codec: Codec) -> str:
+def _checked(codec: RtpCodec) -> str:
     """The name, where clock and channels are those that RTP has for it (RFC 3551, section 6; RFC 7587, section 7)."""
     name = codec.name
     if name == "L16":

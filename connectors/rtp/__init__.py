@@ -1,7 +1,7 @@
 """RTP for the legs of telephone calls: receiving on real networks, a bot's audio to the peer.
 
 Chain of a leg: socket -> SRTP -> address and source -> sequence -> jitter buffer -> media time -> [this package ends]
--> the leg's queue, in its codec -> tick. Steady streams of G.711 pass by all this, many at a time (`bulk`). Everything
+-> the leg's queue, in its codec -> tick. G.711 in order passes by all this, many legs at a time (`bulk`). Everything
 but `endpoint`, `leg`, `player`, `ports`, `reader` and `transport` is without sockets and clocks.
 """
 
@@ -10,7 +10,7 @@ from connectors.rtp.endpoint import RtpEndpoint
 from connectors.rtp.errors import NoFreePort, RtpError, UnsupportedSuite
 from connectors.rtp.events import Audio, Bye, DtmfEvent, RtpEvent, Silence
 from connectors.rtp.packet import RtpPacket
-from connectors.rtp.player import Speaker
+from connectors.rtp.player import RtpPlayer
 from connectors.rtp.ports import PortPool
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
@@ -26,9 +26,9 @@ __all__ = [
     "RtpError",
     "RtpEvent",
     "RtpPacket",
+    "RtpPlayer",
     "RtpReceiver",
     "RtpStats",
     "Silence",
-    "Speaker",
     "UnsupportedSuite",
 ]

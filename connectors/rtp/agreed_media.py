@@ -10,7 +10,7 @@ from connectors.sdp.sdes import Crypto
 
 
 @dataclass(slots=True)
-class Keys:
+class SrtpContexts:
     """The SRTP contexts of a leg. They outlive a new agreement on the same keys, as their packet counts must
     (RFC 4568, section 7.1.4)."""
 
@@ -30,11 +30,11 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class AgreedMedia:
     """A media line as it was agreed, and the SRTP contexts for it."""
 
     negotiated: Negotiated
-    keys: Keys
+    srtp: SrtpContexts
 
     @property
     def rtp_address(self) -> Address | None:
@@ -44,7 +44,7 @@ class Agreement:
             return None
         try:
             return str(ipaddress.ip_address(remote.address)), remote.port
-        except ValueError:  # a name: where its packets come from will tell
+        except ValueError:  # a name: the source of its packets is its address
             return None
 
     def rtcp_address(self, peer: Address | None) -> Address | None:

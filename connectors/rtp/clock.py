@@ -7,9 +7,14 @@ their mixer. Taken at their word, such timestamps put a pause before every packe
 What contradicts them: the sequence numbers, as nothing is missing; the length of the audio, to which the steps of the
 timestamps keep one and the same ratio; and the time at which packets arrive. All three together set another clock,
 `LEARN_PAIRS` packets after it shows. A real pause has arrival on its side, a loss the sequence numbers, another packet
-length the ratio. A clock that was set is watched in the same way and given up when arrival contradicts it.
+length the ratio. A clock that was set is tested in the same way and given up when arrival contradicts it.
 
-Sits below `stream.RtpStream`, which asks only where a timestamp is not the one that was due.
+Example: packets of 20 ms, 160 units at the declared 8,000 a second, whose timestamps move by 320. Nothing is missing
+between them and the ratio is 2 each time. After four steps the timestamps say 160 ms and the audio says 80 ms; 80 ms
+have passed. From there on the clock is 16,000, and a step of 320 is 160 units of audio.
+
+Sits below `media_time.MediaTime`, which asks only where a timestamp is not the one that was due, or the clock is in
+doubt or another one.
 """
 
 from dataclasses import dataclass
@@ -20,14 +25,14 @@ LEARN_PAIRS = 4
 CLOCKS_HZ = range(1_000, 192_001)
 """From milliseconds to the fastest that sound cards have; a faster one is no clock of audio."""
 
-_APART_S = 0.08  # so much the two clocks must differ by then for arrival to tell one from the other
-_WATCH_S = 1.0  # so much they must differ for a clock that was set to be given up: more than networks stall
-_MAX_PAIRS = 25  # a row that arrival does not support is begun anew
+_APART_S = 0.08  # so much the two clocks must differ by then for arrival to decide between them
+_TRIAL_S = 1.0  # so much they must differ for a clock that was set to be given up: more than networks stall
+_MAX_PAIRS = 25  # a run that arrival does not support is begun anew
 _ALIKE = 16  # ratios are the same within a sixteenth: some count by a timer
 
 
 @dataclass(slots=True)
-class _Row:
+class _Run:
     """Packets since `began`, when the one before them came: how far timestamps moved, and how long the audio was."""
 
     began: float
@@ -38,18 +43,18 @@ class _Row:
 
 class TimestampClock:
     """`declared`: units a second of the payload type, in which audio is measured; `rate`: those by which timestamps are
-    taken to run. `doubted`: a row of packets speaks for another one, and too few yet."""
+    taken to run. `doubted`: a run of packets speaks for another one, and too few yet."""
 
     def __init__(self, declared: int, rate: int | None = None) -> None:
         self.declared = declared
         self.rate = declared if rate is None else rate
-        self._row: _Row | None = None
+        self._run: _Run | None = None
         self._pair = (0, 0)
-        self._watch: _Row | None = None
+        self._trial: _Run | None = None
 
     @property
     def doubted(self) -> bool:
-        return self._row is not None
+        return self._run is not None
 
     @property
     def other(self) -> bool:
@@ -64,38 +69,38 @@ class TimestampClock:
         """Of a step of the timestamps; the remainder goes towards zero."""
         return units if self.rate == self.declared else int(units * self.declared / self.rate)
 
-    def follow(self, moved: int, ticks: int, missing: int, before: float, arrival: float) -> bool:
+    def observe(self, moved: int, ticks: int, missing: int, before: float, arrival: float) -> bool:
         """A packet whose timestamp is `moved` units behind that of the last one, which held `ticks` of audio and came
         at `before`; `missing` were lost between the two. True: `rate` is another now, and is for this step already."""
         if ticks <= 0:
             return False
         changed = self.other and self._is_given_up(moved, ticks, missing, before, arrival)
         if missing:  # no ratio can be had of it; the time that it took counts
-            if self._row is not None:
-                self._row.units += moved
-                self._row.ticks += ticks * (missing + 1)
+            if self._run is not None:
+                self._run.units += moved
+                self._run.ticks += ticks * (missing + 1)
             return changed
         if moved == self.units(ticks) or self.declared * moved // ticks not in CLOCKS_HZ:
-            self._row = None
+            self._run = None
             return changed
-        row = self._row
-        if row is None or abs(moved * self._pair[1] - self._pair[0] * ticks) * _ALIKE > self._pair[0] * ticks:
-            row = self._row = _Row(before)
+        run = self._run
+        if run is None or abs(moved * self._pair[1] - self._pair[0] * ticks) * _ALIKE > self._pair[0] * ticks:
+            run = self._run = _Run(before)
             self._pair = moved, ticks
-        row.units += moved
-        row.ticks += ticks
-        row.pairs += 1
-        if row.pairs >= LEARN_PAIRS and self._arrival_agrees(row, arrival):
-            self._set(round(self.declared * row.units / row.ticks), arrival)
+        run.units += moved
+        run.ticks += ticks
+        run.pairs += 1
+        if run.pairs >= LEARN_PAIRS and self._arrival_agrees(run, arrival):
+            self._set(round(self.declared * run.units / run.ticks), arrival)
             return True
-        if row.pairs >= _MAX_PAIRS:
-            self._row = None
+        if run.pairs >= _MAX_PAIRS:
+            self._run = None
         return changed
 
-    def _arrival_agrees(self, row: _Row, arrival: float) -> bool:
+    def _arrival_agrees(self, run: _Run, arrival: float) -> bool:
         """That the audio took as long as it is, and not as long as the timestamps say."""
-        said, took = row.units / self.rate, row.ticks / self.declared
-        elapsed = arrival - row.began
+        said, took = run.units / self.rate, run.ticks / self.declared
+        elapsed = arrival - run.began
         return abs(said - took) >= _APART_S and abs(elapsed - took) < abs(elapsed - said)
 
     def _is_given_up(self, moved: int, ticks: int, missing: int, before: float, arrival: float) -> bool:
@@ -103,18 +108,18 @@ class TimestampClock:
         if not missing and moved == ticks and self.rate > self.declared:
             self._set(self.declared, arrival)
             return True
-        if abs(moved / self.rate - (arrival - before)) > _WATCH_S:  # timestamps have jumped
-            self._watch = None
+        if abs(moved / self.rate - (arrival - before)) > _TRIAL_S:  # timestamps have jumped
+            self._trial = None
             return False
-        watch = self._watch
-        if watch is None:
-            watch = self._watch = _Row(before)
-        watch.units += moved
-        by_rate, declared = watch.units / self.rate, watch.units / self.declared
-        if abs(by_rate - declared) < _WATCH_S:
+        trial = self._trial
+        if trial is None:
+            trial = self._trial = _Run(before)
+        trial.units += moved
+        by_rate, declared = trial.units / self.rate, trial.units / self.declared
+        if abs(by_rate - declared) < _TRIAL_S:
             return False
-        self._watch = None
-        elapsed = arrival - watch.began
+        self._trial = None
+        elapsed = arrival - trial.began
         if abs(elapsed - by_rate) <= abs(elapsed - declared):
             return False
         self._set(self.declared, arrival)
@@ -122,4 +127,4 @@ class TimestampClock:
 
     def _set(self, rate: int, arrival: float) -> None:
         self.rate = rate
-        self._row, self._watch = None, _Row(arrival)
+        self._run, self._trial = None, _Run(arrival)

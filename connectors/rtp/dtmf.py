@@ -5,7 +5,7 @@ of its beginning (section 2.5.1.2). It is reported once, when the first end pack
 when nothing has come of it for `TIMEOUT_S`. Sits behind the jitter buffer, so packets come in order.
 
 Senders and gateways on the way break the rule of the one timestamp both ways: it moves along with the duration or in
-the repeated end packets, or it stays for the next press. What tells presses apart all the same is what no press can do:
+the repeated end packets, or it stays for the next press. What sets presses apart all the same is what no press can do:
 one of the same key does not begin before the last one is over, its duration begins anew and not where the last one
 ended, and nothing of a press but its end comes behind its end. The marker of the first packet says so, too, where it is
 neither lost nor set on every packet.
@@ -65,7 +65,7 @@ def is_key(payload_type: int, payload: bytes) -> bool:
     )
 
 
-class Beside:
+class SeparateEvents:
     """Telephone events under an SSRC of their own, with sequence numbers of their own."""
 
     def __init__(self) -> None:
@@ -83,9 +83,9 @@ class Beside:
 @dataclass(slots=True)
 class _Press:
     """`timestamp`, `duration`: of its last packet, in units of `clock_rate`; `before`: units of the segments before it;
-    `last`: when that packet came; `ended`: by an end packet. `grows`: a later packet has told a longer duration, so
+    `last`: when that packet came; `ended`: by an end packet. `grows`: a later packet had a longer duration, so
     durations count from the beginning, wherever timestamps go. `first`, `begun`: duration and time of the first packet;
-    `grown_at`: when the present duration was told first.
+    `grown_at`: when the present duration came first.
     """
 
     event: int
@@ -113,7 +113,7 @@ class _Press:
         return DtmfEvent(DIGITS[self.event], self.start_s, total / rate)
 
 
-class KeyPresses:
+class TelephoneEvents:
     """One stream's. `others`: events that are no keys, such as flash hook and modem tones, counted once each."""
 
     def __init__(self) -> None:
@@ -171,7 +171,7 @@ class KeyPresses:
 
     @staticmethod
     def _is_repeated(over: _Press, payload: EventPayload, timestamp: int, marker: bool, now: float) -> bool:
-        """A packet of the press that is reported already, of which the next one is told by what is new with it."""
+        """A packet of the press that is reported already, which the next one differs from by what is new with it."""
         if payload.event != over.event:
             return False
         ahead, grown = step(over.timestamp, timestamp), payload.duration - over.duration
@@ -190,7 +190,7 @@ class KeyPresses:
 
 
 def _is_end_again(over: _Press, grown: int, ahead: int, marker: bool, now: float) -> bool:
-    """An end packet with another timestamp: of the same press if it tells the same length right behind the last one, or
+    """An end packet with another timestamp: of the same press if it has the same length right behind the last one, or
     a length that has grown by what the timestamp has moved, and does not lie beyond the press."""
     quiet_s, update = now - over.last, int(UPDATE_S * over.clock_rate)
     if quiet_s > TIMEOUT_S:
@@ -233,7 +233,7 @@ def _go_on(press: _Press, payload: EventPayload, timestamp: int, now: float) -> 
         press.before += ahead or _SEGMENT
     elif grown > 0:
         press.grows = True
-    elif ahead > 0 and not press.grows and (press.before or not payload.end):  # each packet tells a piece of its own
+    elif ahead > 0 and not press.grows and (press.before or not payload.end):  # each packet has a piece of its own
         press.before += ahead
     else:
         press.timestamp = timestamp

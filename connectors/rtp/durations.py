@@ -1,17 +1,14 @@
 """How long a packet's audio is, in units of its RTP timestamp, without decoding it."""
 
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 
 BYTEWISE = frozenset({"PCMU", "PCMA", "G722"})
 """One octet is one unit of the clock; with G.722 this is two samples (RFC 3551, section 4.5.2)."""
 
-STEADY_CODECS = frozenset({"PCMU", "PCMA"})
-"""Octet-wise and without a state: packets of many legs are decoded together."""
-
 _MAX_OPUS = 5_760  # 120 ms (RFC 6716, section 3.2.5)
 
 
-def duration(codec: Codec, payload: bytes) -> int:
+def duration(codec: RtpCodec, payload: bytes) -> int:
     """0 for a payload that holds no audio of this codec."""
     if codec.name in BYTEWISE:
         return len(payload)

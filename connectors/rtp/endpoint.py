@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from connectors.calls import AudioLeg
 from connectors.errors import LocalProtocolError
-from connectors.rtp.agreed_media import Agreement, Keys
+from connectors.rtp.agreed_media import AgreedMedia, SrtpContexts
 from connectors.rtp.config import RtpConfig
 from connectors.rtp.feed import LegFeed, OnBye, OnDtmf
-from connectors.rtp.leg import RunningLeg
-from connectors.rtp.player import Speaker
+from connectors.rtp.leg import RtpLeg
+from connectors.rtp.player import RtpPlayer
 from connectors.rtp.ports import PortPool
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.sender import RtpSender
@@ -35,11 +35,11 @@ class RtpEndpoint:
         self.port = transport.port
         self._supervisor = supervisor or Supervisor()
         self._transport, self._config, self._on_inactive = transport, config, on_inactive
-        self._keys = Keys()
-        self._agreement: Agreement | None = None
+        self._srtp = SrtpContexts()
+        self._agreed: AgreedMedia | None = None
         self._feed: LegFeed | None = None
         self._started_at: float | None = None
-        self._running: RunningLeg | None = None
+        self._running: RtpLeg | None = None
         self._muted = False
 
     @classmethod
@@ -84,40 +84,40 @@ class RtpEndpoint:
 
     def update(self, negotiated: Negotiated) -> None:
         """What was agreed, for the first time or anew. Raises `UnsupportedSuite`, `CodecError`."""
-        self._keys.update(negotiated.remote_crypto, negotiated.local_crypto)
-        self._agreement = Agreement(negotiated, self._keys)
+        self._srtp.update(negotiated.remote_crypto, negotiated.local_crypto)
+        self._agreed = AgreedMedia(negotiated, self._srtp)
         if self._running is not None:
-            self._running.update(self._agreement)
-            if self._running.speaker is not None:
-                self._running.speaker.update(negotiated.codec, negotiated.ptime_ms)
+            self._running.update(self._agreed)
+            if self._running.player is not None:
+                self._running.player.update(negotiated.codec, negotiated.ptime_ms)
         self._run()
 
     def leg_changed(self) -> None:
         """The attached leg is fed to another intake from here on."""
         if self._running is not None:
-            self._running.leave()
+            self._running.leave_lane()
 
     def pause(self) -> None:
-        """Hold: what comes is counted and not heard."""
+        """Hold: what comes is counted and goes no further."""
         self._mute(True)
 
     def resume(self) -> None:
         """The hold is over."""
         self._mute(False)
 
-    def speaker(self) -> Speaker:
+    def player(self) -> RtpPlayer:
         """Says a bot's audio to the peer. Raises `CodecError`, and `LocalProtocolError` before there is a peer."""
-        if self._running is None or self._agreement is None:
+        if self._running is None or self._agreed is None:
             raise LocalProtocolError("an endpoint speaks once it has a leg and an agreement")
-        if self._running.speaker is None:
-            agreed = self._agreement.negotiated
+        if self._running.player is None:
+            agreed = self._agreed.negotiated
             sender = RtpSender(agreed.codec, agreed.ptime_ms, self._running.receiver.ssrc)
-            self._running.speaker = Speaker(sender, self._running.send, self._running.fault)
-        return self._running.speaker
+            self._running.player = RtpPlayer(sender, self._running.send, self._running.fault)
+        return self._running.player
 
     def send_audio(self, pcm: NDArray[np.int16]) -> None:
-        """Say this after what was to be said before. `pcm`: int16 (T,) at `speaker().rate_hz`."""
-        self.speaker().say(pcm)
+        """Say this after what was to be said before. `pcm`: int16 (T,) at `player().rate_hz`."""
+        self.player().play(pcm)
 
     async def close(self) -> None:
         """Hand on what waits, say goodbye, give the ports back. Idempotent."""
@@ -126,10 +126,10 @@ class RtpEndpoint:
         self._transport.close()
 
     def _run(self) -> None:
-        if self._running is None and self._feed is not None and self._agreement is not None:
-            self._running = RunningLeg(
+        if self._running is None and self._feed is not None and self._agreed is not None:
+            self._running = RtpLeg(
                 self._transport,
-                self._agreement,
+                self._agreed,
                 self._feed,
                 self._config,
                 self._started_at,

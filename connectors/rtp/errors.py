@@ -6,7 +6,7 @@ RtpError                   a `ConnectorError`
 ├── MalformedEvent         octets that are no telephone-event payload
 ├── SrtpRefused            a protected packet that must not be used
 │   ├── SrtpUnauthentic    its authentication tag is wrong, or it cannot be one of this context
-│   └── SrtpReplayed       it was received before, or is older than what can be told apart
+│   └── SrtpReplayed       it was received before, or is older than the window of its context
 ├── UnsupportedSuite       a crypto suite or key length that SDES contexts cannot be made of
 └── NoFreePort             every port of the pool is taken (retryable)
 

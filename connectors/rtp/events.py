@@ -7,7 +7,7 @@ for G.722 and Opus. `arrival`: seconds on the driver's monotonic clock.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 
 
 class Audio(NamedTuple):
@@ -16,7 +16,7 @@ class Audio(NamedTuple):
 
     pts: int
     payload: bytes
-    codec: Codec
+    codec: RtpCodec
     arrival: float
     lost_before: int = 0
 
@@ -26,7 +26,7 @@ class Silence(NamedTuple):
 
     pts: int
     samples: int
-    codec: Codec
+    codec: RtpCodec
     arrival: float
 
 

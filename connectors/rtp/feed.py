@@ -13,7 +13,7 @@ from connectors.calls import AudioLeg
 from connectors.codecs import CodecError, Decoder, decoder_for
 from connectors.rtp.events import Audio, Bye, DtmfEvent, RtpEvent, Silence
 from connectors.rtp.quality import RtpStats
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from pipeline.call import LegStats
 from pipeline.frames import AudioFrame, Encoding, Samples
 from pipeline.intake import Intake
@@ -35,7 +35,7 @@ class LegFeed:
         self._leg = leg
         self._push = leg.push
         self._on_dtmf, self._on_bye = on_dtmf, on_bye
-        self._codec: Codec | None = None
+        self._codec: RtpCodec | None = None
         self._decoder: Decoder | None = None
 
     def deliver(self, events: Sequence[RtpEvent]) -> None:
@@ -43,10 +43,10 @@ class LegFeed:
         for event in events:
             if isinstance(event, Audio):
                 if not self.muted:
-                    self._hear(event)
+                    self._push_audio(event)
             elif isinstance(event, Silence):
                 if not self.muted:
-                    self._rest(event)
+                    self._push_silence(event)
             elif isinstance(event, DtmfEvent):
                 if self._on_dtmf is not None:
                     self._on_dtmf(event)
@@ -58,10 +58,10 @@ class LegFeed:
         """Where packets of this leg may be taken along with those of others; None where all are to come here."""
         return None if self.muted else self._leg.intake
 
-    def heard(self, packets: Sequence[bytes]) -> None:
-        """These went to the intake and not through here: what the decoder has to know of them."""
+    def prime(self, payloads: Sequence[bytes]) -> None:
+        """Show the decoder packets that went to the intake and not through here, so that it can conceal a loss."""
         if self._decoder is not None:
-            for payload in packets:
+            for payload in payloads:
                 self._decoder.decode(payload)
 
     def fail(self, error: Exception) -> None:
@@ -78,7 +78,7 @@ class LegFeed:
         self._leg = _Nobody()
         self._push, self._on_dtmf, self._on_bye = self._leg.push, None, None
 
-    def _hear(self, audio: Audio) -> None:
+    def _push_audio(self, audio: Audio) -> None:
         pts, payload, codec, arrival, lost = audio
         if codec is not self._codec:
             self._change(codec)
@@ -89,7 +89,7 @@ class LegFeed:
                 frame = AudioFrame(pts - lost, samples, decoder.encoding, decoder.sample_rate_hz, arrival)
                 self._push(frame)
 
-    def _rest(self, silence: Silence) -> None:
+    def _push_silence(self, silence: Silence) -> None:
         decoder = self._decoder
         if decoder is not None:
             samples: Samples
@@ -100,7 +100,7 @@ class LegFeed:
             frame = AudioFrame(silence.pts, samples, decoder.encoding, decoder.sample_rate_hz, silence.arrival)
             self._push(frame)
 
-    def _change(self, codec: Codec) -> None:
+    def _change(self, codec: RtpCodec) -> None:
         known, self._codec = self._codec, codec
         if known is not None and known.key == codec.key:
             return

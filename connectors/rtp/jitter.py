@@ -1,11 +1,33 @@
 """Packets in the order of their sequence numbers, waited for as long as this network has shown to be worth it.
 
-Sits between the source and the leg's media time. Recognition needs no even playout, so a packet that is in order
-passes at once and the buffer holds only what stands behind a gap. How long a gap is waited for follows what was seen:
-how late packets came that filled a gap or missed it, and the jitter. It is between 20 and 120 ms after the first packet
-beyond the gap; then the missing ones are given up and what waits is released.
+Sits between the source and the leg's media time. A playout buffer delays every packet, so that all come out at an even
+pace. Recognition needs the order and not the pace: a packet that is in order passes at once, and the buffer holds only
+what stands behind a gap.
+
+A gap is waited for from the first packet beyond it on, `wait_s` long: the longest of these, `MAX_WAIT_S` at most.
+
+- What would have been enough lately: how late a packet came that filled a gap or missed it, and a quarter more. The
+  longest such time counts, and half of it after `_HALF_LIFE_S`. It is `FIRST_WAIT_S` before anything is known.
+- Three times the interarrival jitter: of an even spread of delays RFC 3550, appendix A.8, shows a third.
+- `MIN_WAIT_S`.
+
+Then the missing packets are given up and what waits is released. What `push` makes of a number:
+
+| number | status |
+|---|---|
+| above `highest` | ACCEPTED; those skipped are a gap |
+| in a gap that is waited for | REORDERED |
+| in a gap that was given up, or before `first` | LATE |
+| any other | DUPLICATE |
+
+Invariants: numbers are released in rising order, each once. Each number from `first` to `highest` is released, held,
+`lost`, or in a gap that is waited for.
 
 Overflow policy: with more than `MAX_HELD` packets waiting, the oldest gap is given up; a held packet is never dropped.
+
+Example: 10, 12 and 13 come, 13 at once behind 12. 10 passes, the others wait for 11. If 11 comes 15 ms after 12 it is
+REORDERED, and 11, 12, 13 are released. If it has not come after 60 ms, 12 is released with one missing before it, then
+13. If 11 comes 70 ms after 12 it is LATE, and the next gap is waited for 87.5 ms.
 """
 
 import math
@@ -26,7 +48,7 @@ _MARGIN = 1.25
 _JITTERS = 3.0  # of an even spread of delays, A.8 shows a third
 
 
-class Verdict(StrEnum):
+class PacketStatus(StrEnum):
     ACCEPTED = "accepted"
     REORDERED = "reordered"
     DUPLICATE = "duplicate"
@@ -74,27 +96,27 @@ class JitterBuffer(Generic[T]):
         """Packets up to here passed by the buffer, in order, while it was empty."""
         self.following, self.highest = following, following - 1
 
-    def push(self, number: int, item: T, now: float) -> Verdict:
+    def push(self, number: int, item: T, now: float) -> PacketStatus:
         """Take a packet in, or not: on DUPLICATE and LATE it is to be dropped."""
         if number > self.highest:
             if number > self.highest + 1:
                 self._miss(_Gap(self.highest + 1, number, now))
             self.highest = number
             self._held[number] = item
-            return Verdict.ACCEPTED
+            return PacketStatus.ACCEPTED
         if number < self.first:  # sent before the packet that came first: given up from the start
             self.lost += self.first - number
             self._gaps.insert(0, _Gap(number, self.first, now))
             self.first = number
         noticed = self._found(number)
         if noticed is None:
-            return Verdict.DUPLICATE
+            return PacketStatus.DUPLICATE
         if (needed := (now - noticed) * _MARGIN) > self._peak(now):
             self._peak_s, self._peak_at = min(needed, MAX_WAIT_S), now
         if number < self.following:
-            return Verdict.LATE
+            return PacketStatus.LATE
         self._held[number] = item
-        return Verdict.REORDERED
+        return PacketStatus.REORDERED
 
     def pop(self, now: float, jitter_s: float = 0.0, *, flush: bool = False) -> tuple[T, int] | None:
         """The next packet, and how many were given up right before it; None while there is none, or a gap is waited
@@ -137,10 +159,10 @@ class JitterBuffer(Generic[T]):
         """Take a number out of its gap; returns when the gap was noticed, None for a number that is not missing."""
         for index, gap in enumerate(self._gaps):
             if gap.first <= number < gap.end:
-                rest = [_Gap(number + 1, gap.end, gap.noticed)] if number + 1 < gap.end else []
+                parts = [_Gap(number + 1, gap.end, gap.noticed)] if number + 1 < gap.end else []
                 if gap.first < number:
-                    rest.insert(0, _Gap(gap.first, number, gap.noticed))
-                self._gaps[index : index + 1] = rest
+                    parts.insert(0, _Gap(gap.first, number, gap.noticed))
+                self._gaps[index : index + 1] = parts
                 del self._gaps[:-_MAX_GAPS]
                 return gap.noticed
         return None

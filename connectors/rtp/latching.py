@@ -1,8 +1,8 @@
-"""Whose packets a leg hears: one address and one source of it at a time.
+"""Whose packets a leg receives: one address and one source of it at a time.
 
 Symmetric RTP (RFC 4961) with these rules. A packet from the address of the session description is believed at once. One
-from elsewhere, where NAT may have moved the peer, takes over after three packets in a row, and only while nothing was
-heard of the peer yet or for `RELATCH_S`. One that goes on with the SSRC and the sequence numbers of the stream, which
+from elsewhere, where NAT may have moved the peer, takes over after three packets in a row, and only while nothing has
+come from the peer yet or for `RELATCH_S`. One that goes on with the SSRC and the sequence numbers of the stream, which
 nobody knows who does not see it, needs no such pause: a new port of the same host takes over after three packets, a new
 host after `OTHER_HOST`, in a row with nothing from the present address between them (`Moving`). A new SSRC, or sequence
 numbers that began anew, take over after two in a row with nothing of the present source between them, so that a stray
@@ -21,7 +21,7 @@ _NEXT = 16  # a step of this many sequence numbers still is "in a row": losses c
 
 
 class Probation:
-    """Packets of one candidate, told by address and SSRC. `dropped` counts those that led to nothing."""
+    """Packets of one candidate: an address and an SSRC. `dropped` counts those that led to nothing."""
 
     def __init__(self) -> None:
         self.dropped = 0

@@ -7,16 +7,16 @@ import random
 import time
 from collections.abc import Callable
 
-from connectors.rtp.agreed_media import Agreement
-from connectors.rtp.bulk import Entry
+from connectors.rtp.agreed_media import AgreedMedia
+from connectors.rtp.bulk import IN_ORDER_AFTER, lane_entry
 from connectors.rtp.config import RtpConfig
 from connectors.rtp.events import Audio
 from connectors.rtp.feed import LegFeed
 from connectors.rtp.latching import Address
-from connectors.rtp.player import Speaker
+from connectors.rtp.player import RtpPlayer
 from connectors.rtp.quality import RtpStats
+from connectors.rtp.reader import Lane
 from connectors.rtp.receiver import RtpReceiver
-from connectors.rtp.steady import STEADY_AFTER
 from connectors.rtp.transport import RtpTransport
 from supervision import Supervisor
 
@@ -28,11 +28,11 @@ _AFTER_FAULT_S = 0.1
 logger = logging.getLogger(__name__)
 
 
-class RunningLeg:
+class RtpLeg:
     """Runs from `start` to `close`. `on_inactive`: called once, when neither RTP nor RTCP came for `inactivity_s`.
 
-    While its stream is steady it is in a lane (`bulk`), and `receiver` is behind: `_settle` brings it up to date. What
-    changes anything has the leg `leave` the lane; the stream soon enters one again.
+    While its packets come in order the leg may be in a lane (`bulk`), and `receiver` is behind: `_settle` brings it up
+    to date. What changes anything has the leg `leave_lane`; it soon enters one again.
 
     Its callbacks raise nothing. A packet that cannot be taken for a fault of ours is let go and counted; `MOST_FAULTS`
     in a row end the leg.
@@ -41,7 +41,7 @@ class RunningLeg:
     def __init__(
         self,
         transport: RtpTransport,
-        agreement: Agreement,
+        agreed: AgreedMedia,
         feed: LegFeed,
         config: RtpConfig,
         started_at: float | None,
@@ -51,34 +51,34 @@ class RunningLeg:
         self._supervisor = supervisor or Supervisor()
         self._faults = 0
         self.receiver = RtpReceiver(
-            agreement.negotiated.receive,
-            signalled=agreement.rtp_address,
+            agreed.negotiated.receive,
+            signalled=agreed.rtp_address,
             symmetric=config.symmetric,
-            srtp=agreement.keys.receiver,
+            srtp=agreed.srtp.receiver,
             started_at=started_at,
         )
-        self.speaker: Speaker | None = None
-        self._transport, self._agreement, self._feed, self._config = transport, agreement, feed, config
+        self.player: RtpPlayer | None = None
+        self._transport, self._agreed, self._feed, self._config = transport, agreed, feed, config
         self._on_inactive = on_inactive
         self._active_at = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._due = math.inf
-        self._in_lane = False
+        self._lane: Lane | None = None
         self._clock_changes = 0
         transport.start(self._on_rtp, self._on_rtcp)
         self._reporting = self._loop.call_later(self._until_report(), self._report)
 
-    def update(self, agreement: Agreement) -> None:
+    def update(self, agreed: AgreedMedia) -> None:
         """A new agreement."""
-        self.leave()
-        self._agreement = agreement
-        self.receiver.update(agreement.negotiated.receive, agreement.rtp_address, agreement.keys.receiver)
+        self.leave_lane()
+        self._agreed = agreed
+        self.receiver.update(agreed.negotiated.receive, agreed.rtp_address, agreed.srtp.receiver)
         self._active_at = time.monotonic()
 
     def mute(self, muted: bool) -> None:
-        """Hold: what comes is counted and not heard, and its absence is no inactivity."""
-        self.leave()
+        """Hold: what comes is counted and goes no further, and its absence is no inactivity."""
+        self.leave_lane()
         self._feed.muted = muted
         self._active_at = time.monotonic()
 
@@ -95,23 +95,22 @@ class RunningLeg:
         return self.receiver.alive_at
 
     def _settle(self) -> None:
-        if self._in_lane:
-            self.receiver.resume(self._transport.lane_state())
+        if self._lane is not None:
+            self._lane.settle()
 
-    def leave(self) -> None:
+    def leave_lane(self) -> None:
         """Bring `receiver` up to date; packets come here one by one for a while."""
-        if self._in_lane:
-            self._in_lane = False
-            state, packets = self._transport.leave_lane()
+        if self._lane is not None:
+            lane, self._lane = self._lane, None
+            payloads = lane.leave()
             try:
-                self.receiver.resume(state)
-                self._feed.heard(packets)
+                self._feed.prime(payloads)
                 self._arm(time.monotonic())
             except Exception as error:  # noqa: BLE001 - of this leg alone
                 self.fault(error)
 
-    def hear(self, audio: Audio) -> None:
-        """A packet that was counted and is still to be heard."""
+    def deliver(self, audio: Audio) -> None:
+        """A packet that the lane has counted and that is still to be delivered."""
         try:
             self._feed.deliver([audio])
         except Exception as error:  # noqa: BLE001 - of this leg alone
@@ -124,36 +123,34 @@ class RunningLeg:
         if self._faults == MOST_FAULTS:
             self._feed.fail(error)
 
-    def _enter(self) -> None:
-        """Into a lane, if the stream is steady and the leg can be fed from one."""
-        steady, intake = self.receiver.steady(), self._feed.intake
-        if steady is None or intake is None or (ticket := intake.ticket) is None:
+    def _enter_lane(self) -> None:
+        """If there is one for the leg."""
+        entry = lane_entry(self, self.receiver, self._feed)
+        if entry is None:
             return
-        state, header, codec, ssrc, peer = steady
-        entry = Entry(self, state, header, codec, ssrc, peer, ticket)
-        self._in_lane = self._transport.enter_lane(intake.ingest, entry)
-        if self._in_lane and self._timer is not None:
+        self._lane = self._transport.enter_lane(entry)
+        if self._lane is not None and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def send(self, packet: bytes) -> None:
         """An RTP packet to where the peer's come from, or else to where it said."""
-        sealer = self._agreement.keys.sender
+        sealer = self._agreed.srtp.sender
         data = packet if sealer is None else sealer.seal(packet)
-        self._transport.send(data, self.receiver.peer or self._agreement.rtp_address)
+        self._transport.send(data, self.receiver.peer or self._agreed.rtp_address)
 
     def close(self) -> None:
         """Hand on what waits and say goodbye."""
-        self.leave()
+        self.leave_lane()
         self._reporting.cancel()
         if self._timer is not None:
             self._timer.cancel()
         try:
-            if self.speaker is not None:
-                self.speaker.stop()
+            if self.player is not None:
+                self.player.stop()
             self._feed.deliver(self.receiver.finish(time.monotonic()))
             self._feed.report(self.receiver.stats)
-            self._tell_clock()
+            self._log_clock_change()
             self._send_rtcp(self.receiver.goodbye())
         except Exception as error:  # noqa: BLE001 - the leg ends all the same
             self.fault(error)
@@ -168,14 +165,14 @@ class RunningLeg:
             self._faults = 0
 
     def _take(self, data: bytes, address: Address) -> None:
-        self.leave()
+        self.leave_lane()
         now = time.monotonic()
         receiver = self.receiver
         receiver.receive(data, address, now)
         self._feed.deliver(receiver.taken())
-        if receiver.in_a_row >= STEADY_AFTER:
-            self._enter()
-        if not self._in_lane and (self._timer is None or receiver.waiting):
+        if receiver.state.in_a_row >= IN_ORDER_AFTER:
+            self._enter_lane()
+        if self._lane is None and (self._timer is None or receiver.waiting):
             self._arm(now)
 
     def _on_rtcp(self, data: bytes, address: Address) -> None:
@@ -183,7 +180,7 @@ class RunningLeg:
             self._settle()
             self.receiver.receive_rtcp(data, address, time.monotonic())
             if events := self.receiver.taken():
-                self.leave()
+                self.leave_lane()
                 self._feed.deliver(events)
         except Exception as error:  # noqa: BLE001 - of this packet alone
             self.fault(error)
@@ -221,16 +218,16 @@ class RunningLeg:
     def _send_report(self) -> None:
         self._settle()
         now = time.monotonic()
-        sent = None if self.speaker is None else self.speaker.sent(now)
+        sent = None if self.player is None else self.player.sent(now)
         self._send_rtcp(self.receiver.report(now, sent))
         self._feed.report(self.receiver.stats)
-        self._tell_clock()
+        self._log_clock_change()
         silent_s = now - max(self.receiver.alive_at, self._active_at)
         if silent_s >= self._config.inactivity_s and not self._feed.muted and self._on_inactive is not None:
             on_inactive, self._on_inactive = self._on_inactive, None
             on_inactive()
 
-    def _tell_clock(self) -> None:
+    def _log_clock_change(self) -> None:
         """Once for each change: audio is placed by another clock than the session description has."""
         stats = self.receiver.stats
         if stats.clock_changes != self._clock_changes:
@@ -247,11 +244,11 @@ class RunningLeg:
         return self._config.report_s * (0.5 + random.random())  # noqa: S311 - nothing secret
 
     def _send_rtcp(self, data: bytes) -> None:
-        agreement = self._agreement
-        sealer = agreement.keys.sender
+        agreed = self._agreed
+        sealer = agreed.srtp.sender
         data = data if sealer is None else sealer.seal_rtcp(data)
-        address = self.receiver.rtcp_peer or agreement.rtcp_address(self.receiver.peer)
-        if agreement.negotiated.rtcp_mux:
+        address = self.receiver.rtcp_peer or agreed.rtcp_address(self.receiver.peer)
+        if agreed.negotiated.rtcp_mux:
             self._transport.send(data, address)
         else:
             self._transport.send_rtcp(data, address)

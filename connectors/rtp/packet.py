@@ -1,7 +1,7 @@
 """RTP packets (RFC 3550, section 5): fixed header, contributing sources, extension, padding.
 
-First stage of a leg: datagram -> [SRTP] -> this -> source -> sequence -> jitter buffer. Packets of the ordinary shape,
-a bare header of 12 octets, do not come here on the live path (`stream.RtpStream.receive_next`).
+First stage of a leg: datagram -> [SRTP] -> this -> source -> sequence -> jitter buffer. Packets in
+order with a bare header of 12 octets do not come here (`in_order.InOrderState.receive_next`).
 """
 
 import struct
@@ -86,8 +86,8 @@ class RtpPacket:
         flags = PLAIN | len(self.csrc)
         tail = b""
         if self.extension is not None:
-            words, rest = divmod(len(self.extension.data), 4)
-            if rest or words > 0xFFFF:
+            words, remainder = divmod(len(self.extension.data), 4)
+            if remainder or words > 0xFFFF:
                 raise ValueError("an extension has whole words, 65,535 at most")
             flags |= _EXTENDED
             tail = _EXTENSION.pack(self.extension.profile, words) + self.extension.data

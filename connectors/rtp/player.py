@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.rtp.sender import RtpSender
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 
 
-class Speaker:
-    """`sender`: what is to be sent, and when. `send`: puts a packet on the network. `on_fault`: told what ended what is
-    being said."""
+class RtpPlayer:
+    """`sender`: what is to be sent, and when. `send`: puts a packet on the network. `on_fault`: called with what
+    ended the playing."""
 
     def __init__(
         self, sender: RtpSender, send: Callable[[bytes], None], on_fault: Callable[[Exception], None] | None = None
@@ -24,21 +24,21 @@ class Speaker:
 
     @property
     def rate_hz(self) -> int:
-        """Of the audio that `say` takes."""
+        """Of the audio that `play` takes."""
         return self._sender.sample_rate_hz
 
-    def update(self, codec: Codec, ptime_ms: int) -> None:
+    def update(self, codec: RtpCodec, ptime_ms: int) -> None:
         """Another codec from the next packet on. Raises `CodecError`."""
         self._sender.update(codec, ptime_ms)
 
-    def say(self, pcm: NDArray[np.int16]) -> None:
+    def play(self, pcm: NDArray[np.int16]) -> None:
         """After what was to be said before. `pcm`: int16 (T,) at `rate_hz`."""
         self._sender.push(pcm)
         if self._timer is None:
             self._go_on()
 
     def stop(self) -> None:
-        """Say nothing more."""
+        """Play nothing more."""
         self._sender.clear()
         if self._timer is not None:
             self._timer.cancel()

@@ -1,4 +1,4 @@
-"""How well a leg is heard: the interarrival jitter of RFC 3550 and the E-model of ITU-T G.107, simplified.
+"""How well a leg is received: the interarrival jitter of RFC 3550 and the E-model of ITU-T G.107, simplified.
 
 Of the E-model only what a receiver can know is taken: delay of packets and buffer, loss and how it is grouped
 (G.107, sections 7.4 and 7.5), with the defaults for all else (R 93.2). Codecs without published narrow-band values are

@@ -1,7 +1,7 @@
 """Reads the media sockets of all legs of an event loop, in bulk.
 
-The sockets are in an epoll of their own, and the loop watches only that, and only while little comes: after a wake-up
-it is not watched for `PACE_S`, and what has come by then is read in one go. With many legs one wake-up thus serves
+The sockets are in an epoll of their own, and the loop polls only that, and only while little comes: after a wake-up
+it is left out for `PACE_S`, and what has come by then is read in one go. With many legs one wake-up thus serves
 hundreds of packets. A packet comes up to `PACE_S` later by it, well within the tick it waits for anyway.
 """
 
@@ -14,10 +14,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from connectors.rtp.bulk import QUIET_S, Entry, Lanes
+from connectors.rtp.bulk import IDLE_TIMEOUT_S, LaneEntry, RtpLanes
 from connectors.rtp.latching import Address
-from connectors.rtp.steady import SteadyState
-from pipeline.intake import PacketIngest
 from supervision import Supervisor
 
 PACE_S = 0.004
@@ -27,6 +25,25 @@ _MAX_DATAGRAM = 2_048
 _STRIDE = _MAX_DATAGRAM + 64  # a power of two would put all headers into the same few lines of the cache
 
 OnDatagram = Callable[[bytes, Address], None]
+
+
+class Lane:
+    """The lane of one socket's stream, from `MediaReader.enter` until it is left, once."""
+
+    __slots__ = ("_lanes", "_number", "_reader", "_row")
+
+    def __init__(self, reader: "MediaReader", number: int, lanes: RtpLanes, row: int) -> None:
+        self._reader, self._number, self._lanes, self._row = reader, number, lanes, row
+
+    def settle(self) -> None:
+        """Bring the stream's state up to date."""
+        self._lanes.settle(self._row)
+
+    def leave(self) -> list[bytes]:
+        """Bring the stream's state up to date; its packets come to `on_datagram` again. Returns its last payloads,
+        oldest first."""
+        self._reader._read_one_by_one(self._number)
+        return self._lanes.leave(self._row)
 
 
 class MediaReader:
@@ -43,11 +60,11 @@ class MediaReader:
         self._sockets: dict[int, tuple[socket.socket, OnDatagram]] = {}
         self._lane_of: dict[int, int] = {}
         self._into: dict[int, Callable[[memoryview], tuple[int, Address]]] = {}
-        self._lanes: Lanes | None = None
+        self._lanes: RtpLanes | None = None
         self._bulk = np.zeros((_BULK, _STRIDE), np.uint8)
-        self._rooms = [room.data[:_MAX_DATAGRAM] for room in self._bulk]
+        self._buffers = [buffer.data[:_MAX_DATAGRAM] for buffer in self._bulk]
         self._pacing: asyncio.TimerHandle | None = None
-        self._watched = False
+        self._listening = False
         self._looked_at = 0.0
 
     @classmethod
@@ -63,53 +80,48 @@ class MediaReader:
         self._sockets[sock.fileno()] = sock, on_datagram
         self._epoll.register(sock.fileno(), select.EPOLLIN)
         if self._pacing is None:
-            self._watch()
+            self._listen()
 
     def remove(self, sock: socket.socket) -> None:
         """Before the socket is closed. With the last one nothing is left in the loop, and this reader is closed."""
         self._epoll.unregister(sock.fileno())
         del self._sockets[sock.fileno()]
         if not self._sockets:
-            self._unwatch()
+            self._stop_listening()
             if self._pacing is not None:
                 self._pacing.cancel()
                 self._pacing = None
             self._epoll.close()
             del self._readers[self._loop]
 
-    def enter(self, sock: socket.socket, ingest: PacketIngest, entry: Entry) -> bool:
-        """Take the stream of this socket into a lane; False where lanes of another pipeline are in use."""
-        if self._lanes is None or (self._lanes.ingest is not ingest and not len(self._lanes)):
-            self._lanes = Lanes(ingest)
-        if self._lanes.ingest is not ingest:
-            return False
-        self._lane_of[sock.fileno()] = self._lanes.enter(entry)
-        self._into[sock.fileno()] = sock.recvfrom_into
-        return True
+    def enter(self, sock: socket.socket, entry: LaneEntry) -> "Lane | None":
+        """Take the stream of this socket into a lane; None where lanes of another pipeline are in use."""
+        lanes = self._lanes
+        if lanes is None or (lanes.ingest is not entry.ingest and not len(lanes)):
+            lanes = self._lanes = RtpLanes(entry.ingest)
+        if lanes.ingest is not entry.ingest:
+            return None
+        number = sock.fileno()
+        row = self._lane_of[number] = lanes.enter(entry)
+        self._into[number] = sock.recvfrom_into
+        return Lane(self, number, lanes, row)
 
-    def state(self, sock: socket.socket) -> SteadyState:
-        """Of the stream of this socket, in its lane."""
-        assert self._lanes is not None
-        return self._lanes.state(self._lane_of[sock.fileno()])
+    def _read_one_by_one(self, number: int) -> None:
+        """The stream of this socket has left its lane."""
+        del self._into[number], self._lane_of[number]
 
-    def leave(self, sock: socket.socket) -> tuple[SteadyState, list[bytes]]:
-        """The stream of this socket as it stands, out of its lane, and its last packets."""
-        assert self._lanes is not None
-        del self._into[sock.fileno()]
-        return self._lanes.leave(self._lane_of.pop(sock.fileno()))
-
-    def _watch(self) -> None:
-        if not self._watched:
+    def _listen(self) -> None:
+        if not self._listening:
             self._loop.add_reader(self._epoll, self._wake)
-            self._watched = True
+            self._listening = True
 
-    def _unwatch(self) -> None:
-        if self._watched:
+    def _stop_listening(self) -> None:
+        if self._listening:
             self._loop.remove_reader(self._epoll)
-            self._watched = False
+            self._listening = False
 
     def _wake(self) -> None:
-        self._unwatch()
+        self._stop_listening()
         self._drain()
 
     def _drain(self) -> None:
@@ -123,7 +135,7 @@ class MediaReader:
                 if came:
                     self._pacing = self._loop.call_later(PACE_S, self._drain)
                 else:
-                    self._watch()
+                    self._listen()
 
     def _read_all(self) -> bool:
         """False where nothing came and nobody is in a lane."""
@@ -134,9 +146,9 @@ class MediaReader:
             ready = self._read_round()
         if self._lanes is not None and len(self._lanes):
             now = time.monotonic()
-            if now - self._looked_at > QUIET_S / 2:
+            if now - self._looked_at > IDLE_TIMEOUT_S / 2:
                 self._looked_at = now
-                self._lanes.quiet(now)
+                self._lanes.leave_idle(now)
             return True
         return came > 0
 
@@ -146,7 +158,7 @@ class MediaReader:
         ready = self._epoll.poll(0, _BULK)
         if not ready:
             return 0
-        lanes, lane_of, into, rooms = self._lanes, self._lane_of, self._into, self._rooms
+        lanes, lane_of, into, buffers = self._lanes, self._lane_of, self._into, self._buffers
         rows: list[int] = []
         sizes: list[int] = []
         addresses: list[Address] = []
@@ -159,7 +171,7 @@ class MediaReader:
                 self._read(number)
                 continue
             try:
-                size, address = into[number](rooms[len(rows)])
+                size, address = into[number](buffers[len(rows)])
             except OSError:  # nothing there after all, or the peer's port is closed (ICMP)
                 continue
             rows.append(row)
@@ -171,12 +183,12 @@ class MediaReader:
                 others = lanes.take(rows, self._bulk[: len(rows)], addresses, sizes, time.monotonic())
             except Exception as error:  # noqa: BLE001 - some stream's: found one by one
                 self.supervisor.fault("rtp lanes", error, "packets are taken one by one")
-                lanes.dissolve(rows)
+                lanes.leave_all(rows)
                 others = list(range(len(rows)))
             for index in others:
                 known = self._sockets.get(sockets[index])
                 if known is not None:
-                    known[1](bytes(rooms[index][: sizes[index]]), addresses[index])
+                    known[1](bytes(buffers[index][: sizes[index]]), addresses[index])
         return len(ready)
 
     def _read(self, number: int) -> None:

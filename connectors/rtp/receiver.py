@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from connectors.rtp.errors import MalformedRtp, SrtpRefused, SrtpReplayed
 from connectors.rtp.events import Bye, RtpEvent
+from connectors.rtp.in_order import InOrderState
 from connectors.rtp.latching import ELSEWHERE, NEWCOMER, OTHER_HOST, RELATCH_S, Address, Moving, Probation
 from connectors.rtp.packet import RtpPacket, is_rtcp
 from connectors.rtp.quality import RtpStats
@@ -24,9 +25,8 @@ from connectors.rtp.rtcp import (
     parse_compound,
 )
 from connectors.rtp.srtp import SrtpReceiver
-from connectors.rtp.steady import SteadyState
 from connectors.rtp.stream import RtpStream
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 
 _NTP_UNIT = 1 << 32
 
@@ -42,7 +42,7 @@ class RtpReceiver:
 
     def __init__(
         self,
-        codecs: Sequence[Codec],
+        codecs: Sequence[RtpCodec],
         *,
         signalled: Address | None = None,
         symmetric: bool = True,
@@ -57,9 +57,10 @@ class RtpReceiver:
         self.ssrc = secrets.randbits(32) if ssrc is None else ssrc
         self._cname = (cname or secrets.token_urlsafe(12)).encode()[:255]  # RFC 7022, section 4.2
         self._stream = RtpStream(codecs, self.stats, started_at)
+        self.state: InOrderState = self._stream.state
         self._signalled, self._symmetric, self._srtp = signalled, symmetric, srtp
         self._probation, self._moving = Probation(), Moving()
-        self._signed_at = 0.0
+        self._sign_of_life_at = 0.0
         self._left = False
         self._counted_before = 0
         self._last_report = (0, 0)
@@ -71,21 +72,14 @@ class RtpReceiver:
         return self._stream.waiting
 
     @property
-    def in_a_row(self) -> int:
-        """Undisturbed packets up to the last one, since the stream was last found steady."""
-        return self._stream.in_a_row
+    def key_pressed(self) -> bool:
+        """Whether a key press is not over yet."""
+        return self._stream.key_pressed
 
-    def steady(self) -> tuple[SteadyState, int, Codec, int, Address] | None:
-        """Where the stream stands, and the first two octets, codec, SSRC and source of its packets; None where they
-        are to come here one by one."""
-        if self._srtp is not None or self.peer is None or self._stream.ssrc is None:
-            return None
-        state = self._stream.steady()
-        return None if state is None else (state, *self._stream.plain_header, self._stream.ssrc, self.peer)
-
-    def resume(self, state: SteadyState) -> None:
-        """Steady packets have brought the stream here."""
-        self._stream.resume(state)
+    @property
+    def secured(self) -> bool:
+        """Whether packets come under SRTP."""
+        return self._srtp is not None
 
     @property
     def arrived(self) -> float:
@@ -96,9 +90,9 @@ class RtpReceiver:
     def alive_at(self) -> float:
         """When the peer last gave a sign of life: a packet of the stream, another one of its host, or a valid report; 0
         before the first."""
-        return max(self._stream.arrived, self._signed_at)
+        return max(self._stream.arrived, self._sign_of_life_at)
 
-    def update(self, codecs: Sequence[Codec], signalled: Address | None, srtp: SrtpReceiver | None) -> None:
+    def update(self, codecs: Sequence[RtpCodec], signalled: Address | None, srtp: SrtpReceiver | None) -> None:
         """A new agreement. Where it moves the peer, its new address is looked for; the stream goes on. `signalled`
         None, as in a hold by 0.0.0.0, moves nobody."""
         self._stream.update(codecs)
@@ -110,7 +104,7 @@ class RtpReceiver:
 
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """A datagram of the RTP port, RTCP among them where both share it."""
-        if address == self.peer and self._srtp is None and self._stream.receive_next(data, now):
+        if address == self.peer and self._srtp is None and self.state.receive_next(data, now):
             return
         if is_rtcp(data):
             self.receive_rtcp(data, address, now)
@@ -137,10 +131,10 @@ class RtpReceiver:
         stats.malformed_rtcp += error_ is not None
         if packets:
             self.rtcp_peer = address
-            self._signed_at = now
+            self._sign_of_life_at = now
             stats.reports += 1
         for packet in packets:
-            self._hear_report(packet, now)
+            self._receive_report(packet, now)
 
     def take(self, now: float) -> list[RtpEvent]:
         """Everything that is due, in order."""
@@ -151,7 +145,8 @@ class RtpReceiver:
 
     def taken(self) -> list[RtpEvent]:
         """What `receive` has brought, without a look at the clock."""
-        events, self._stream.events = self._stream.events, []
+        state = self.state
+        events, state.events = state.events, []
         return events
 
     def next_timer(self, now: float) -> float | None:
@@ -169,7 +164,7 @@ class RtpReceiver:
 
     def measure(self, now: float) -> None:
         """Bring jitter, R and MOS in `stats` up to date."""
-        self.stats.measure(self._stream.jitter_s, self._stream.wait_s(now))
+        self.stats.measure(self.state.jitter_s, self._stream.wait_s(now))
 
     def report(self, now: float, sent: tuple[int, int, int] | None = None) -> bytes:
         """A compound packet: a report on the peer's stream, and our CNAME (RFC 3550, section 6.4).
@@ -177,7 +172,7 @@ class RtpReceiver:
         `sent`: RTP timestamp of now, packets and octets of what we send; without it a receiver report.
         """
         self.measure(now)
-        blocks = () if self._stream.ssrc is None else (self._report_block(self._stream.ssrc, now),)
+        blocks = () if self.state.ssrc is None else (self._report_block(self.state.ssrc, now),)
         report: RtcpPacket
         if sent is None:
             report = ReceiverReport(self.ssrc, blocks)
@@ -200,18 +195,18 @@ class RtpReceiver:
             except SrtpRefused as error:
                 self._refuse(error)
                 return
-        if address == self.peer and stream.receive_next(data, now):
+        if address == self.peer and self.state.receive_next(data, now):
             return
         try:
             packet = RtpPacket.parse(data)
         except MalformedRtp:
             stats.malformed += 1
             return
-        known = packet.ssrc == stream.ssrc
+        known = packet.ssrc == self.state.ssrc
         if address == self.peer and known and stream.receive(packet, now):
             return
-        self._sign(address, now)
-        if address == self.peer and not known and stream.press_beside(packet, now):
+        self._note_sign_of_life(address, now)
+        if address == self.peer and not known and stream.receive_separate_event(packet, now):
             return
         if known and self._symmetric and self.peer not in (None, address) and self._has_moved(packet, address, now):
             return
@@ -221,13 +216,13 @@ class RtpReceiver:
         elif self._probation.add(address, packet, now, stats.received) >= needed:
             self.peer = address
             for index, (held, arrival) in enumerate(self._probation.take()):
-                if held.ssrc != stream.ssrc or not stream.receive(held, arrival):
+                if held.ssrc != self.state.ssrc or not stream.receive(held, arrival):
                     if index == 0:
                         self._begin(held, arrival)
                     stream.receive(held, arrival)
 
     def _needed(self, address: Address, packet: RtpPacket, now: float) -> int | None:
-        """How many packets in a row this one's source needs to be heard; None: it is not to be heard."""
+        """How many packets in a row this one's source needs to be believed; None: it is not to be."""
         if not self._stream.knows(packet.payload_type):
             return None
         signalled = self._signalled is None or address[:2] == self._signalled
@@ -239,11 +234,11 @@ class RtpReceiver:
             return NEWCOMER
         return ELSEWHERE if self._symmetric and now - self.arrived >= RELATCH_S else None
 
-    def _sign(self, address: Address, now: float) -> None:
+    def _note_sign_of_life(self, address: Address, now: float) -> None:
         """A packet of no use that keeps a way open (RFC 6263) is a sign of life where it comes from the peer's host."""
         expected = self.peer or self._signalled
         if expected is None or expected[0] == address[0]:
-            self._signed_at = now
+            self._sign_of_life_at = now
 
     def _has_moved(self, packet: RtpPacket, address: Address, now: float) -> bool:
         """A packet with the stream's SSRC from another address; False where it does not go on with the stream."""
@@ -281,14 +276,14 @@ class RtpReceiver:
         """Packets of the stream as RFC 3550 counts them: late ones and duplicates, too (appendix A.3)."""
         return self.stats.received + self.stats.late + self.stats.duplicate
 
-    def _hear_report(self, packet: RtcpPacket, now: float) -> None:
+    def _receive_report(self, packet: RtcpPacket, now: float) -> None:
         match packet:
-            case SenderReport(ssrc, ntp) if ssrc == self._stream.ssrc:
+            case SenderReport(ssrc, ntp) if ssrc == self.state.ssrc:
                 self._sender_report = (ntp >> 16 & 0xFFFFFFFF, now)
-            case Goodbye(sources, reason) if self._stream.ssrc in sources and not self._left:
+            case Goodbye(sources, reason) if self.state.ssrc in sources and not self._left:
                 self._left = True
                 self._stream.finish(now)
-                self._stream.events.append(Bye(reason.decode("utf-8", "replace")))
+                self.state.events.append(Bye(reason.decode("utf-8", "replace")))
         if isinstance(packet, SenderReport | ReceiverReport):
             for block in packet.blocks:
                 if block.ssrc == self.ssrc and block.last_sr:
@@ -312,7 +307,7 @@ class RtpReceiver:
             fraction_lost=min(256 * new_lost // new_expected, 255) if new_expected > 0 else 0,
             lost=expected - received,
             highest_sequence=stream.highest_sequence & 0xFFFFFFFF,
-            jitter=int(stream.jitter),
+            jitter=int(self.state.jitter),
             last_sr=last_sr,
             delay_since_sr=delay,
         )

@@ -1,4 +1,4 @@
-"""What we say into a call: audio cut to packets, sent when they are due, without a socket.
+"""What we play into a call: audio cut to packets, sent when they are due, without a socket.
 
 Chain: a bot's audio -> queue -> [this: packet length, codec, header] -> [SRTP] -> socket.
 """
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from connectors.codecs import encoder_for
 from connectors.rtp.packet import RtpPacket
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 
 MAX_QUEUED_S = 120.0
 
@@ -24,7 +24,7 @@ class RtpSender:
     `dropped_samples`. `packets`, `octets`: sent, for the sender report. Raises `CodecError` for a codec that is none of
     ours."""
 
-    def __init__(self, codec: Codec, ptime_ms: int, ssrc: int) -> None:
+    def __init__(self, codec: RtpCodec, ptime_ms: int, ssrc: int) -> None:
         self.packets = self.octets = 0
         self.dropped_samples = 0
         self._ssrc = ssrc
@@ -36,7 +36,7 @@ class RtpSender:
         self._queued = 0
         self._codec, self._encoder, self._ptime_ms = codec, encoder_for(codec), _packet_ms(codec, ptime_ms)
 
-    def update(self, codec: Codec, ptime_ms: int) -> None:
+    def update(self, codec: RtpCodec, ptime_ms: int) -> None:
         """Another codec from the next packet on; audio that waits at another rate is dropped."""
         encoder = encoder_for(codec)
         if encoder.sample_rate_hz != self._encoder.sample_rate_hz:
@@ -69,7 +69,7 @@ class RtpSender:
         self._queued = 0
 
     def next_timer(self, now: float) -> float | None:
-        """When `due` has a packet; None while there is nothing to say."""
+        """When `due` has a packet; None while there is nothing to send."""
         if not self._queued:
             return None
         return now if self._next is None else self._next
@@ -122,6 +122,6 @@ class RtpSender:
         return pcm
 
 
-def _packet_ms(codec: Codec, ptime_ms: int) -> int:
+def _packet_ms(codec: RtpCodec, ptime_ms: int) -> int:
     """Opus has packets of a few lengths only."""
     return 20 if codec.name == "OPUS" and ptime_ms not in _OPUS_MS else ptime_ms

@@ -1,7 +1,7 @@
 """SRTP and SRTCP with the keys of SDP (RFC 3711, 4568, 7714): one context for each direction of a stream.
 
-Outermost stage: what fails here is counted by the receiver and seen by nobody else. Replayed packets are told from
-forged ones, because a network that duplicates packets replays them.
+Outermost stage: what fails here is counted by the receiver and seen by nobody else. Replayed packets are counted apart
+from forged ones, because a network that duplicates packets replays them.
 """
 
 import pylibsrtp
@@ -59,7 +59,7 @@ class SrtpReceiver:
             raise _refusal(error) from None
 
     def _without_mki(self, data: bytes, tag: int) -> bytes:
-        """With one key its identifier tells nothing, and it is not authenticated (RFC 3711, section 3.1)."""
+        """With one key its identifier says nothing, and it is not authenticated (RFC 3711, section 3.1)."""
         return data[: -tag - self._mki] + data[len(data) - tag :]
 
 

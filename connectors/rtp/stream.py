@@ -1,105 +1,77 @@
 """One leg's RTP stream: packets of its present source in, audio on the leg's time line and key presses out.
 
-Chain: datagram -> [SRTP] -> source -> this: sequence -> jitter buffer -> media time -> events. Media time follows the
-sender's timestamps, so the drift of its clock against ours moves nothing; ours only decides what timestamps to
-believe, and places what has none to go by: the first packet, a new source, another clock rate.
+Chain: datagram -> [SRTP] -> source -> this: sequence -> jitter buffer -> media time -> events. A packet goes one of two
+ways through it:
 
-An undisturbed packet of an octet-wise codec takes the short way, `receive_next`, and is held nowhere. A stream of such
-packets is `steady` and may be counted elsewhere (`bulk`) until it is not, and `resume`s here.
+| way | which packets | what it passes |
+|---|---|---|
+| in-order fast path, `InOrderState.receive_next` | the one that is due, of a codec in `BYTEWISE` | nothing |
+| slow path, `RtpStream.receive` | any of the present source | `sequence`, `jitter`, then by payload type |
+
+By payload type: `media_time` places audio and comfort noise, `dtmf` reads telephone events.
+
+The fast path is open (`fast_path`) when the slow path has nothing left to do: no packet waits, no silence, loss or
+comfort noise lies before the next one, and timestamps run at the clock of the payload type. `_drain` decides it after
+every packet of the slow path, and what disturbs the stream otherwise (silence, another source, other payload types)
+closes it. Many streams on the fast path may be taken together, in lanes (`bulk`).
+
+Invariants:
+
+- A packet has the same effect on either way. On the fast path the jitter buffer is not asked; it is brought up to date
+  (`JitterBuffer.skip`) before the next packet of the slow path.
+- Every sequence number from the first to the highest is counted once (RFC 3550, appendices A.1 and A.3): as `received`,
+  in time, or as `lost`, when its time was up. `late` and `duplicate` packets are dropped and count beside these two.
+- Packets leave in the order of their numbers, whatever their order of arrival. The interarrival jitter alone is taken
+  in the order of arrival (appendix A.8).
+
+Example, in a running stream, with 11 overtaken by 12: 10 takes the fast path. 12 is not due: it goes to the buffer,
+which waits for 11 (20 to 120 ms). 11 comes, is `reordered`, and both are placed. Nothing waits then, so 13 takes the
+fast path again. Had 11 not come in time, 12 would have been placed with 11 `lost` before it, and 11 be `late`.
 """
 
 from collections.abc import Sequence
 
-from connectors.codecs import UnsupportedCodec, sample_rate_hz
-from connectors.rtp.clock import TimestampClock
-from connectors.rtp.dtmf import Beside, EventPayload, KeyPresses, is_key
-from connectors.rtp.durations import BYTEWISE, STEADY_CODECS, duration
+from connectors.rtp.dtmf import EventPayload, SeparateEvents, TelephoneEvents, is_key
+from connectors.rtp.durations import BYTEWISE, duration
 from connectors.rtp.errors import MalformedEvent
-from connectors.rtp.events import Audio, DtmfEvent, RtpEvent, Silence
-from connectors.rtp.jitter import JitterBuffer, Verdict
-from connectors.rtp.packet import HEADER, HEADER_SIZE, PLAIN, RtpPacket
+from connectors.rtp.events import DtmfEvent
+from connectors.rtp.in_order import InOrderState
+from connectors.rtp.jitter import JitterBuffer, PacketStatus
+from connectors.rtp.media_time import MediaTime, decoded_rate_hz
+from connectors.rtp.packet import RtpPacket
 from connectors.rtp.quality import RtpStats
-from connectors.rtp.sequence import extend, first_extended, step
-from connectors.rtp.steady import STEADY_AFTER, STEADY_RATE_HZ, STEADY_TICKS, SteadyState
-from connectors.sdp.codec import COMFORT_NOISE, TELEPHONE_EVENT, Codec
-
-QUIET_AFTER_S = 0.2
-"""Without a packet for so long the peer counts as silent. Comfort noise says so at once (RFC 3389)."""
-
-QUIET_STEP_S, QUIET_STEPS = 0.1, 10
-"""Silence that is then handed out, in real time, so that the last sentence can end; after it media time jumps."""
-
-MAX_CONCEALED_S = 1.0
-"""Longer losses are gaps in media time."""
-
-AHEAD_S = 1.0
-"""Timestamps that run ahead of the fastest packet so far by more are not believed."""
-
-EXCESS_S = 10.0
-"""Audio this far ahead of the clock is thrown away: somebody sends faster than real time."""
-
-_SWITCH_S = 0.06
-"""Where timestamps say nothing, a shorter pause than this is taken for jitter."""
-
-_EARLY_S = 0.005  # a little beyond the fastest packet, so that a fast clock does not set a record with every packet
+from connectors.rtp.sequence import extend, first_extended
+from connectors.sdp.rtp_codec import COMFORT_NOISE, TELEPHONE_EVENT, RtpCodec
 
 _CONTINUED = 50  # numbers that a peer may lose on the way from one address to another: a second
 
-_NOTHING = Codec(-1, "", 1)
-_UNAGREED = Codec(-1, TELEPHONE_EVENT, 8000)
+_UNAGREED = RtpCodec(-1, TELEPHONE_EVENT, 8000)
 
 
 class RtpStream:
     """`codecs`: what the peer may send. `stats`: is filled in. `started_at`: the time of pts 0; None: the first packet.
 
-    `events` collects what comes out, in order. `ssrc`: of the present source, None before the first packet. `waiting`:
-    `next_timer` may have come nearer with the last packet. `in_a_row`: undisturbed packets up to the last one.
+    `state`: where the stream stands; its `events` collect what comes out, in order. `waiting`: `next_timer` may have
+    come nearer with the last packet.
     """
 
-    def __init__(self, codecs: Sequence[Codec], stats: RtpStats, started_at: float | None = None) -> None:
+    def __init__(self, codecs: Sequence[RtpCodec], stats: RtpStats, started_at: float | None = None) -> None:
         self.stats = stats
-        self.events: list[RtpEvent] = []
-        self.ssrc: int | None = None
+        self.state = InOrderState(stats)
         self.waiting = False
-        self._started_at = started_at
+        self._time = MediaTime(self.state, started_at)
         self._arrived = 0.0
-        self._heard_at = 0.0
-        self._keys = KeyPresses()
-        self._beside = Beside()
+        self._telephone_events = TelephoneEvents()
+        self._separate = SeparateEvents()
         self._buffer: JitterBuffer[tuple[RtpPacket, float]] = JitterBuffer()
-        self._expected = 0
-        self._plain = False
-        self.in_a_row = 0
-        self._codec = _NOTHING
-        self._payload_type = -1
-        self._rate = self._out_rate = 1
-        # Units of the present RTP clock: the timestamp due next; what was handed out since the leg began; the
-        # timestamps unwrapped; how long the last packet was; arrival minus media time; its least; RFC 3550, A.8. Where
-        # timestamps run at another clock than the payload type has, only the first of these does.
-        self._timestamp: int | None = None
-        self._position = 0
-        self._media = 0
-        self._ticks = 0
-        self._transit = 0.0
-        self._earliest = 0.0
-        self._jitter = 0.0
-        self._missing = 0
-        self._clock = TimestampClock(1)
-        self._clocks: dict[tuple[int, tuple[str, int, int]], int] = {}  # those learned, by payload type and codec
-        self._doubt = 0  # pauses that arrival contradicts, handed out when the clock proves to be right
-        self._paused = 0  # handed out since the clock is in doubt
-        self._begun: float | None = None
-        self._rested_at: float | None = None
-        self._quiet_steps = 0
-        self._filled = 0
-        self._debt = 0  # silence handed out for packets that were only late; the next pauses are shorter by it
         self.update(codecs)
 
-    def update(self, codecs: Sequence[Codec]) -> None:
+    def update(self, codecs: Sequence[RtpCodec]) -> None:
         """Other payload types from here on; those we cannot decode stay unknown."""
-        self._codecs = {codec.payload_type: codec for codec in codecs if _known(codec)}
-        if self._codec != self._codecs.get(self._payload_type):
-            self._payload_type, self._plain = -1, False
+        state = self.state
+        self._codecs = {codec.payload_type: codec for codec in codecs if decoded_rate_hz(codec)}
+        if state.codec != self._codecs.get(state.payload_type):
+            state.payload_type, state.fast_path = -1, False
 
     def knows(self, payload_type: int) -> bool:
         """Whether it is one of those negotiated."""
@@ -112,16 +84,12 @@ class RtpStream:
     @property
     def arrived(self) -> float:
         """When the newest packet of the source came."""
-        return max(self._arrived, self._heard_at)
+        return max(self._arrived, self.state.audio_at)
 
     @property
-    def jitter(self) -> float:
-        """RFC 3550, A.8, in timestamp units."""
-        return self._jitter
-
-    @property
-    def jitter_s(self) -> float:
-        return self._jitter / self._rate
+    def key_pressed(self) -> bool:
+        """Whether a key press is not over yet."""
+        return self._telephone_events.next_timer() is not None
 
     @property
     def first_sequence(self) -> int:
@@ -131,114 +99,43 @@ class RtpStream:
     @property
     def highest_sequence(self) -> int:
         """Extended number of its newest packet."""
-        return self._buffer.highest if len(self._buffer) else self._expected - 1
+        return self._buffer.highest if len(self._buffer) else self.state.next_sequence - 1
 
     def wait_s(self, now: float) -> float:
         """How long a gap is waited for at present."""
-        return self._buffer.wait_s(now, self.jitter_s)
-
-    def receive_next(self, data: bytes, now: float) -> bool:
-        """Take a datagram if it is just the one that was due; otherwise nothing has changed."""
-        if not self._plain or len(data) <= HEADER_SIZE:
-            return False
-        flags, kind, sequence, timestamp, ssrc = HEADER.unpack_from(data)
-        if (
-            sequence != self._expected & 0xFFFF
-            or timestamp != self._timestamp
-            or ssrc != self.ssrc
-            or kind & 0x7F != self._payload_type
-            or flags != PLAIN
-        ):
-            return False
-        media = self._media
-        transit = now * self._rate - media
-        if transit < self._earliest:
-            return False
-        change = transit - self._transit
-        self._transit = transit
-        self._jitter += ((change if change > 0 else -change) - self._jitter) * 0.0625
-        payload = data[HEADER_SIZE:]
-        ticks = self._ticks = len(payload)
-        position = self._position
-        self._expected += 1
-        self._timestamp = (timestamp + ticks) & 0xFFFFFFFF
-        self._media = media + ticks
-        self._position = position + ticks
-        self._heard_at = now
-        self.in_a_row += 1
-        self.stats.received += 1
-        self.events.append(Audio(position * self._out_rate // self._rate, payload, self._codec, now))
-        return True
-
-    def steady(self) -> SteadyState | None:
-        """Where the stream stands, if it is G.711 in packets of 20 ms and undisturbed for a while."""
-        if self.in_a_row < STEADY_AFTER:
-            return None
-        self.in_a_row = 0
-        codec = self._codec
-        if (
-            not self._plain
-            or codec.name not in STEADY_CODECS
-            or self._ticks != STEADY_TICKS
-            or self._rate != STEADY_RATE_HZ
-            or self._keys.next_timer() is not None
-            or self._timestamp is None
-        ):
-            return None
-        return SteadyState(
-            self._expected,
-            self._timestamp,
-            self._media,
-            self._position,
-            self._transit,
-            self._earliest,
-            self._jitter,
-            self._heard_at,
-            self.stats.received,
-        )
-
-    def resume(self, state: SteadyState) -> None:
-        """Go on from here."""
-        self._expected, self._timestamp, self._media = state.sequence, state.timestamp, state.media
-        self._position, self._transit, self._jitter = state.position, state.transit, state.jitter
-        self._heard_at, self.stats.received = state.heard_at, state.received
-
-    @property
-    def plain_header(self) -> tuple[int, Codec]:
-        """The first two octets of a steady stream's packets, and their codec."""
-        return PLAIN << 8 | self._payload_type, self._codec
+        return self._buffer.wait_s(now, self.state.jitter_s)
 
     def begin(self, ssrc: int, sequence: int, now: float) -> None:
         """Another source, or the same one anew: what waits of the former is handed out, then media time goes on."""
         self.finish(now)
-        if self.ssrc is not None:
+        state = self.state
+        if state.ssrc is not None:
             self.stats.ssrc_changes += 1
-        first = first_extended(sequence, None if self.ssrc is None else self._expected)
-        self.ssrc, self._expected, self._timestamp, self._missing = ssrc, first, None, 0
-        self._clocks.clear()
-        self._clock = TimestampClock(self._rate)
+        first = first_extended(sequence, None if state.ssrc is None else state.next_sequence)
+        state.ssrc, state.next_sequence = ssrc, first
+        self._time.begin_source()
         self._buffer.begin(first, now)
-        self._plain = False
+        state.fast_path = False
 
     def receive(self, packet: RtpPacket, now: float) -> bool:
         """Take any packet of the present source. False: its sequence number is out of reach, nothing has changed."""
-        buffer, stats = self._buffer, self.stats
-        self.in_a_row = 0
+        buffer, stats, state = self._buffer, self.stats, self.state
+        state.in_a_row = 0
         if not len(buffer):
-            buffer.skip(self._expected)
+            buffer.skip(state.next_sequence)
         number = extend(packet.sequence, buffer.highest)
         if number is None:
             return False
-        self._measure(packet, now)
+        self._time.measure(packet, now)
         match buffer.push(number, (packet, now), now):
-            case Verdict.ACCEPTED:
+            case PacketStatus.ACCEPTED:
                 stats.received += 1
-            case Verdict.REORDERED:
+            case PacketStatus.REORDERED:
                 stats.received += 1
                 stats.reordered += 1
-            case Verdict.LATE:
+            case PacketStatus.LATE:
                 stats.late += 1
-            case Verdict.DUPLICATE:
+            case PacketStatus.DUPLICATE:
                 stats.duplicate += 1
         self._arrived = now
         self._drain(now)
@@ -246,71 +143,41 @@ class RtpStream:
 
     def next_timer(self, now: float) -> float | None:
         """When `handle_timer` is due if nothing more comes."""
-        times = [self._buffer.next_timer(now, self.jitter_s), self._keys.next_timer()]
-        if times[0] is None and self._begun is not None and self._quiet_steps < QUIET_STEPS:
-            times.append(self._quiet_from() + (self._quiet_steps + 1) * QUIET_STEP_S)
+        times = [self._buffer.next_timer(now, self.state.jitter_s), self._telephone_events.next_timer()]
+        if times[0] is None:
+            times.append(self._time.next_silence())
         return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
-        """Give up what was waited for long enough; see that silence is heard where nothing is sent."""
+        """Give up what was waited for long enough; hand out silence where nothing is sent."""
         self._drain(now)
-        self._report(self._keys.handle_timer(now, self._audio_rate))
-        if self._begun is None or len(self._buffer):
-            return
-        due = min(int((now - self._quiet_from()) / QUIET_STEP_S + 1e-6), QUIET_STEPS)
-        if due > self._quiet_steps:
-            ticks = (due - self._quiet_steps) * int(QUIET_STEP_S * self._rate)
-            pts = self._pts(self._position)
-            self._position += ticks
-            self.events.append(Silence(pts, self._pts(self._position) - pts, self._codec, now))
-            self._filled += ticks
-            self._quiet_steps = due
-            self._plain = False
+        self._report(self._telephone_events.handle_timer(now, self._time.audio_rate))
+        if not len(self._buffer):
+            self._time.place_silence(now)
 
     def finish(self, now: float) -> None:
         """The source has ended: hand out what waits, gaps or not."""
         self._drain(now, flush=True)
-        self._report(self._keys.finish(self._audio_rate))
+        self._report(self._telephone_events.finish(self._time.audio_rate))
 
     def _drain(self, now: float, *, flush: bool = False) -> None:
-        buffer = self._buffer
+        """Place every packet whose turn it is."""
+        buffer, state, time = self._buffer, self.state, self._time
         if len(buffer):
-            jitter_s = self.jitter_s
+            jitter_s = state.jitter_s
             while (popped := buffer.pop(now, jitter_s, flush=flush)) is not None:
                 (packet, arrival), missing = popped
                 self._place(packet, arrival, missing)
-            self._expected = buffer.following
+            state.next_sequence = buffer.following
             self.stats.bursts = buffer.bursts
         self.stats.lost = buffer.lost
-        self.waiting = len(buffer) > 0 or self._keys.next_timer() is not None or self._rested_at is not None
-        codec = self._codec
-        self._plain = (
-            codec.name in BYTEWISE
-            and not len(buffer)
-            and not self._filled
-            and not self._missing
-            and self._rested_at is None
-            and not self._doubt
-            and not self._clock.doubted
-            and not self._clock.other
-        )
-
-    def _measure(self, packet: RtpPacket, now: float) -> None:
-        """RFC 3550, A.8, for every audio packet of the present clock, in the order of arrival."""
-        if packet.payload_type != self._payload_type or self._timestamp is None:
-            return
-        ahead = self._clock.ticks(step(self._timestamp, packet.timestamp))
-        transit = now * self._rate - self._media - ahead
-        change = abs(transit - self._transit)
-        if change > AHEAD_S * self._rate:  # a jump of the timestamps is no jitter
-            return
-        self._transit = transit
-        self._jitter += (change - self._jitter) / 16
+        self.waiting = len(buffer) > 0 or self._telephone_events.next_timer() is not None or time.in_noise
+        state.fast_path = state.codec.name in BYTEWISE and not len(buffer) and time.undisturbed
 
     def _place(self, packet: RtpPacket, arrival: float, missing: int) -> None:
         """A packet whose turn it is; `missing` were given up right before it."""
         codec = self._codecs.get(packet.payload_type)
-        self._missing += missing
+        self._time.missing += missing
         if codec is None and is_key(packet.payload_type, packet.payload):
             self.stats.unagreed_events += 1
             self._press(packet, _UNAGREED, arrival)
@@ -319,191 +186,42 @@ class RtpStream:
         elif codec.name == TELEPHONE_EVENT:
             self._press(packet, codec, arrival)
         elif codec.name == COMFORT_NOISE:
-            self._missing = 0
-            if self._rested_at is None and not self._filled:
-                self._rested_at = arrival
+            self._time.place_noise(arrival)
         elif ticks := duration(codec, packet.payload):
-            self._hear(packet, codec, ticks, arrival)
+            self._time.place(packet, codec, ticks, arrival)
 
-    def _hear(self, packet: RtpPacket, codec: Codec, ticks: int, arrival: float) -> None:
-        if packet.payload_type != self._payload_type or codec is not self._codec:
-            self._switch(codec)
-        before = self._position
-        lost = self._bridge(packet.timestamp, ticks, arrival)
-        pts = self._pts(self._position)
-        self._timestamp = (packet.timestamp + self._clock.units(ticks)) & 0xFFFFFFFF
-        self._media += ticks
-        self._ticks, self._missing = ticks, 0
-        self._rested_at, self._filled, self._quiet_steps, self._heard_at = None, 0, 0, arrival
-        if self._begun is None:
-            self._begun = arrival - self._position / self._rate
-        if self._position + ticks > (arrival - self._begun + EXCESS_S) * self._rate:
-            self.stats.excess += 1
-            self._position = before
-            return
-        self._position += ticks
-        lost_before = pts - self._pts(self._position - ticks - lost)
-        self.events.append(Audio(pts, packet.payload, codec, arrival, lost_before))
-
-    def _bridge(self, timestamp: int, ticks: int, arrival: float) -> int:
-        """Move the position to a packet's timestamp; returns how much of that way is loss to be concealed."""
-        if self._timestamp is None:
-            self._resume(ticks, arrival)
-            return 0
-        gap = self._gap(step(self._timestamp, timestamp), arrival)
-        transit = arrival * self._rate - self._media - gap
-        contradicted = 0
-        if transit < self._earliest:
-            if gap and transit < self._earliest - AHEAD_S * self._rate:
-                self._resync(ticks, arrival)
-                return 0
-            contradicted = int(self._earliest - transit) + 1
-            self._earliest = transit - (0 if self._clock.doubted else _EARLY_S * self._rate)
-        if gap < 0:
-            self._resync(ticks, arrival)
-            return 0
-        self._media += gap
-        if self._doubt and not self._clock.doubted:
-            self._rest(self._doubt)
-            self._doubt = 0
-        if gap == 0 and not self._filled:
-            return 0
-        needed = gap - self._filled
-        if needed <= 0:
-            self._debt -= needed
-            return 0
-        lost = min(needed, self._missing * self._ticks, int(MAX_CONCEALED_S * self._rate))
-        pause = needed - lost
-        if contradicted and self._clock.doubted:
-            doubt = min(contradicted, pause)
-            self._doubt += doubt
-            pause -= doubt
-        self._position += lost
-        self._rest(pause)
-        return lost
-
-    def _rest(self, pause: int) -> None:
-        """Move the position by a pause of the peer's, as far as it is not handed out yet."""
-        absorbed = min(self._debt, pause)
-        self._debt -= absorbed
-        self._paused += pause - absorbed
-        self._position += pause - absorbed
-
-    def _gap(self, gap: int, arrival: float) -> int:
-        """Between where the last packet ended and where this one begins, in units of the audio's clock. `gap`: of the
-        timestamps'."""
-        clock = self._clock
-        if not gap and not clock.doubted and not clock.other:
-            return 0
-        moved = clock.units(self._ticks) + gap
-        if clock.follow(moved, self._ticks, self._missing, self._heard_at, arrival):
-            self.stats.clock_changes += 1
-            self.stats.clock_hz = clock.rate if clock.other else 0
-            self._clocks[self._payload_type, self._codec.key] = clock.rate
-            gap = moved - clock.units(self._ticks)
-            self._debt += self._paused  # by a clock that was none
-            self._doubt = 0
-            self._media = int(arrival * self._rate - self._transit) - clock.ticks(gap)
-            self._earliest = self._transit
-        if not clock.doubted:
-            self._paused = 0
-        return clock.ticks(gap)
-
-    def _resync(self, ticks: int, arrival: float) -> None:
-        """Timestamps jumped: go on by the clock, and take the packet as neither early nor late."""
-        self.stats.resyncs += 1
-        self._resume(ticks, arrival)
-
-    def _resume(self, ticks: int, arrival: float) -> None:
-        """Place a packet by the time since the last one."""
-        self._doubt = 0
-        if self._begun is None:
-            if self._started_at is not None:
-                self._position = max(int((arrival - self._started_at) * self._rate), 0)
-            self._transit = self._earliest = arrival * self._rate - self._media
-            return
-        pause = int((arrival - self._heard_at) * self._rate) - ticks
-        if pause > _SWITCH_S * self._rate:
-            self._position += max(pause - self._filled, 0)
-        self._media = int(arrival * self._rate - self._transit)
-
-    def _switch(self, codec: Codec) -> None:
-        """Another payload type. With another clock its timestamps have another origin (RFC 7160)."""
-        rate, old = codec.clock_rate, self._rate
-        if self._begun is not None and codec.key != self._codec.key:
-            self.stats.payload_changes += 1
-        self._codec, self._payload_type, self._rate, self._out_rate = codec, codec.payload_type, rate, _known(codec)
-        clock, self._clock = self._clock, TimestampClock(rate, self._clocks.get((codec.payload_type, codec.key)))
-        if old != rate or clock.rate != self._clock.rate:
-            self._timestamp = None
-        if old != rate:
-            self._position = self._position * rate // old
-            self._filled, self._debt = self._filled * rate // old, self._debt * rate // old
-            self._transit, self._jitter = self._transit * rate / old, self._jitter * rate / old
-            self._earliest = self._earliest * rate / old
-
-    def press_beside(self, packet: RtpPacket, now: float) -> bool:
+    def receive_separate_event(self, packet: RtpPacket, now: float) -> bool:
         """A packet of the peer's under another SSRC than its audio: True where it is of a key. Such senders have
         sequence numbers and timestamps of their own for keys, and the stream goes on."""
         codec = self._codecs.get(packet.payload_type)
-        if self._begun is None or codec is None or codec.name != TELEPHONE_EVENT:
+        if not self._time.begun or codec is None or codec.name != TELEPHONE_EVENT:
             return False
         self.stats.events_beside += 1
-        if self._beside.is_new(packet.ssrc, packet.sequence):
-            self._press(packet, codec, now, beside=True)
+        if self._separate.is_new(packet.ssrc, packet.sequence):
+            self._press(packet, codec, now, separate=True)
         self.waiting = True
         return True
 
-    def _press(self, packet: RtpPacket, codec: Codec, arrival: float, *, beside: bool = False) -> None:
+    def _press(self, packet: RtpPacket, codec: RtpCodec, arrival: float, *, separate: bool = False) -> None:
         try:
             payload = EventPayload.parse(packet.payload)
         except MalformedEvent:
             self.stats.malformed_events += 1
             return
+        timestamp = None if separate else packet.timestamp
         self._report(
-            self._keys.receive(
+            self._telephone_events.receive(
                 payload,
                 packet.timestamp,
-                self._start_s(None if beside else packet.timestamp, payload.duration, codec, arrival),
+                self._time.event_start_s(timestamp, payload.duration, codec, arrival),
                 codec.clock_rate,
                 marker=packet.marker,
                 now=arrival,
-                audio_rate=self._audio_rate,
+                audio_rate=self._time.audio_rate,
             )
         )
 
-    def _start_s(self, timestamp: int | None, duration: int, codec: Codec, arrival: float) -> float:
-        """Leg time at which a key was pressed: by its timestamp where that counts as those of the audio do, and else so
-        long before the packet came as it says (RFC 4733, section 2.3.5)."""
-        start_s = (self._position - self._filled) / self._rate
-        if self._timestamp is None:
-            return max(self._position / self._rate - (0 if self._begun is None else duration / codec.clock_rate), 0.0)
-        if timestamp is not None and codec.clock_rate == self._clock.rate:
-            return max(start_s + step(self._timestamp, timestamp) / codec.clock_rate, 0.0)
-        return max(start_s + max(arrival - self._heard_at, 0.0) - duration / codec.clock_rate, 0.0)
-
     def _report(self, presses: list[DtmfEvent]) -> None:
         self.stats.dtmf += len(presses)
-        self.stats.other_events = self._keys.others
-        self.events += presses
-
-    @property
-    def _audio_rate(self) -> int:
-        """Timestamp units a second; 0 before there was audio."""
-        return self._clock.rate if self._begun is not None else 0
-
-    def _quiet_from(self) -> float:
-        return self._heard_at + QUIET_AFTER_S if self._rested_at is None else self._rested_at
-
-    def _pts(self, position: int) -> int:
-        return position * self._out_rate // self._rate
-
-
-def _known(codec: Codec) -> int:
-    """The rate of the decoded audio; 1 for what accompanies audio, 0 for a codec that is none of ours."""
-    if not codec.is_audio:
-        return 1
-    try:
-        return sample_rate_hz(codec)
-    except UnsupportedCodec:
-        return 0
+        self.stats.other_events = self._telephone_events.others
+        self.state.events += presses

@@ -3,12 +3,10 @@
 import asyncio
 import contextlib
 
-from connectors.rtp.bulk import Entry
+from connectors.rtp.bulk import LaneEntry
 from connectors.rtp.latching import Address
 from connectors.rtp.ports import PortPool
-from connectors.rtp.reader import MediaReader, OnDatagram
-from connectors.rtp.steady import SteadyState
-from pipeline.intake import PacketIngest
+from connectors.rtp.reader import Lane, MediaReader, OnDatagram
 
 
 class RtpTransport:
@@ -33,19 +31,9 @@ class RtpTransport:
         self._reader.add(self._rtp, on_rtp)
         self._reader.add(self._rtcp, on_rtcp)
 
-    def enter_lane(self, ingest: PacketIngest, entry: Entry) -> bool:
-        """RTP is read in bulk from here on and comes to `on_rtp` only where it is not what is due. False: it is not."""
-        return self._reader is not None and self._reader.enter(self._rtp, ingest, entry)
-
-    def lane_state(self) -> SteadyState:
-        """Where the stream in the lane stands."""
-        assert self._reader is not None
-        return self._reader.state(self._rtp)
-
-    def leave_lane(self) -> tuple[SteadyState, list[bytes]]:
-        """RTP comes to `on_rtp` again. Where the stream stands, and its last packets, oldest first."""
-        assert self._reader is not None
-        return self._reader.leave(self._rtp)
+    def enter_lane(self, entry: LaneEntry) -> Lane | None:
+        """RTP is read in bulk from here on and comes to `on_rtp` only where it is not what is due; None: it is not."""
+        return None if self._reader is None else self._reader.enter(self._rtp, entry)
 
     def send(self, data: bytes, address: Address | None) -> None:
         """RTP, and with rtcp-mux RTCP; lost where the network does not take it."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from connectors.sdp.capabilities import SECURE_PROTOCOLS, Capabilities, SrtpPolicy, events_for
-from connectors.sdp.codec import COMFORT_NOISE, DEFAULT_EVENT_CLOCK, TELEPHONE_EVENT, Codec
-from connectors.sdp.media_lines import AudioMedia, Direction, Media, OtherMedia
+from connectors.sdp.media_lines import AudioMedia, Direction, MediaLine, OtherMedia
+from connectors.sdp.rtp_codec import COMFORT_NOISE, DEFAULT_EVENT_CLOCK, TELEPHONE_EVENT, RtpCodec
 from connectors.sdp.sdes import Crypto
 
 PTIMES_MS = range(5, 201)
@@ -38,9 +38,9 @@ class Negotiated:
     index: int
     remote: AudioMedia
     local: AudioMedia
-    codec: Codec
-    receive: tuple[Codec, ...]
-    telephone_event: Codec | None
+    codec: RtpCodec
+    receive: tuple[RtpCodec, ...]
+    telephone_event: RtpCodec | None
     direction: Direction
     local_crypto: Crypto | None
     remote_crypto: Crypto | None
@@ -143,7 +143,7 @@ def offer_line(mine: Capabilities, address: str, stream: Negotiated | None, port
     )
 
 
-def rejected(line: Media, address: str) -> Media:
+def rejected(line: MediaLine, address: str) -> MediaLine:
     """Port 0 with the formats of the line (RFC 3264, section 6)."""
     if isinstance(line, AudioMedia):
         return AudioMedia(
@@ -162,8 +162,8 @@ def _negotiated(
     index: int,
     line: AudioMedia,
     local: AudioMedia,
-    agreed: Sequence[Codec],
-    receive: Sequence[Codec],
+    agreed: Sequence[RtpCodec],
+    receive: Sequence[RtpCodec],
     keys: tuple[Crypto | None, Crypto | None],
 ) -> Negotiated:
     events = events_for(agreed, {agreed[0].clock_rate})
@@ -182,7 +182,7 @@ def _negotiated(
     )
 
 
-def _events(common: tuple[Codec, ...]) -> tuple[Codec, ...]:
+def _events(common: tuple[RtpCodec, ...]) -> tuple[RtpCodec, ...]:
     """What goes with the first codec: its telephone events, and comfort noise at its clock."""
     clock = common[0].clock_rate
     events = events_for(common, {clock})
@@ -190,7 +190,7 @@ def _events(common: tuple[Codec, ...]) -> tuple[Codec, ...]:
     return tuple(codec for codec in common if codec in events or codec in noise)
 
 
-def _answered(line: AudioMedia, local: AudioMedia) -> tuple[Codec, ...]:
+def _answered(line: AudioMedia, local: AudioMedia) -> tuple[RtpCodec, ...]:
     """The codecs of the peer's answer. A dynamic number that it leaves without a name is one of our offer."""
     offered = {str(codec.payload_type): codec for codec in local.codecs}
     return (*line.codecs, *(offered[text] for text in line.unknown_formats if text in offered))
@@ -228,7 +228,7 @@ def _reachable(line: AudioMedia, address: str) -> bool:
     return line.null_address or remote.version == local.version
 
 
-def _numbered(codecs: Sequence[Codec], known: Sequence[Codec]) -> tuple[Codec, ...]:
+def _numbered(codecs: Sequence[RtpCodec], known: Sequence[RtpCodec]) -> tuple[RtpCodec, ...]:
     """`codecs` with the numbers that `known` ones have; the others keep theirs where it is free, or get a free one."""
     numbers = {codec.key: codec.payload_type for codec in reversed(known)}
     taken = {codec.payload_type for codec in known}
@@ -236,7 +236,7 @@ def _numbered(codecs: Sequence[Codec], known: Sequence[Codec]) -> tuple[Codec, .
     for codec in codecs:
         number = numbers.get(codec.key, codec.payload_type)
         if codec.key not in numbers and number in taken:
-            free = next((spare for spare in _DYNAMIC if spare not in taken), None)
+            free = next((unused for unused in _DYNAMIC if unused not in taken), None)
             if free is None:
                 continue
             number = free

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from connectors.sdp.codec import COMFORT_NOISE, EVENTS, TELEPHONE_EVENT, Codec
 from connectors.sdp.media_lines import AudioMedia, Direction
+from connectors.sdp.rtp_codec import COMFORT_NOISE, EVENTS, TELEPHONE_EVENT, RtpCodec
 from connectors.sdp.sdes import (
     AEAD_AES_128_GCM,
     AES_CM_128_HMAC_SHA1_32,
@@ -24,16 +24,16 @@ SECURE_PROTOCOLS = frozenset({"RTP/SAVP", "RTP/SAVPF"})
 _EVENTS = {EVENTS: "0-15"}
 
 DEFAULT_CODECS = (
-    Codec(0, "PCMU", 8000),
-    Codec(8, "PCMA", 8000),
-    Codec(9, "G722", 8000),
-    Codec(96, "OPUS", 48000, 2, {"maxplaybackrate": "16000", "stereo": "0", "useinbandfec": "1"}),
-    Codec(97, "L16", 16000),
-    Codec(98, "L16", 8000),
-    Codec(13, COMFORT_NOISE, 8000),
-    Codec(101, TELEPHONE_EVENT, 8000, 1, _EVENTS),
-    Codec(102, TELEPHONE_EVENT, 16000, 1, _EVENTS),
-    Codec(103, TELEPHONE_EVENT, 48000, 1, _EVENTS),
+    RtpCodec(0, "PCMU", 8000),
+    RtpCodec(8, "PCMA", 8000),
+    RtpCodec(9, "G722", 8000),
+    RtpCodec(96, "OPUS", 48000, 2, {"maxplaybackrate": "16000", "stereo": "0", "useinbandfec": "1"}),
+    RtpCodec(97, "L16", 16000),
+    RtpCodec(98, "L16", 8000),
+    RtpCodec(13, COMFORT_NOISE, 8000),
+    RtpCodec(101, TELEPHONE_EVENT, 8000, 1, _EVENTS),
+    RtpCodec(102, TELEPHONE_EVENT, 16000, 1, _EVENTS),
+    RtpCodec(103, TELEPHONE_EVENT, 48000, 1, _EVENTS),
 )
 
 
@@ -55,7 +55,7 @@ class Capabilities:
     rejected. `ptime_ms`: what we ask for where the peer asks for nothing.
     """
 
-    codecs: tuple[Codec, ...] = DEFAULT_CODECS
+    codecs: tuple[RtpCodec, ...] = DEFAULT_CODECS
     direction: Direction = Direction.SENDRECV
     prefer_own_order: bool = False
     single_codec: bool = False
@@ -66,7 +66,7 @@ class Capabilities:
     ptime_ms: int = 20
     make_key: Callable[[int], bytes] = secrets.token_bytes
 
-    def common(self, offered: Iterable[Codec]) -> tuple[Codec, ...]:
+    def common(self, offered: Iterable[RtpCodec]) -> tuple[RtpCodec, ...]:
         """The codecs both sides have, with the peer's numbers and parameters, in the order of the answer.
 
         Empty where no audio codec is among them. Telephone events are taken as `events_for` has it, comfort noise at
@@ -90,11 +90,11 @@ class Capabilities:
                 others.append(codec)
         return (*audio, *others)
 
-    def described(self, codec: Codec) -> Codec:
+    def described(self, codec: RtpCodec) -> RtpCodec:
         """A codec of the peer's as we write it: its number, our parameters."""
         same = [known for known in self.codecs if known.name == codec.name]
         own = next((known for known in same if known.key == codec.key), same[0])
-        return Codec(codec.payload_type, codec.name, codec.clock_rate, codec.channels, own.parameters)
+        return RtpCodec(codec.payload_type, codec.name, codec.clock_rate, codec.channels, own.parameters)
 
     def choose_crypto(self, offered: Iterable[Crypto]) -> Crypto | None:
         """The first line that we can use, in the peer's order of preference (RFC 4568, section 5.1.2); one without a
@@ -113,7 +113,7 @@ class Capabilities:
         return line.protocol in PLAIN_PROTOCOLS and (self.srtp is not SrtpPolicy.REQUIRED or bool(line.crypto))
 
 
-def events_for(codecs: Iterable[Codec], clocks: Collection[int]) -> list[Codec]:
+def events_for(codecs: Iterable[RtpCodec], clocks: Collection[int]) -> list[RtpCodec]:
     """The telephone events among `codecs` that go with audio of these clocks.
 
     Those at one of the clocks, as events are to share it (RFC 4733, section 2.1); where there are none, all of them:
@@ -123,5 +123,5 @@ def events_for(codecs: Iterable[Codec], clocks: Collection[int]) -> list[Codec]:
     return [codec for codec in events if codec.clock_rate in clocks] or events
 
 
-def _is_noise(codec: Codec, clocks: Collection[int]) -> bool:
+def _is_noise(codec: RtpCodec, clocks: Collection[int]) -> bool:
     return codec.name == COMFORT_NOISE and codec.clock_rate in clocks

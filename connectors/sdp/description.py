@@ -13,19 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from connectors.errors import ConnectorError
-from connectors.sdp.codec import STRICT_MAP, Codec, codec, fmtp_value, number, rtpmap_value
-from connectors.sdp.media_lines import Attribute, AudioMedia, Direction, Media, OtherMedia
+from connectors.sdp.media_lines import Attribute, AudioMedia, Direction, MediaLine, OtherMedia
+from connectors.sdp.rtp_codec import STRICT_MAP, RtpCodec, codec, fmtp_value, number, rtpmap_value
 from connectors.sdp.sdes import Crypto, crypto_value, parse_crypto
 
 __all__ = [
     "Attribute",
     "AudioMedia",
-    "Codec",
     "Crypto",
     "Direction",
-    "Media",
+    "MediaLine",
     "Origin",
     "OtherMedia",
+    "RtpCodec",
     "SdpError",
     "SessionDescription",
     "encode",
@@ -59,7 +59,7 @@ class SessionDescription:
 
     origin: Origin = field(default_factory=Origin)
     address: str | None = None
-    media: tuple[Media, ...] = ()
+    media: tuple[MediaLine, ...] = ()
     attributes: tuple[Attribute, ...] = ()
     name: str = "-"
     ignored: int = field(default=0, compare=False)
@@ -133,9 +133,9 @@ class _Lines:
             self.mended += address is not None and _STRICT_CONNECTION.fullmatch(value) is None
         elif kind == "a":
             name, colon, detail = value.partition(":")
-            name, blank, rest = name.strip().partition(" ")
-            if blank:  # 'rtpmap 0 PCMU/8000': no name has a blank
-                colon, detail = ":", rest.strip() + colon + detail
+            name, space, value = name.strip().partition(" ")
+            if space:  # 'rtpmap 0 PCMU/8000': no name has a space
+                colon, detail = ":", value.strip() + colon + detail
                 self.mended += 1
             self.mended += name[-1:] in {";", ","}  # no name ends so
             name = name.rstrip(";,")
@@ -163,9 +163,11 @@ def parse(data: bytes | str) -> SessionDescription:
         raise SdpError("the description has no line v=0")
     session, *sections = lines.sections
     direction = _direction(session.attributes) or Direction.SENDRECV
-    media: list[Media] = []
+    media: list[MediaLine] = []
     for section in sections:
-        media.append(_Media(lines, section, session.attributes).read(section.address or session.address, direction))
+        media.append(
+            _MediaLineReader(lines, section, session.attributes).read(section.address or session.address, direction)
+        )
     attributes = tuple(item for item in session.attributes if item.name.lower() not in _DIRECTIONS)
     return SessionDescription(
         lines.origin, session.address, tuple(media), attributes, lines.name, lines.ignored, lines.mended
@@ -191,7 +193,7 @@ def _direction(attributes: list[Attribute]) -> Direction | None:
 
 
 def _origin(value: str) -> Origin | None:
-    """A user name with blanks is one all the same."""
+    """A user name with spaces is one all the same."""
     parts = value.split()
     if len(parts) < 6 or parts[-3].upper() != "IN":
         return None if len(parts) != 6 else Origin(parts[0], parts[1], number(parts[2], 2**64 - 1) or 0, parts[5])
@@ -222,7 +224,7 @@ _INHERITED = frozenset({"rtpmap", "fmtp", "ptime", "maxptime"})
 """Of media lines, by the grammar. At the session level they can only be meant for all of them."""
 
 
-class _Media:
+class _MediaLineReader:
     """Reads one media line; `lines` gets the counts."""
 
     def __init__(self, lines: _Lines, section: _Section, session: list[Attribute]) -> None:
@@ -236,7 +238,7 @@ class _Media:
         self._crypto: list[Crypto] = []
         self._others: list[Attribute] = []
 
-    def read(self, address: str | None, direction: Direction) -> Media:
+    def read(self, address: str | None, direction: Direction) -> MediaLine:
         """Raises `SdpError`."""
         written = self._section.media or ""
         parts = re.sub(r" *([/,]) *", r"\1", written).split()
@@ -259,7 +261,7 @@ class _Media:
     def _audio(self, line: AudioMedia, formats: tuple[str, ...]) -> AudioMedia:
         for item in self._attributes:
             self._sort(item)
-        codecs: list[Codec] = []
+        codecs: list[RtpCodec] = []
         unknown: list[str] = []
         for text in formats:
             found = self._codecs(text)
@@ -301,7 +303,7 @@ class _Media:
         elif name not in _DIRECTIONS:
             self._others.append(item)
 
-    def _codecs(self, text: str) -> list[Codec]:
+    def _codecs(self, text: str) -> list[RtpCodec]:
         """What a payload type is. It may have several clocks, and then stands for each. Two names are one too many, and
         then neither counts: a static number keeps its own codec, a dynamic one has none."""
         payload_type = number(text, 127) if text == "0" or not text.startswith("0") else None

@@ -4,7 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from connectors.sdp.sdes import Crypto
 
 
@@ -48,7 +48,7 @@ class AudioMedia:
     address: str | None
     port: int
     protocol: str = "RTP/AVP"
-    codecs: tuple[Codec, ...] = ()
+    codecs: tuple[RtpCodec, ...] = ()
     direction: Direction = Direction.SENDRECV
     ptime_ms: int | None = None
     maxptime_ms: int | None = None
@@ -94,4 +94,4 @@ class OtherMedia:
     attributes: tuple[Attribute, ...] = ()
 
 
-Media = AudioMedia | OtherMedia
+MediaLine = AudioMedia | OtherMedia

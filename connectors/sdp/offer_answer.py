@@ -1,6 +1,6 @@
 """Offer and answer of one dialog (RFC 3264): which streams run, in which codec, which way, under which keys.
 
-Sits between the dialog, which carries descriptions in requests and responses, and the RTP endpoints, which are told
+Sits between the dialog, which carries descriptions in requests and responses, and the RTP endpoints, which get
 what was agreed. Media lines keep their place for the whole dialog: a stream that goes leaves a line with port 0, which
 a later one may take over. A refused offer leaves everything as it was (RFC 3261, section 14.2).
 """
@@ -13,7 +13,7 @@ from connectors.errors import ConnectorError, LocalProtocolError
 from connectors.sdp.answer import MediaWarning, Negotiated, accept_line, answer_line, offer_line, rejected
 from connectors.sdp.capabilities import SECURE_PROTOCOLS, Capabilities, SrtpPolicy
 from connectors.sdp.description import Origin, SessionDescription
-from connectors.sdp.media_lines import AudioMedia, Media
+from connectors.sdp.media_lines import AudioMedia, MediaLine
 
 __all__ = ["Capabilities", "MediaWarning", "Negotiated", "NegotiationSession", "NoCommonCodec", "SrtpPolicy"]
 
@@ -37,7 +37,7 @@ class NoCommonCodec(ConnectorError):
 class _Slot:
     """A media line of ours. `stream` is None where the line is rejected, gone, or not answered yet."""
 
-    local: Media
+    local: MediaLine
     stream: Negotiated | None = None
 
 
@@ -101,8 +101,8 @@ class NegotiationSession:
         return self._describe(slots), self.streams
 
     def refuse(self, indexes: Collection[int]) -> SessionDescription:
-        """The last answer anew, before it is sent, without the lines of these places: there is no room for them after
-        all. Their ports are released."""
+        """The last answer anew, before it is sent, without the lines of these places: there is no capacity for them
+        after all. Their ports are released."""
         slots = [
             _Slot(rejected(slot.local, self._address)) if index in indexes else slot
             for index, slot in enumerate(self._slots)
@@ -175,7 +175,7 @@ class NegotiationSession:
         self._replace([])
         self._allocate, self._release = _no_port, lambda _: None
 
-    def _answer_lines(self, lines: Sequence[Media], allocate: Callable[[], int]) -> list[_Slot]:
+    def _answer_lines(self, lines: Sequence[MediaLine], allocate: Callable[[], int]) -> list[_Slot]:
         mine = self._capabilities
         secure = any(self._is_secure_choice(line) for line in lines)
         slots: list[_Slot] = []
@@ -199,7 +199,7 @@ class NegotiationSession:
             raise NoCommonCodec(max(warnings))
         return slots
 
-    def _is_secure_choice(self, line: Media) -> bool:
+    def _is_secure_choice(self, line: MediaLine) -> bool:
         """An unlabelled SRTP line that we can take: where the offer has an unlabelled plain line too, the two are one
         stream offered both ways, and the plain one is not taken."""
         mine = self._capabilities
@@ -236,7 +236,7 @@ def _ports(slots: Iterable[_Slot]) -> set[int]:
     return {slot.local.port for slot in slots if slot.local.port}
 
 
-def _is_plain_choice(line: Media) -> bool:
+def _is_plain_choice(line: MediaLine) -> bool:
     return isinstance(line, AudioMedia) and line.label is None and line.protocol not in SECURE_PROTOCOLS
 
 

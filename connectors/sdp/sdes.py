@@ -8,7 +8,7 @@ import binascii
 import re
 from dataclasses import dataclass, field
 
-from connectors.sdp.codec import number
+from connectors.sdp.rtp_codec import number
 
 AES_CM_128_HMAC_SHA1_80 = "AES_CM_128_HMAC_SHA1_80"
 AES_CM_128_HMAC_SHA1_32 = "AES_CM_128_HMAC_SHA1_32"

@@ -18,7 +18,7 @@ from connectors.rtp.leg import MOST_FAULTS
 from connectors.rtp.packet import HEADER, PLAIN
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from connectors.webrtc.config import WebRtcConfig
 from connectors.webrtc.http import WhipServer
 from connectors.webrtc.sessions import WhipSessions
@@ -133,7 +133,7 @@ class WebRtcTrack:
     def __init__(
         self,
         receiver: RTCRtpReceiver,
-        codecs: Sequence[Codec],
+        codecs: Sequence[RtpCodec],
         leg: LegHandle,
         supervisor: Supervisor | None = None,
     ) -> None:

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 from connectors.errors import ConnectorError
 from connectors.sdp import description as sdp
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from connectors.webrtc.audio_lines import MediaLines, media_lines
 from connectors.webrtc.config import WebRtcLimits
 from pipeline.records import SpeakerRole
@@ -131,7 +131,7 @@ class Offer:
         return cls("\r\n".join(kept), len(offer.media), frozenset(ice), lines)
 
 
-def _check_media(media: sdp.Media, named: set[str], codecs: Sequence[str]) -> None:
+def _check_media(media: sdp.MediaLine, named: set[str], codecs: Sequence[str]) -> None:
     """`named`: attributes of the session, which hold for every line."""
     if not isinstance(media, sdp.AudioMedia):
         raise WhipRefused(422, f"only audio is taken, not {media.kind[:20]}")
@@ -160,7 +160,7 @@ def finish_answer(text: str) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
-def answered_codecs(text: str) -> list[tuple[Codec, ...]]:
+def answered_codecs(text: str) -> list[tuple[RtpCodec, ...]]:
     """What each audio line of an answer lets the peer send."""
     return [media.codecs for media in sdp.parse(text).media if isinstance(media, sdp.AudioMedia)]
 

@@ -9,12 +9,12 @@ import soxr
 from numpy.typing import NDArray
 
 from connectors.codecs import encoder_for
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 
-PCMU, PCMA = Codec(0, "PCMU", 8000), Codec(8, "PCMA", 8000)
-G722 = Codec(9, "G722", 8000)
-OPUS = Codec(111, "OPUS", 48000, 2, {"useinbandfec": "1"})
-L16 = Codec(96, "L16", 16000)
+PCMU, PCMA = RtpCodec(0, "PCMU", 8000), RtpCodec(8, "PCMA", 8000)
+G722 = RtpCodec(9, "G722", 8000)
+OPUS = RtpCodec(111, "OPUS", 48000, 2, {"useinbandfec": "1"})
+L16 = RtpCodec(96, "L16", 16000)
 ALL = (PCMU, PCMA, G722, OPUS, L16)
 
 
@@ -37,7 +37,7 @@ def voice(sample_rate_hz: int, seconds: float = 1.0, pitch_hz: float = 125.0) ->
     return samples
 
 
-def packets(codec: Codec, pcm: NDArray[np.int16], ms: int = 20) -> list[bytes]:
+def packets(codec: RtpCodec, pcm: NDArray[np.int16], ms: int = 20) -> list[bytes]:
     """`pcm` in packets of `ms`; what does not fill one is left out."""
     encoder = encoder_for(codec)
     size = encoder.sample_rate_hz * ms // 1000

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.codecs import UnsupportedCodec, decoder_for, encoder_for, sample_rate_hz, usable
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from pipeline.frames import AudioFrame
 from tests.connectors.codecs.speech import ALL, L16, OPUS, packets, speech, voice
 
@@ -14,7 +14,7 @@ every_codec = pytest.mark.parametrize("codec", ALL, ids=lambda codec: codec.name
 
 
 @every_codec
-def test_decoded_audio_fits_into_a_frame_and_is_as_long_as_what_was_encoded(codec: Codec) -> None:
+def test_decoded_audio_fits_into_a_frame_and_is_as_long_as_what_was_encoded(codec: RtpCodec) -> None:
     decoder = decoder_for(codec)
     assert decoder.sample_rate_hz == encoder_for(codec).sample_rate_hz == sample_rate_hz(codec)
     pcm = speech(decoder.sample_rate_hz)
@@ -26,7 +26,7 @@ def test_decoded_audio_fits_into_a_frame_and_is_as_long_as_what_was_encoded(code
 
 
 @every_codec
-def test_streams_do_not_touch_each_other(codec: Codec) -> None:
+def test_streams_do_not_touch_each_other(codec: RtpCodec) -> None:
     alone, one, other = decoder_for(codec), decoder_for(codec), decoder_for(codec)
     pcm = speech(alone.sample_rate_hz)
     for packet, strange in zip(packets(codec, pcm), packets(codec, pcm[::-1].copy()), strict=True):
@@ -35,7 +35,7 @@ def test_streams_do_not_touch_each_other(codec: Codec) -> None:
 
 
 @every_codec
-def test_decoded_arrays_stay_as_they_are_when_decoding_goes_on(codec: Codec) -> None:
+def test_decoded_arrays_stay_as_they_are_when_decoding_goes_on(codec: RtpCodec) -> None:
     decoder = decoder_for(codec)
     first, *rest = packets(codec, speech(decoder.sample_rate_hz)[: decoder.sample_rate_hz])
     audio = decoder.decode(first)
@@ -47,7 +47,7 @@ def test_decoded_arrays_stay_as_they_are_when_decoding_goes_on(codec: Codec) -> 
 
 
 @every_codec
-def test_an_empty_packet_is_damaged(codec: Codec) -> None:
+def test_an_empty_packet_is_damaged(codec: RtpCodec) -> None:
     decoder = decoder_for(codec)
     assert decoder.decode(b"").size == 0
     assert (decoder.stats.packets, decoder.stats.damaged) == (1, 1)
@@ -55,7 +55,7 @@ def test_an_empty_packet_is_damaged(codec: Codec) -> None:
 
 @every_codec
 @pytest.mark.parametrize("lost", [1, 7, 160, 320, 800, 16_000])
-def test_lost_audio_is_made_up_to_the_sample(codec: Codec, lost: int) -> None:
+def test_lost_audio_is_made_up_to_the_sample(codec: RtpCodec, lost: int) -> None:
     decoder = decoder_for(codec)
     size = decoder.sample_rate_hz // 50
     packet, *_, last = packets(codec, voice(decoder.sample_rate_hz))
@@ -69,7 +69,7 @@ def test_lost_audio_is_made_up_to_the_sample(codec: Codec, lost: int) -> None:
 @every_codec
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_no_payload_raises_and_none_decodes_to_more_than_its_bytes_allow(codec: Codec, data: st.DataObject) -> None:
+def test_no_payload_raises_and_none_decodes_to_more_than_its_bytes_allow(codec: RtpCodec, data: st.DataObject) -> None:
     decoder = decoder_for(codec)
     good = packets(codec, voice(decoder.sample_rate_hz, 0.04))
     payloads = st.binary(max_size=300) | st.sampled_from(good).flatmap(
@@ -84,7 +84,7 @@ def test_no_payload_raises_and_none_decodes_to_more_than_its_bytes_allow(codec: 
 
 
 @every_codec
-def test_a_giant_payload_is_decoded_or_counted(codec: Codec) -> None:
+def test_a_giant_payload_is_decoded_or_counted(codec: RtpCodec) -> None:
     decoder = decoder_for(codec)
     audio = decoder.decode(bytes(65_536))
     assert audio.size <= 131_072
@@ -94,19 +94,19 @@ def test_a_giant_payload_is_decoded_or_counted(codec: Codec) -> None:
 @pytest.mark.parametrize(
     "codec",
     [
-        Codec(18, "G729", 8000),
-        Codec(101, "TELEPHONE-EVENT", 8000),
-        Codec(0, "PCMU", 16000),
-        Codec(0, "PCMU", 8000, 2),
-        Codec(9, "G722", 16000),
-        Codec(111, "OPUS", 48000, 1),
-        Codec(96, "L16", 4000),
-        Codec(96, "L16", 96000),
-        Codec(96, "L16", 16000, 6),
+        RtpCodec(18, "G729", 8000),
+        RtpCodec(101, "TELEPHONE-EVENT", 8000),
+        RtpCodec(0, "PCMU", 16000),
+        RtpCodec(0, "PCMU", 8000, 2),
+        RtpCodec(9, "G722", 16000),
+        RtpCodec(111, "OPUS", 48000, 1),
+        RtpCodec(96, "L16", 4000),
+        RtpCodec(96, "L16", 96000),
+        RtpCodec(96, "L16", 16000, 6),
     ],
     ids=str,
 )
-def test_what_is_not_ours_is_refused(codec: Codec) -> None:
+def test_what_is_not_ours_is_refused(codec: RtpCodec) -> None:
     with pytest.raises(UnsupportedCodec, match=codec.name):
         decoder_for(codec)
     with pytest.raises(UnsupportedCodec, match=codec.name):
@@ -121,4 +121,4 @@ def test_only_what_can_be_decoded_is_usable() -> None:
 
 def test_the_rate_of_linear_audio_is_its_own() -> None:
     assert sample_rate_hz(L16) == 16_000
-    assert sample_rate_hz(Codec(11, "L16", 44_100)) == 44_100
+    assert sample_rate_hz(RtpCodec(11, "L16", 44_100)) == 44_100

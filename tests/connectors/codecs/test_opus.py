@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from connectors.codecs import decoder_for, encoder_for, libopus
 from connectors.codecs.codec import Decoder
 from connectors.codecs.opus import OpusDecoder
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from tests.connectors.codecs.speech import OPUS, packets, snr_db, speech, voice
 
 PACKET = 320
@@ -157,10 +157,10 @@ def test_the_encoder_does_what_the_peer_asks() -> None:
     pcm = speech(16000)
 
     def bytes_sent(**parameters: str) -> int:
-        return sum(map(len, packets(Codec(111, "OPUS", 48000, 2, parameters), pcm)))
+        return sum(map(len, packets(RtpCodec(111, "OPUS", 48000, 2, parameters), pcm)))
 
     quiet = np.zeros(16_000, np.int16)
-    plain, silent = (packets(Codec(111, "OPUS", 48000, 2, fmtp), quiet) for fmtp in ({}, {"usedtx": "1"}))
+    plain, silent = (packets(RtpCodec(111, "OPUS", 48000, 2, fmtp), quiet) for fmtp in ({}, {"usedtx": "1"}))
     assert bytes_sent(maxaveragebitrate="8000") < 0.6 * bytes_sent()
     assert bytes_sent(maxaveragebitrate="no number") == bytes_sent()
     assert sum(map(len, silent)) < sum(map(len, plain)) / 2

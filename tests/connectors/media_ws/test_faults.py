@@ -15,7 +15,7 @@ from connectors.errors import StreamClosed
 from connectors.media_ws import TwilioConfig, TwilioPlayer, twilio
 from connectors.media_ws.connection import MediaConnection
 from connectors.media_ws.driver import MediaWebSocket
-from connectors.rtp.bulk import Lanes as RtpLanes
+from connectors.rtp.bulk import RtpLanes
 from connectors.rtp.reader import MediaReader
 from connectors.webrtc.config import WebRtcConfig
 from connectors.webrtc.sessions import WATCH_S, WhipSessions
@@ -167,8 +167,8 @@ async def test_an_end_of_a_stream_that_fails_still_ends_its_call() -> None:
 def test_lanes_of_rtp_that_cannot_be_taken_together_are_given_back() -> None:
     left: list[str] = []
     lanes = RtpLanes(SimpleNamespace())
-    lanes._entries[3] = SimpleNamespace(leg=SimpleNamespace(leave=lambda: left.append("left")))  # type: ignore[call-overload]
-    lanes.dissolve([2, 3])
+    lanes._entries[3] = SimpleNamespace(leg=SimpleNamespace(leave_lane=lambda: left.append("left")))  # type: ignore[call-overload]
+    lanes.leave_all([2, 3])
     assert left == ["left"]
     assert MediaReader.supervisor.failures == {}
 

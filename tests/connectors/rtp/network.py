@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from connectors.rtp.events import Audio, RtpEvent
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 
-PCMU = Codec(0, "PCMU", 8000)
-PCMA = Codec(8, "PCMA", 8000)
-G722 = Codec(9, "G722", 8000)
-OPUS = Codec(96, "OPUS", 48000, 2)
-CN = Codec(13, "CN", 8000)
-EVENTS = Codec(101, "TELEPHONE-EVENT", 8000)
+PCMU = RtpCodec(0, "PCMU", 8000)
+PCMA = RtpCodec(8, "PCMA", 8000)
+G722 = RtpCodec(9, "G722", 8000)
+OPUS = RtpCodec(96, "OPUS", 48000, 2)
+CN = RtpCodec(13, "CN", 8000)
+EVENTS = RtpCodec(101, "TELEPHONE-EVENT", 8000)
 CODECS = (PCMU, PCMA, G722, OPUS, CN, EVENTS)
 
 PEER = ("192.0.2.1", 4000)
@@ -31,7 +31,7 @@ class Arrival:
 
 @dataclass(slots=True)
 class Sender:
-    """Packets of 20 ms; each payload tells its place, so that what is heard can be checked. `ppm`: its clock is fast
+    """Packets of 20 ms; each payload names its place, so that what comes out can be checked. `ppm`: its clock is fast
     by so many millionths. `clock`: units a second by which its timestamps run."""
 
     ssrc: int = 7
@@ -39,7 +39,7 @@ class Sender:
     timestamp: int = 50_000
     at: float = START
     ppm: float = 0.0
-    codec: Codec = PCMU
+    codec: RtpCodec = PCMU
     count: int = 0
     clock: int = 8000
 
@@ -122,7 +122,7 @@ def damage(
 
 
 @dataclass(slots=True)
-class Heard:
+class Played:
     """`events`: with the time each came out."""
 
     events: list[tuple[float, RtpEvent]] = field(default_factory=list)
@@ -137,9 +137,9 @@ class Heard:
         return max((at - event.arrival for at, event in self.events if isinstance(event, Audio)), default=0.0)
 
 
-def play(receiver: RtpReceiver, arrivals: Iterable[Arrival], until: float | None = None) -> Heard:
+def play(receiver: RtpReceiver, arrivals: Iterable[Arrival], until: float | None = None) -> Played:
     """Deliver everything, with all timers at their time, and on `until`."""
-    heard = Heard()
+    played = Played()
     now = START
 
     def timers(limit: float) -> None:
@@ -148,16 +148,16 @@ def play(receiver: RtpReceiver, arrivals: Iterable[Arrival], until: float | None
             due = receiver.next_timer(now)
             if due is None or due > limit:
                 return
-            assert due >= now - 1e-6 or not heard.events, "a timer in the past"
+            assert due >= now - 1e-6 or not played.events, "a timer in the past"
             now = max(due, now)
-            heard.events += [(now, event) for event in receiver.take(now)]
+            played.events += [(now, event) for event in receiver.take(now)]
         raise AssertionError("timers do not come to rest")
 
     for arrival in arrivals:
         timers(arrival.at)
         now = max(arrival.at, now)
         receiver.receive(arrival.data, arrival.address, now)
-        heard.events += [(now, event) for event in receiver.take(now)]
+        played.events += [(now, event) for event in receiver.take(now)]
     if until is not None:
         timers(until)
-    return heard
+    return played

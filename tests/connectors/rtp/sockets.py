@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 
 from connectors.rtp import PortPool, RtpConfig, RtpEndpoint
-from connectors.sdp.codec import Codec
 from connectors.sdp.media_lines import AudioMedia, Direction
 from connectors.sdp.offer_answer import Negotiated
+from connectors.sdp.rtp_codec import RtpCodec
 from tests.connectors.rtp.network import CODECS, EVENTS, PCMU, Sender
 
 HOST = "127.0.0.1"
@@ -30,7 +30,7 @@ class Peer:
         self.rtcp_port: int = self.rtcp.getsockname()[1]
         self.sender = Sender()
 
-    def agreed(self, *, mux: bool = False, port: int | None = None, codec: Codec = PCMU) -> Negotiated:
+    def agreed(self, *, mux: bool = False, port: int | None = None, codec: RtpCodec = PCMU) -> Negotiated:
         remote = AudioMedia(HOST, port or self.port, codecs=CODECS, rtcp_port=self.rtcp_port, rtcp_mux=mux)
         return Negotiated(0, remote, remote, codec, CODECS, EVENTS, Direction.SENDRECV, None, None, 20)
 

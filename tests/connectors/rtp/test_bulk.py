@@ -1,21 +1,25 @@
-"""Lanes beside the way that every packet can take: whatever the network does, both hear and count the same."""
+"""Lanes beside the way that every packet can take: whatever the network does, both receive and count the same."""
 
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
-from connectors.rtp.bulk import Entry, Lanes
+from connectors.rtp.bulk import IN_ORDER_AFTER, LaneEntry, RtpLanes, lane_entry
+from connectors.rtp.dtmf import EventPayload, TelephoneEvents
 from connectors.rtp.events import Audio
 from connectors.rtp.feed import LegFeed
+from connectors.rtp.in_order import InOrderState
 from connectors.rtp.packet import RtpPacket
+from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
-from connectors.rtp.steady import SteadyState
 from engine.api import Session
 from pipeline.call import LegStats
 from pipeline.ingest import Ingest
 from tests.connectors.rtp.keys import press
-from tests.connectors.rtp.network import CODECS, PCMA, PCMU, PEER, START, Arrival, Sender, damage
+from tests.connectors.rtp.network import CODECS, G722, PCMA, PCMU, PEER, START, Arrival, Sender, damage
 from tests.pipeline.collector import Collector
 
 STEP_S = 0.005
@@ -23,9 +27,9 @@ ELSEWHERE = ("192.0.2.9", 9)
 
 
 class Leg:
-    """A leg on simulated time, as `running.RunningLeg` is one on the loop's. `lanes` None: it never enters one."""
+    """A leg on simulated time, as `leg.RtpLeg` is one on the loop's. `lanes` None: it never enters one."""
 
-    def __init__(self, ingest: Ingest, number: int, lanes: Lanes | None) -> None:
+    def __init__(self, ingest: Ingest, number: int, lanes: RtpLanes | None) -> None:
         self.stats = LegStats()
         self.intake = ingest.open(Session(number, number, 0, 160), f"call-{number}")
         self.push = self.intake.push
@@ -39,23 +43,20 @@ class Leg:
     def fail(self, error: Exception) -> None:
         raise error
 
-    def leave(self) -> None:
+    def leave_lane(self) -> None:
         if self.row is not None and self._lanes is not None:
-            state, packets = self._lanes.leave(self.row)
-            self.row = None
-            self.receiver.resume(state)
-            self.feed.heard(packets)
+            row, self.row = self.row, None
+            self.feed.prime(self._lanes.leave(row))
 
-    def hear(self, audio: Audio) -> None:
+    def deliver(self, audio: Audio) -> None:
         self.feed.deliver([audio])
 
     def receive(self, arrival: Arrival, now: float) -> None:
-        self.leave()
+        self.leave_lane()
         self.receiver.receive(arrival.data, arrival.address, now)
         self.feed.deliver(self.receiver.taken())
-        steady = self.receiver.steady()
-        if self._lanes is not None and steady is not None and self.intake.ticket is not None:
-            self.row = self._lanes.enter(Entry(self, *steady, self.intake.ticket))
+        if self._lanes is not None and (entry := lane_entry(self, self.receiver, self.feed)) is not None:
+            self.row = self._lanes.enter(entry)
             self.entered += 1
 
     def timers(self, now: float) -> None:
@@ -67,7 +68,7 @@ def run(networks: list[list[Arrival]], until: float, *, with_lanes: bool) -> tup
     """Every `STEP_S` what has come is read in bulk; then the tick."""
     recognizer = Collector()
     ingest = Ingest(recognizer, batch_rows=4)
-    lanes = Lanes(ingest, rows=2) if with_lanes else None
+    lanes = RtpLanes(ingest, rows=2) if with_lanes else None
     legs = [Leg(ingest, number, lanes) for number in range(len(networks))]
     waiting = [list(arrivals) for arrivals in networks]
     for index in range(1, round((until - START) / STEP_S)):
@@ -80,18 +81,18 @@ def run(networks: list[list[Arrival]], until: float, *, with_lanes: bool) -> tup
                 break
             read(lanes, ready, now)
         if lanes is not None:
-            lanes.quiet(now)
+            lanes.leave_idle(now)
         for leg in legs:
             leg.timers(now)
         ingest.tick()
     for leg in legs:
-        leg.leave()
+        leg.leave_lane()
         leg.feed.deliver(leg.receiver.finish(until))
         ingest.close(leg.intake)
     return recognizer, legs
 
 
-def read(lanes: Lanes | None, ready: list[tuple[Leg, Arrival]], now: float) -> None:
+def read(lanes: RtpLanes | None, ready: list[tuple[Leg, Arrival]], now: float) -> None:
     """As `reader.MediaReader` does it."""
     bulk = np.zeros((len(ready), 400), np.uint8)
     if lanes is not None:
@@ -147,14 +148,14 @@ def test_packets_in_order_stay_in_their_lanes() -> None:
     ],
     ids=["loss", "bursts", "jitter", "little jitter", "reordered", "duplicates", "all"],
 )
-def test_damaged_networks_are_heard_the_same(network: dict[str, float]) -> None:
+def test_damaged_networks_are_received_the_same(network: dict[str, float]) -> None:
     senders = [Sender(ssrc=ssrc, at=START + 0.003 * ssrc) for ssrc in range(1, 5)]
     networks = [damage(speech(one, 400), seed=one.ssrc, **network).delivered for one in senders]  # type: ignore[arg-type]
     legs = both(networks, START + 8.3)
     assert any(leg.entered for leg in legs) or network == {"jitter_s": 0.06}
 
 
-def test_keys_pauses_codecs_and_other_sources_are_heard_the_same() -> None:
+def test_keys_pauses_codecs_and_other_sources_are_received_the_same() -> None:
     keyed = Sender(ssrc=1)
     keys = speech(keyed, 40) + press(keyed, "5", 4) + speech(keyed, 40)
     pausing = Sender(ssrc=2)
@@ -183,7 +184,7 @@ def test_keys_pauses_codecs_and_other_sources_are_heard_the_same() -> None:
     [{}, {"loss": 0.05}, {"jitter_s": 0.008}, {"loss": 0.02, "jitter_s": 0.01, "swapped": 0.01, "duplicates": 0.01}],
     ids=["whole", "loss", "jitter", "all"],
 )
-def test_clocks_moves_and_moving_keys_are_heard_the_same(network: dict[str, float], seed: int) -> None:
+def test_clocks_moves_and_moving_keys_are_received_the_same(network: dict[str, float], seed: int) -> None:
     """A clock that is wrong from the start, becomes wrong or right in the middle; an address and a port that change;
     keys whose timestamps move, and pauses that arrival contradicts."""
     wrong = Sender(ssrc=1, clock=16_000)
@@ -243,14 +244,55 @@ def test_datagrams_of_other_sizes_are_not_taken(size: int) -> None:
     both([sent], START + 0.85)
 
 
+REFUSALS: dict[str, Callable[[Leg], object]] = {
+    "too few packets in order": lambda leg: setattr(leg.receiver.state, "in_a_row", IN_ORDER_AFTER - 1),
+    "fast path closed": lambda leg: setattr(leg.receiver.state, "fast_path", False),
+    "a codec with a state": lambda leg: setattr(leg.receiver.state, "codec", G722),
+    "another clock rate": lambda leg: setattr(leg.receiver.state, "rate", 16_000),
+    "packets of 10 ms": lambda leg: setattr(leg.receiver.state, "ticks", 80),
+    "a key press under way": lambda leg: setattr(leg.receiver._stream, "_telephone_events", pressed()),
+    "SRTP": lambda leg: setattr(leg.receiver, "_srtp", object()),
+    "no address yet": lambda leg: setattr(leg.receiver, "peer", None),
+    "hold": lambda leg: setattr(leg.feed, "muted", True),
+    "a leg that has ended": lambda leg: leg.intake.release(),
+}
+
+
+def pressed() -> TelephoneEvents:
+    events = TelephoneEvents()
+    events.receive(EventPayload(5, end=False, volume=10, duration=160), 0, 0.0, 8000, marker=True, now=START)
+    return events
+
+
+@pytest.mark.parametrize("refuse", REFUSALS.values(), ids=REFUSALS)
+def test_a_leg_enters_a_lane_only_where_every_condition_holds(refuse: Callable[[Leg], object]) -> None:
+    leg = Leg(Ingest(Collector()), 0, None)
+    for arrival in speech(Sender(), 20):
+        leg.receive(arrival, arrival.at)
+    assert leg.receiver.state.in_a_row >= IN_ORDER_AFTER
+    refuse(leg)
+    assert lane_entry(leg, leg.receiver, leg.feed) is None
+
+
+def test_a_leg_asks_for_a_lane_once_in_a_while() -> None:
+    leg = Leg(Ingest(Collector()), 0, None)
+    for arrival in speech(Sender(), 20):
+        leg.receive(arrival, arrival.at)
+    assert lane_entry(leg, leg.receiver, leg.feed) is not None
+    assert leg.receiver.state.in_a_row == 0
+    assert lane_entry(leg, leg.receiver, leg.feed) is None
+
+
 def test_a_lane_that_was_left_is_another_ones_only_when_nothing_read_before_is_left() -> None:
     ingest = Ingest(Collector())
-    lanes = Lanes(ingest, rows=1)
+    lanes = RtpLanes(ingest, rows=1)
     leg = Leg(ingest, 0, None)
-    state = SteadyState(70_000, 160, 0, 0, 0.0, 0.0, 0.0, START, 10)
-    entry = Entry(leg, state, 0x8000, PCMU, 7, PEER, 1)
+    state = InOrderState(RtpStats(received=10), codec=PCMU, payload_type=0, ssrc=7, next_sequence=70_000)
+    state.next_timestamp, state.audio_at = 160, START
+    entry = LaneEntry(leg, state, PEER, ingest, 1, 10)
+    before = deepcopy(state)
     first = lanes.enter(entry)
-    assert lanes.leave(first) == (state, [])
+    assert (lanes.leave(first), state) == ([], before)
     second = lanes.enter(entry)
     lanes.leave(second)
     assert second != first
@@ -261,7 +303,7 @@ def test_a_lane_that_was_left_is_another_ones_only_when_nothing_read_before_is_l
 def test_a_leg_that_has_ended_does_not_give_its_audio_to_the_next_one() -> None:
     recognizer = Collector()
     ingest = Ingest(recognizer)
-    lanes = Lanes(ingest)
+    lanes = RtpLanes(ingest)
     leg = Leg(ingest, 0, lanes)
     sent = speech(Sender(), 30)
     for arrival in sent[:20]:

@@ -12,7 +12,7 @@ from connectors.codecs import sample_rate_hz
 from connectors.rtp.clock import LEARN_PAIRS, TimestampClock
 from connectors.rtp.events import Audio
 from connectors.rtp.receiver import RtpReceiver
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from tests.connectors.rtp.network import (
     CODECS,
     G722,
@@ -21,7 +21,7 @@ from tests.connectors.rtp.network import (
     PCMU,
     START,
     Arrival,
-    Heard,
+    Played,
     Sender,
     damage,
     play,
@@ -30,7 +30,7 @@ from tests.connectors.rtp.network import (
 SILK_20_MS = bytes([1 << 3]) + bytes(30)
 """An Opus packet of 20 ms by its first octet."""
 
-L16 = Codec(97, "L16", 16000)
+L16 = RtpCodec(97, "L16", 16000)
 EVERY = (*CODECS, L16)
 NETWORKS: list[dict[str, float]] = [
     {},
@@ -44,7 +44,7 @@ NETWORKS: list[dict[str, float]] = [
 ]
 
 
-def payload_of(codec: Codec) -> bytes:
+def payload_of(codec: RtpCodec) -> bytes:
     """20 ms of it."""
     match codec.name:
         case "OPUS":
@@ -59,12 +59,12 @@ def speech(sender: Sender, packets: int) -> list[Arrival]:
     return [sender.packet(payload_of(sender.codec)) for _ in range(packets)]
 
 
-def starts_s(heard: Heard) -> list[float]:
-    return [event.pts / sample_rate_hz(event.codec) for event in heard.audio]
+def starts_s(played: Played) -> list[float]:
+    return [event.pts / sample_rate_hz(event.codec) for event in played.audio]
 
 
-def check_no_overlap(heard: Heard) -> None:
-    for one, other in pairwise(heard.audio):
+def check_no_overlap(played: Played) -> None:
+    for one, other in pairwise(played.audio):
         if one.codec == other.codec:
             assert other.pts - other.lost_before >= one.pts + sample_rate_hz(one.codec) // 50
 
@@ -85,12 +85,12 @@ def check_no_overlap(heard: Heard) -> None:
         (L16, 8_000),
         (L16, 32_000),
     ],
-    ids=lambda value: value.name if isinstance(value, Codec) else str(value),
+    ids=lambda value: value.name if isinstance(value, RtpCodec) else str(value),
 )
-def test_no_silence_is_put_between_packets_whose_timestamps_run_at_another_clock(codec: Codec, clock: int) -> None:
+def test_no_silence_is_put_between_packets_whose_timestamps_run_at_another_clock(codec: RtpCodec, clock: int) -> None:
     core, sender = RtpReceiver(EVERY), Sender(codec=codec, clock=clock)
-    heard = play(core, speech(sender, 200))
-    assert starts_s(heard) == pytest.approx([0.02 * index for index in range(200)], abs=1e-9)
+    played = play(core, speech(sender, 200))
+    assert starts_s(played) == pytest.approx([0.02 * index for index in range(200)], abs=1e-9)
     assert (core.stats.clock_changes, core.stats.clock_hz) == (1, clock)
     assert core.stats.resyncs < 2 * LEARN_PAIRS
     core.measure(sender.at)
@@ -103,17 +103,17 @@ def test_no_silence_is_put_between_packets_whose_timestamps_run_at_another_clock
     ("codec", "clock"), [(G722, 16_000), (PCMU, 48_000), (OPUS, 8_000)], ids=["G722", "PCMU", "OPUS"]
 )
 def test_another_clock_is_learned_on_damaged_networks(
-    codec: Codec, clock: int, network: dict[str, float], seed: int
+    codec: RtpCodec, clock: int, network: dict[str, float], seed: int
 ) -> None:
     core, sender = RtpReceiver(EVERY), Sender(codec=codec, clock=clock)
     sent = speech(sender, 1000)
     done = damage(sent, seed=seed, **network)  # type: ignore[arg-type]
-    heard = play(core, done.delivered, until=sender.at + 0.3)
+    played = play(core, done.delivered, until=sender.at + 0.3)
     assert core.stats.clock_hz == clock
     assert core.stats.received + core.stats.lost == 1000
-    check_no_overlap(heard)
-    assert starts_s(heard)[-1] == pytest.approx(999 * 0.02, abs=0.2)
-    settled = heard.audio[100:]
+    check_no_overlap(played)
+    assert starts_s(played)[-1] == pytest.approx(999 * 0.02, abs=0.2)
+    settled = played.audio[100:]
     rate = sample_rate_hz(codec)
     gaps = [(later.pts - later.lost_before - earlier.pts) / rate for earlier, later in pairwise(settled)]
     assert gaps == pytest.approx([0.02] * len(gaps), abs=1e-3)
@@ -123,16 +123,16 @@ def test_a_pause_at_another_clock_is_as_long_as_it_was() -> None:
     core, sender = RtpReceiver(EVERY), Sender(codec=G722, clock=16_000)
     sent = speech(sender, 50)
     sender.pause(3.0)
-    heard = play(core, sent + speech(sender, 50))
-    assert starts_s(heard)[50] == pytest.approx(4.0, abs=0.001)
-    assert starts_s(heard)[-1] == pytest.approx(4.98, abs=0.001)
+    played = play(core, sent + speech(sender, 50))
+    assert starts_s(played)[50] == pytest.approx(4.0, abs=0.001)
+    assert starts_s(played)[-1] == pytest.approx(4.98, abs=0.001)
 
 
 def test_a_loss_at_another_clock_is_as_long_as_it_was() -> None:
     core, sender = RtpReceiver(EVERY), Sender(codec=G722, clock=16_000)
     sent = speech(sender, 100)
-    heard = play(core, sent[:50] + sent[53:])
-    assert (heard.audio[50].pts, heard.audio[50].lost_before) == (53 * 320, 3 * 320)
+    played = play(core, sent[:50] + sent[53:])
+    assert (played.audio[50].pts, played.audio[50].lost_before) == (53 * 320, 3 * 320)
 
 
 def test_a_clock_that_becomes_the_declared_one_is_followed_at_once() -> None:
@@ -141,8 +141,8 @@ def test_a_clock_that_becomes_the_declared_one_is_followed_at_once() -> None:
     sent = speech(sender, 15)
     sender.timestamp -= 160
     sender.clock = 8_000
-    heard = play(core, sent + speech(sender, 100))
-    assert starts_s(heard) == pytest.approx([0.02 * index for index in range(115)], abs=0.001)
+    played = play(core, sent + speech(sender, 100))
+    assert starts_s(played) == pytest.approx([0.02 * index for index in range(115)], abs=0.001)
     assert (core.stats.clock_hz, core.stats.clock_changes) == (0, 2)
 
 
@@ -152,20 +152,20 @@ def test_a_clock_that_changes_in_the_middle_is_learned_anew() -> None:
     sender.clock = 16_000
     sent += speech(sender, 50)
     sender.clock = 48_000
-    heard = play(core, sent + speech(sender, 50))
-    assert starts_s(heard) == pytest.approx([0.02 * index for index in range(150)], abs=0.021)
+    played = play(core, sent + speech(sender, 50))
+    assert starts_s(played) == pytest.approx([0.02 * index for index in range(150)], abs=0.021)
     assert core.stats.clock_hz == 48_000
 
 
 @pytest.mark.parametrize("jump", [80_000, -80_000, 2**31 - 1])
 @pytest.mark.parametrize(("codec", "clock"), [(G722, 16_000), (OPUS, 8_000)], ids=["G722", "OPUS"])
-def test_a_learned_clock_survives_timestamps_that_jump(codec: Codec, clock: int, jump: int) -> None:
+def test_a_learned_clock_survives_timestamps_that_jump(codec: RtpCodec, clock: int, jump: int) -> None:
     core, sender = RtpReceiver(EVERY), Sender(codec=codec, clock=clock)
     sent = speech(sender, 50)
     sender.timestamp += jump
-    heard = play(core, sent + speech(sender, 100))
+    played = play(core, sent + speech(sender, 100))
     assert (core.stats.clock_hz, core.stats.clock_changes) == (clock, 1)
-    assert starts_s(heard) == pytest.approx([0.02 * index for index in range(150)], abs=0.001)
+    assert starts_s(played) == pytest.approx([0.02 * index for index in range(150)], abs=0.001)
 
 
 def test_the_clock_of_a_codec_is_known_when_it_comes_back() -> None:
@@ -174,19 +174,19 @@ def test_the_clock_of_a_codec_is_known_when_it_comes_back() -> None:
     for codec, clock in ((PCMU, 8_000), (G722, 16_000)):
         sender.codec, sender.clock = codec, clock
         sent += speech(sender, 30)
-    heard = play(core, sent)
-    assert starts_s(heard) == pytest.approx([0.02 * index for index in range(90)], abs=0.001)
+    played = play(core, sent)
+    assert starts_s(played) == pytest.approx([0.02 * index for index in range(90)], abs=0.001)
     assert core.stats.clock_changes == 1
 
 
 def test_another_source_has_a_clock_of_its_own() -> None:
     core, sender = RtpReceiver(EVERY), Sender(codec=G722, clock=16_000)
     sent = speech(sender, 30)
-    heard = play(core, sent + speech(Sender(ssrc=8, codec=G722, at=sender.at, timestamp=9), 30))
-    assert starts_s(heard) == pytest.approx([0.02 * index for index in range(60)], abs=0.001)
+    played = play(core, sent + speech(Sender(ssrc=8, codec=G722, at=sender.at, timestamp=9), 30))
+    assert starts_s(played) == pytest.approx([0.02 * index for index in range(60)], abs=0.001)
 
 
-def paced(codec: Codec, every_s: float, packets: int) -> list[Arrival]:
+def paced(codec: RtpCodec, every_s: float, packets: int) -> list[Arrival]:
     """A sender that is silent between any two packets: its timestamps step by more than the audio, and rightly so."""
     sender = Sender(codec=codec, clock=codec.clock_rate)
     sent = []
@@ -196,17 +196,17 @@ def paced(codec: Codec, every_s: float, packets: int) -> list[Arrival]:
     return sent
 
 
-@pytest.mark.parametrize("every_s", [0.04, 0.1, 0.4], ids=["every second packet", "a tenth", "as Opus rests"])
+@pytest.mark.parametrize("every_s", [0.04, 0.1, 0.4], ids=["every second packet", "a tenth", "as Opus pauses"])
 @pytest.mark.parametrize("jitter_s", [0.0, 0.015, 0.06])
 def test_pauses_that_keep_a_ratio_are_pauses(every_s: float, jitter_s: float) -> None:
     core = RtpReceiver(EVERY)
     sent = paced(OPUS, every_s, 100)
-    heard = play(core, damage(sent, jitter_s=jitter_s).delivered)
+    played = play(core, damage(sent, jitter_s=jitter_s).delivered)
     assert core.stats.clock_hz == 0
-    assert starts_s(heard)[-1] == pytest.approx(99 * every_s, abs=0.3)
+    assert starts_s(played)[-1] == pytest.approx(99 * every_s, abs=0.3)
     if not jitter_s:
         assert core.stats.clock_changes == 0
-        assert starts_s(heard) == pytest.approx([every_s * index for index in range(100)], abs=0.001)
+        assert starts_s(played) == pytest.approx([every_s * index for index in range(100)], abs=0.001)
 
 
 def test_a_stall_of_the_network_does_not_make_a_clock_of_pauses_for_long() -> None:
@@ -214,9 +214,9 @@ def test_a_stall_of_the_network_does_not_make_a_clock_of_pauses_for_long() -> No
     sent = paced(PCMU, 0.1, 100)
     stuck = sent[39].at
     sent = [replace(one, at=max(one.at, stuck)) if 30 <= index < 40 else one for index, one in enumerate(sent)]
-    heard = play(core, sent)
+    played = play(core, sent)
     assert core.stats.clock_hz == 0
-    assert starts_s(heard)[-1] == pytest.approx(9.9, abs=1.1)
+    assert starts_s(played)[-1] == pytest.approx(9.9, abs=1.1)
 
 
 @pytest.mark.parametrize("marker", [True, False])
@@ -229,8 +229,8 @@ def test_talkspurts_are_at_their_places(marker: bool) -> None:
             expected.append(sender.at - START)
             sent.append(sender.packet(marker=marker and index == 0))
         sender.pause(rng.choice([0.02, 0.04, 0.1, 0.3, 1.0]))
-    heard = play(core, sent)
-    assert starts_s(heard) == pytest.approx(expected, abs=0.001)
+    played = play(core, sent)
+    assert starts_s(played) == pytest.approx(expected, abs=0.001)
     assert core.stats.clock_changes == 0
 
 
@@ -242,10 +242,10 @@ def test_another_packet_length_is_no_other_clock() -> None:
             sent.append(sender.packet(bytes(size)))
             sender.timestamp += size - 160
             sender.at += (size - 160) / 8000
-    heard = play(core, sent)
+    played = play(core, sent)
     assert core.stats.clock_changes == core.stats.resyncs == 0
     end = 0
-    for event in heard.audio:
+    for event in played.audio:
         assert event.pts == end
         end += len(event.payload)
 
@@ -256,15 +256,15 @@ def test_a_late_start_and_a_pause_right_behind_it_are_handed_out_in_full() -> No
     sent = [replace(speech(sender, 1)[0], at=START + 0.5)]
     sender.pause(0.4)
     sent += speech(sender, 50)
-    heard = play(core, sent)
-    assert starts_s(heard)[-1] == pytest.approx(0.4 + 50 * 0.02, abs=0.001)
+    played = play(core, sent)
+    assert starts_s(played)[-1] == pytest.approx(0.4 + 50 * 0.02, abs=0.001)
     assert core.stats.clock_changes == 0
 
 
 def test_timestamps_that_no_audio_has_are_no_clock() -> None:
     clock = TimestampClock(8_000)
-    assert not any(clock.follow(160 * 40, 160, 0, START + at, START + at + 0.02) for at in range(20))
-    assert not any(clock.follow(0, 160, 0, START + at, START + at + 0.02) for at in range(20))
+    assert not any(clock.observe(160 * 40, 160, 0, START + at, START + at + 0.02) for at in range(20))
+    assert not any(clock.observe(0, 160, 0, START + at, START + at + 0.02) for at in range(20))
     assert (clock.rate, clock.doubted) == (8_000, False)
 
 
@@ -282,7 +282,7 @@ spurts = st.lists(st.tuples(st.integers(1, 40), st.sampled_from([0.0, 0.02, 0.06
 )
 def test_a_right_clock_is_never_taken_for_another_one(
     spurts: list[tuple[int, float]],
-    codec_and_clock: tuple[Codec, int],
+    codec_and_clock: tuple[RtpCodec, int],
     loss: float,
     jitter_s: float,
     swapped: float,
@@ -296,10 +296,10 @@ def test_a_right_clock_is_never_taken_for_another_one(
         sender.pause(pause_s)
     sent += speech(sender, 3)
     done = damage(sent, loss=loss, jitter_s=jitter_s, swapped=swapped, seed=seed)
-    heard = play(core, done.delivered, until=sender.at + 0.5)
+    played = play(core, done.delivered, until=sender.at + 0.5)
     assert core.stats.clock_changes == core.stats.resyncs == 0
-    check_no_overlap(heard)
-    last = next(event for event in reversed(heard.audio) if isinstance(event, Audio))
+    check_no_overlap(played)
+    last = next(event for event in reversed(played.audio) if isinstance(event, Audio))
     assert last.pts / sample_rate_hz(codec) == pytest.approx(sent[-1].at - START, abs=0.35)
 
 
@@ -312,7 +312,7 @@ def test_a_right_clock_is_never_taken_for_another_one(
     seed=st.integers(0, 1000),
 )
 def test_a_wrong_clock_is_learned_whatever_the_network_does(
-    codec_and_clock: tuple[Codec, int], pauses: list[float], loss: float, jitter_s: float, seed: int
+    codec_and_clock: tuple[RtpCodec, int], pauses: list[float], loss: float, jitter_s: float, seed: int
 ) -> None:
     codec, clock = codec_and_clock
     core, sender = RtpReceiver(EVERY), Sender(codec=codec, clock=clock)
@@ -320,7 +320,7 @@ def test_a_wrong_clock_is_learned_whatever_the_network_does(
     for pause_s in pauses:
         sender.pause(pause_s)
         sent += speech(sender, 60)
-    heard = play(core, damage(sent, loss=loss, jitter_s=jitter_s, seed=seed).delivered, until=sender.at + 0.5)
+    played = play(core, damage(sent, loss=loss, jitter_s=jitter_s, seed=seed).delivered, until=sender.at + 0.5)
     assert core.stats.clock_hz == clock
-    check_no_overlap(heard)
-    assert starts_s(heard)[-1] == pytest.approx(sent[-1].at - START, abs=0.35)
+    check_no_overlap(played)
+    assert starts_s(played)[-1] == pytest.approx(sent[-1].at - START, abs=0.35)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.rtp.dtmf import DIGITS, EventPayload, KeyPresses
+from connectors.rtp.dtmf import DIGITS, EventPayload, TelephoneEvents
 from connectors.rtp.errors import MalformedEvent
 from connectors.rtp.events import DtmfEvent
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from tests.connectors.rtp.captures import capture
 from tests.connectors.rtp.keys import UPDATE, press
 from tests.connectors.rtp.network import CODECS, G722, OPUS, PCMU, START, Arrival, Sender, play
@@ -56,9 +56,9 @@ def test_every_key_is_reported_once_with_its_time() -> None:
     for digit in DIGITS:
         sent += press(sender, digit, 4)
         sent += sender.packets(5)
-    heard = play(core, sent)
-    assert [event.digit for event in keys(heard.events)] == list(DIGITS)
-    for index, event in enumerate(keys(heard.events)):
+    played = play(core, sent)
+    assert [event.digit for event in keys(played.events)] == list(DIGITS)
+    for index, event in enumerate(keys(played.events)):
         assert event.duration_s == pytest.approx(0.2)
         assert event.start_s == pytest.approx(1.0 + index * 0.3)
     assert core.stats.dtmf == 16
@@ -68,8 +68,8 @@ def test_a_key_is_reported_with_its_first_end_packet() -> None:
     core, sender = RtpReceiver(CODECS), Sender()
     sent = sender.packets(10)
     packets = press(sender, "5", 3)
-    heard = play(core, sent + packets[:4])
-    check(keys(heard.events), "5", 0.2, 0.15)
+    played = play(core, sent + packets[:4])
+    check(keys(played.events), "5", 0.2, 0.15)
     assert keys(play(core, packets[4:], until=sender.at + 5).events) == []
 
 
@@ -91,9 +91,9 @@ def test_the_same_key_twice_is_two_keys() -> None:
 def test_a_missing_end_is_made_up_for_after_a_moment() -> None:
     core, sender = RtpReceiver(CODECS), Sender()
     sent = sender.packets(10) + press(sender, "#", 4, ends=0)
-    heard = play(core, sent, until=sender.at + 2)
-    check(keys(heard.events), "#", 0.2, 0.2)
-    at = next(at for at, event in heard.events if isinstance(event, DtmfEvent))
+    played = play(core, sent, until=sender.at + 2)
+    check(keys(played.events), "#", 0.2, 0.2)
+    at = next(at for at, event in played.events if isinstance(event, DtmfEvent))
     assert 0.2 < at - sent[-1].at <= 0.26
 
 
@@ -129,12 +129,12 @@ def test_a_long_press_is_one_key() -> None:
         at = sender.at
         sent.append(sender.packet(payload, payload_type=101, marker=elapsed == UPDATE))
         sender.at = at + 0.05
-    heard = play(core, sent, until=sender.at + 1)
-    check(keys(heard.events), "7", 0.2, 20.0, abs_s=1e-3)
+    played = play(core, sent, until=sender.at + 1)
+    check(keys(played.events), "7", 0.2, 20.0, abs_s=1e-3)
 
 
 def test_a_sender_that_moves_the_timestamp_with_the_duration_is_understood() -> None:
-    presses = KeyPresses()
+    presses = TelephoneEvents()
     events = []
     for index in range(10):
         payload = EventPayload(3, index == 9, 10, 160 * (index + 1))
@@ -157,8 +157,8 @@ def test_no_key_is_lost_or_doubled_on_a_bad_network(seed: int) -> None:
         for _ in range((rng.random() > 0.1) * (1 + (rng.random() < 0.1))):
             arrivals.append(Arrival(packet.at + rng.random() * 0.03, packet.data))
     arrivals.sort(key=lambda packet: packet.at)
-    heard = play(core, arrivals, until=sender.at + 2)
-    assert [event.digit for event in keys(heard.events)] == pressed
+    played = play(core, arrivals, until=sender.at + 2)
+    assert [event.digit for event in keys(played.events)] == pressed
 
 
 def test_events_that_are_no_keys_are_counted() -> None:
@@ -171,24 +171,24 @@ def test_events_that_are_no_keys_are_counted() -> None:
             sent.append(sender.packet(EventPayload(event, False, 0, 400).encode(), payload_type=101))
             sender.timestamp = timestamp
     sent.append(sender.packet(b"\x01", payload_type=101))
-    heard = play(core, sent, until=sender.at + 1)
-    assert keys(heard.events) == []
+    played = play(core, sent, until=sender.at + 1)
+    assert keys(played.events) == []
     assert (core.stats.other_events, core.stats.malformed_events) == (3, 1)
 
 
 def test_audio_goes_on_at_its_place_behind_a_key() -> None:
     core, sender = RtpReceiver(CODECS), Sender()
     sent = sender.packets(50) + press(sender, "4", 4) + sender.packets(10)
-    heard = play(core, sent)
-    assert heard.audio[50].pts == 8000 + 1600
-    assert sum(event.lost_before for event in heard.audio) == 0
+    played = play(core, sent)
+    assert played.audio[50].pts == 8000 + 1600
+    assert sum(event.lost_before for event in played.audio) == 0
 
 
 # Senders and gateways that do not keep to one timestamp for each press
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Sent:
     """A packet about a key: `at`: s since the first one; `timestamp`, `duration`: units of 8 kHz."""
 
     at: float
@@ -198,9 +198,9 @@ class Told:
     marker: bool = False
 
 
-def told(packets: Sequence[Told], digit: int = 1, clock_rate: int = 8000) -> list[DtmfEvent]:
+def reported(packets: Sequence[Sent], digit: int = 1, clock_rate: int = 8000) -> list[DtmfEvent]:
     """What is reported of them, and of the silence behind them."""
-    presses = KeyPresses()
+    presses = TelephoneEvents()
     events, now = [], START
     for one in packets:
         now = START + one.at
@@ -219,17 +219,17 @@ def pressed(
     moves: int = 0,
     end_moves: Sequence[int] = (0, 0, 0),
     marks: bool = False,
-) -> list[Told]:
+) -> list[Sent]:
     """Packets of 20 ms. `moves`: units that the timestamp moves with each update; `end_moves`: with the end packets,
     from where it was then; `marks`: every packet has a marker."""
     packets = [
-        Told(at + 0.02 * index, timestamp + moves * index, 160 * (index + 1), marker=marks or index == 0)
+        Sent(at + 0.02 * index, timestamp + moves * index, 160 * (index + 1), marker=marks or index == 0)
         for index in range(updates)
     ]
     last = timestamp + moves * max(updates - 1, 0)
     for index in range(ends):
         moved = last + end_moves[min(index, len(end_moves) - 1)]
-        packets.append(Told(at + 0.02 * (updates + index), moved, 160 * updates or 800, end=True, marker=marks))
+        packets.append(Sent(at + 0.02 * (updates + index), moved, 160 * updates or 800, end=True, marker=marks))
     return packets
 
 
@@ -256,9 +256,9 @@ MOVING = {
     "no end and moving": pressed(ends=0, moves=160),
     "the first packet thrice": [pressed()[0]] * 2 + pressed(),
     "the first packet thrice, moving": [
-        Told(0.0, 5000, 160, marker=True),
-        Told(0.0, 5160, 160, marker=True),
-        Told(0.0, 5320, 160, marker=True),
+        Sent(0.0, 5000, 160, marker=True),
+        Sent(0.0, 5160, 160, marker=True),
+        Sent(0.0, 5320, 160, marker=True),
         *pressed(timestamp=5320)[1:],
     ],
     "short and moving": pressed(updates=2, end_moves=(0, 400, 800)),
@@ -266,17 +266,17 @@ MOVING = {
 
 
 @pytest.mark.parametrize("packets", MOVING.values(), ids=MOVING)
-def test_one_press_is_one_key_however_its_timestamp_moves(packets: list[Told]) -> None:
-    assert [event.digit for event in told(packets)] == ["1"]
+def test_one_press_is_one_key_however_its_timestamp_moves(packets: list[Sent]) -> None:
+    assert [event.digit for event in reported(packets)] == ["1"]
 
 
 @pytest.mark.parametrize("packets", MOVING.values(), ids=MOVING)
 @pytest.mark.parametrize("pause_s", [0.05, 0.1, 1.0])
-def test_the_same_key_again_is_another_press_however_timestamps_move(packets: list[Told], pause_s: float) -> None:
-    """Its first packet has come; that of a sender whose every packet has a marker tells nothing by it."""
+def test_the_same_key_again_is_another_press_however_timestamps_move(packets: list[Sent], pause_s: float) -> None:
+    """Its first packet has come; that of a sender whose every packet has a marker says nothing by it."""
     behind_s = packets[-1].at + pause_s - 0.04
     again = pressed(behind_s, 5000 + round(8000 * behind_s))
-    assert [event.digit for event in told(packets + again)] == ["1", "1"]
+    assert [event.digit for event in reported(packets + again)] == ["1", "1"]
 
 
 @pytest.mark.parametrize(
@@ -293,12 +293,12 @@ def test_the_same_key_again_is_another_press_however_timestamps_move(packets: li
     ],
 )
 def test_a_moving_timestamp_does_not_lengthen_the_press(name: str, duration_s: float) -> None:
-    assert [event.duration_s for event in told(MOVING[name])] == [pytest.approx(duration_s)]
+    assert [event.duration_s for event in reported(MOVING[name])] == [pytest.approx(duration_s)]
 
 
 def test_packets_that_each_tell_a_piece_are_one_press_of_their_sum() -> None:
-    pieces = [Told(0.02 * index, 5000 + 160 * index, 160, end=index == 9, marker=index == 0) for index in range(10)]
-    (event,) = told(pieces)
+    pieces = [Sent(0.02 * index, 5000 + 160 * index, 160, end=index == 9, marker=index == 0) for index in range(10)]
+    (event,) = reported(pieces)
     assert event.duration_s == pytest.approx(0.2)
 
 
@@ -306,23 +306,23 @@ def test_packets_that_each_tell_a_piece_are_one_press_of_their_sum() -> None:
 def test_two_presses_with_one_timestamp_are_told_by_marker_and_duration(ends: int) -> None:
     """The audio clock of some senders stands still while a key is pressed and between two."""
     packets = pressed(ends=ends) + pressed(0.3, ends=ends) + pressed(0.6, ends=ends)
-    assert [event.digit for event in told(packets)] == ["1", "1", "1"]
+    assert [event.digit for event in reported(packets)] == ["1", "1", "1"]
 
 
 def test_two_presses_with_one_timestamp_are_told_by_the_duration_where_the_marker_is_lost() -> None:
-    assert len(told(pressed() + pressed(0.3)[1:])) == 2
+    assert len(reported(pressed() + pressed(0.3)[1:])) == 2
 
 
 def test_a_press_that_goes_on_behind_an_outage_is_not_pressed_again() -> None:
     packets = pressed(updates=30)
     for moving in (packets, pressed(updates=30, moves=160)):
-        assert len(told(moving[:8] + moving[22:])) == 1
+        assert len(reported(moving[:8] + moving[22:])) == 1
 
 
 def test_a_quick_press_is_not_swallowed_where_the_end_of_the_first_is_lost() -> None:
     first, second = pressed(ends=0), pressed(0.15, 5000 + 1200)
-    assert len(told(first + second)) == 2
-    assert len(told(first + second[1:])) == 2
+    assert len(reported(first + second)) == 2
+    assert len(reported(first + second[1:])) == 2
 
 
 @pytest.mark.parametrize("wraps", ["segments", "the field wraps", "the field stays full"])
@@ -335,9 +335,9 @@ def test_a_press_beyond_the_duration_field_is_one_press(wraps: str) -> None:
             timestamp, duration = 5000, elapsed & 0xFFFF
         elif wraps == "the field stays full":
             timestamp, duration = 5000, min(elapsed, 0xFFFF)
-        packets.append(Told(elapsed / 8000, timestamp, duration, end=elapsed == 160_000, marker=elapsed == 400))
+        packets.append(Sent(elapsed / 8000, timestamp, duration, end=elapsed == 160_000, marker=elapsed == 400))
     packets += [packets[-1]] * 2
-    (event,) = told(packets)
+    (event,) = reported(packets)
     if wraps != "the field stays full":
         assert event.duration_s == pytest.approx(20, abs=0.001)
 
@@ -346,12 +346,12 @@ def test_an_end_packet_behind_each_segment_is_no_press_of_its_own() -> None:
     packets = []
     for elapsed in range(400, 160_001, 400):
         segment = (elapsed - 1) // 0xFFFF
-        packets.append(Told(elapsed / 8000, 5000 + segment * 0xFFFF, elapsed - segment * 0xFFFF, marker=elapsed == 400))
+        packets.append(Sent(elapsed / 8000, 5000 + segment * 0xFFFF, elapsed - segment * 0xFFFF, marker=elapsed == 400))
     ends = [index for index in range(1, len(packets)) if packets[index].duration < packets[index - 1].duration]
     for index in reversed(ends):
         last = packets[index - 1]
-        packets.insert(index, Told(last.at, last.timestamp, 0xFFFF, end=True))
-    assert len(told(packets)) == 1
+        packets.insert(index, Sent(last.at, last.timestamp, 0xFFFF, end=True))
+    assert len(reported(packets)) == 1
 
 
 presses_sent = st.lists(
@@ -370,7 +370,7 @@ presses_sent = st.lists(
 def test_every_press_is_one_key_whatever_the_sender_does_with_timestamps(
     sent: list[tuple[str, int, str, float]], marks: bool
 ) -> None:
-    presses = KeyPresses()
+    presses = TelephoneEvents()
     events: list[DtmfEvent] = []
     at, timestamp = 0.0, 5000
     for digit, updates, way, pause_s in sent:
@@ -388,10 +388,10 @@ def test_every_press_is_one_key_whatever_the_sender_does_with_timestamps(
 # Events at another clock than the audio's
 
 
-def beside(audio: Codec, clock: int, *, counted: int | None = None, lost_start: int = 0) -> DtmfEvent:
-    """The key that is heard beside 1 s of this audio: 0.2 s long, in updates of 20 ms. `counted`: units a second of its
-    durations."""
-    events = Codec(120, "TELEPHONE-EVENT", clock)
+def beside(audio: RtpCodec, clock: int, *, counted: int | None = None, lost_start: int = 0) -> DtmfEvent:
+    """The key that is received beside 1 s of this audio: 0.2 s long, in updates of 20 ms. `counted`: units a second of
+    its durations."""
+    events = RtpCodec(120, "TELEPHONE-EVENT", clock)
     core = RtpReceiver([audio, events])
     sender = Sender(codec=audio, clock=audio.clock_rate)
     speech = bytes([1 << 3]) + bytes(30) if audio is OPUS else None
@@ -405,17 +405,19 @@ def beside(audio: Codec, clock: int, *, counted: int | None = None, lost_start: 
         sent += [packet] if index >= lost_start else []
         sender.timestamp = timestamp + audio.clock_rate // 50
     sent += [sender.packet(speech) for _ in range(20)]
-    heard = play(core, sent, until=sender.at + 1)
-    (event,) = keys(heard.events)
+    played = play(core, sent, until=sender.at + 1)
+    (event,) = keys(played.events)
     rate = {"OPUS": 16_000, "G722": 16_000}.get(audio.name, audio.clock_rate)
-    assert heard.audio[50].pts / rate == pytest.approx(1.26, abs=0.001)
+    assert played.audio[50].pts / rate == pytest.approx(1.26, abs=0.001)
     return event
 
 
 @pytest.mark.parametrize("audio", [OPUS, PCMU, G722], ids=lambda codec: codec.name)
 @pytest.mark.parametrize("clock", [8000, 16_000, 32_000, 48_000])
 @pytest.mark.parametrize("lost_start", [0, 4], ids=["whole", "start lost"])
-def test_keys_at_any_clock_are_heard_with_their_time_and_length(audio: Codec, clock: int, lost_start: int) -> None:
+def test_keys_at_any_clock_are_received_with_their_time_and_length(
+    audio: RtpCodec, clock: int, lost_start: int
+) -> None:
     event = beside(audio, clock, lost_start=lost_start)
     assert event.digit == "5"
     assert event.duration_s == pytest.approx(0.2)
@@ -438,16 +440,16 @@ def apart(sender: Sender, digit: str, *, first: int = 5, ends: int = 3) -> list[
     return packets
 
 
-def test_keys_under_an_ssrc_of_their_own_are_heard_and_the_audio_goes_on() -> None:
+def test_keys_under_an_ssrc_of_their_own_are_received_and_the_audio_goes_on() -> None:
     core, sender = RtpReceiver(CODECS), Sender()
     sent = sender.packets(50)
     for first, digit in ((5, "6"), (400, "7"), (9000, "7")):
         sent += apart(sender, digit, first=first) + sender.packets(10)
-    heard = play(core, sent, until=sender.at + 1)
-    assert [event.digit for event in keys(heard.events)] == ["6", "7", "7"]
-    assert [event.duration_s for event in keys(heard.events)] == pytest.approx([0.1] * 3)
-    assert [event.start_s for event in keys(heard.events)] == pytest.approx([1.0, 1.34, 1.68], abs=0.03)
-    assert len(heard.audio) == 50 + 3 * 17
+    played = play(core, sent, until=sender.at + 1)
+    assert [event.digit for event in keys(played.events)] == ["6", "7", "7"]
+    assert [event.duration_s for event in keys(played.events)] == pytest.approx([0.1] * 3)
+    assert [event.start_s for event in keys(played.events)] == pytest.approx([1.0, 1.34, 1.68], abs=0.03)
+    assert len(played.audio) == 50 + 3 * 17
     assert (core.stats.ssrc_changes, core.stats.lost, core.stats.foreign) == (0, 0, 0)
     assert core.stats.events_beside == 21
 
@@ -471,8 +473,8 @@ def test_keys_under_an_ssrc_of_their_own_are_the_peers_alone() -> None:
     core, sender = RtpReceiver(CODECS), Sender()
     packets = apart(sender, "6")
     sent = [replace(one, address=("198.51.100.7", 4000)) for one in packets[::2]]
-    heard = play(core, sorted([*Sender().packets(60), *sent], key=lambda one: one.at), until=sender.at + 1)
-    assert keys(heard.events) == []
+    played = play(core, sorted([*Sender().packets(60), *sent], key=lambda one: one.at), until=sender.at + 1)
+    assert keys(played.events) == []
     assert core.stats.events_beside == 0
 
 
@@ -486,8 +488,8 @@ def test_a_key_of_a_type_that_nobody_agreed_on_is_a_key(payload_type: int) -> No
         renumbered = [replace(one, payload_type=payload_type).encode() for one in numbered]
         sent += [replace(one, data=data) for one, data in zip(packets, renumbered, strict=True)]
         sent += sender.packets(5)
-    heard = play(core, sent)
-    assert [event.digit for event in keys(heard.events)] == ["3", "7", "7"]
+    played = play(core, sent)
+    assert [event.digit for event in keys(played.events)] == ["3", "7", "7"]
     assert (core.stats.unagreed_events, core.stats.unknown_payload) == (15, 0)
 
 

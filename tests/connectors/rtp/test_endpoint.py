@@ -64,7 +64,7 @@ async def test_what_waits_behind_a_gap_comes_without_another_packet(peer: Peer, 
     assert endpoint.stats.lost == 1
 
 
-async def test_silence_is_heard_where_nothing_is_sent(peer: Peer, opened: Open) -> None:
+async def test_silence_is_received_where_nothing_is_sent(peer: Peer, opened: Open) -> None:
     leg, endpoint = FakeLeg(), await opened()
     endpoint.attach(leg)
     endpoint.update(peer.agreed())
@@ -123,7 +123,7 @@ async def test_audio_is_sent_in_real_time_and_reported(peer: Peer, opened: Open)
         endpoint.send_audio(np.zeros(160, np.int16))
     endpoint.attach(FakeLeg())
     endpoint.update(peer.agreed())
-    assert endpoint.speaker().rate_hz == 8000
+    assert endpoint.player().rate_hz == 8000
     began = asyncio.get_running_loop().time()
     endpoint.send_audio(np.zeros(8 * 200, np.int16))
     packets = [RtpPacket.parse(await arrived(peer.rtp)) for _ in range(10)]
@@ -137,7 +137,7 @@ async def test_audio_is_sent_in_real_time_and_reported(peer: Peer, opened: Open)
     endpoint.send_audio(np.zeros(160, np.int16))
     assert RtpPacket.parse(await arrived(peer.rtp)).payload_type == 8
     endpoint.send_audio(np.zeros(80_000, np.int16))
-    endpoint.speaker().stop()
+    endpoint.player().stop()
 
 
 async def test_srtp_both_ways_and_its_state_outlives_a_new_agreement(peer: Peer, opened: Open) -> None:
@@ -164,7 +164,7 @@ async def test_srtp_both_ways_and_its_state_outlives_a_new_agreement(peer: Peer,
     assert packets
 
 
-async def test_a_hold_is_not_heard_and_no_inactivity(peer: Peer, opened: Open) -> None:
+async def test_a_hold_is_not_received_and_no_inactivity(peer: Peer, opened: Open) -> None:
     silent: list[bool] = []
     leg = FakeLeg()
     endpoint = await opened(on_inactive=lambda: silent.append(True))
@@ -219,7 +219,7 @@ async def test_another_clock_of_the_timestamps_is_told_once(
     ]
 
 
-async def test_a_port_that_changes_is_heard_and_answered_on(peer: Peer, opened: Open) -> None:
+async def test_a_port_that_changes_is_received_and_answered_on(peer: Peer, opened: Open) -> None:
     leg, endpoint = FakeLeg(), await opened()
     endpoint.attach(leg)
     endpoint.update(peer.agreed())
@@ -264,7 +264,7 @@ async def test_an_endpoint_that_never_ran_gives_its_ports_back(ports: PortPool) 
     assert ports.taken == 0
 
 
-async def test_no_free_port_is_told() -> None:
+async def test_no_free_port_is_reported() -> None:
     pool = PortPool(42_000, 42_001)
     endpoint = await RtpEndpoint.open(HOST, pool)
     with pytest.raises(NoFreePort):

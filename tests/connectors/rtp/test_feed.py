@@ -10,7 +10,7 @@ from connectors.rtp.events import Audio, Bye, DtmfEvent, Silence
 from connectors.rtp.feed import LegFeed
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from pipeline.call import LegStats
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.g711 import decode_alaw, decode_mulaw
@@ -24,7 +24,7 @@ def contiguous(frames: list[AudioFrame]) -> None:
 
 
 @pytest.mark.parametrize(("codec", "encoding"), [(PCMU, Encoding.PCMU), (PCMA, Encoding.PCMA)])
-def test_g711_passes_as_codes(codec: Codec, encoding: Encoding) -> None:
+def test_g711_passes_as_codes(codec: RtpCodec, encoding: Encoding) -> None:
     leg = FakeLeg()
     payload = bytes(range(160))
     LegFeed(leg).deliver([Audio(320, payload, codec, 5.0)])
@@ -34,7 +34,7 @@ def test_g711_passes_as_codes(codec: Codec, encoding: Encoding) -> None:
 
 
 @pytest.mark.parametrize(("codec", "decode"), [(PCMU, decode_mulaw), (PCMA, decode_alaw)])
-def test_silence_is_digital_silence_of_the_codec(codec: Codec, decode: object) -> None:
+def test_silence_is_digital_silence_of_the_codec(codec: RtpCodec, decode: object) -> None:
     leg = FakeLeg()
     LegFeed(leg).deliver([Audio(0, bytes(160), codec, 5.0), Silence(160, 800, codec, 5.1)])
     contiguous(leg.frames)
@@ -50,12 +50,12 @@ def test_a_loss_is_concealed_in_its_place() -> None:
     sent = [sender.packet(octets[at : at + 160]) for at in range(0, len(octets), 160)]
     LegFeed(leg).deliver([event for _, event in play(core, sent[:10] + sent[11:], until=sender.at).events])
     contiguous(leg.frames)
-    heard = decode_mulaw(np.concatenate([frame.samples for frame in leg.frames]))
-    assert heard.size == tone.size
-    concealed = heard[1600:1760].astype(float)
+    played = decode_mulaw(np.concatenate([frame.samples for frame in leg.frames]))
+    assert played.size == tone.size
+    concealed = played[1600:1760].astype(float)
     assert np.corrcoef(concealed, tone[1600:1760])[0, 1] > 0.95
     np.testing.assert_array_equal(
-        np.delete(heard, np.s_[1600:1760]), np.delete(decode_mulaw(np.frombuffer(octets, np.uint8)), np.s_[1600:1760])
+        np.delete(played, np.s_[1600:1760]), np.delete(decode_mulaw(np.frombuffer(octets, np.uint8)), np.s_[1600:1760])
     )
 
 
@@ -68,9 +68,9 @@ def test_g722_is_decoded_to_16_khz_with_its_state() -> None:
     LegFeed(leg).deliver([event for _, event in play(core, sent).events])
     contiguous(leg.frames)
     assert {frame.sample_rate_hz for frame in leg.frames} == {16_000}
-    heard = np.concatenate([frame.samples for frame in leg.frames]).astype(float)
-    assert heard.size == tone.size
-    assert max(np.corrcoef(heard[1000 + lag : 5000 + lag], tone[1000:5000])[0, 1] for lag in range(30)) > 0.98
+    played = np.concatenate([frame.samples for frame in leg.frames]).astype(float)
+    assert played.size == tone.size
+    assert max(np.corrcoef(played[1000 + lag : 5000 + lag], tone[1000:5000])[0, 1] for lag in range(30)) > 0.98
 
 
 def test_a_muted_leg_hears_nothing_and_its_time_goes_on() -> None:
@@ -97,9 +97,9 @@ def test_keys_and_goodbye_go_to_their_callbacks_even_when_muted() -> None:
     LegFeed(FakeLeg()).deliver([DtmfEvent("1", 0.0, 0.1), Bye("over")])
 
 
-def test_a_codec_that_is_none_of_ours_is_not_heard() -> None:
+def test_a_codec_that_is_none_of_ours_is_not_received() -> None:
     leg = FakeLeg()
-    LegFeed(leg).deliver([Audio(0, bytes(20), Codec(18, "G729", 8000), 0.0), Silence(0, 80, PCMU, 0.0)])
+    LegFeed(leg).deliver([Audio(0, bytes(20), RtpCodec(18, "G729", 8000), 0.0), Silence(0, 80, PCMU, 0.0)])
     assert not leg.frames
 
 

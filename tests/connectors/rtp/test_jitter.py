@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.rtp.jitter import MAX_HELD, MAX_WAIT_S, MIN_WAIT_S, JitterBuffer, Verdict
+from connectors.rtp.jitter import MAX_HELD, MAX_WAIT_S, MIN_WAIT_S, JitterBuffer, PacketStatus
 from connectors.rtp.sequence import MAX_DROPOUT, MAX_MISORDER, extend, first_extended, step
 
 
@@ -14,7 +14,7 @@ def buffer(first: int = 100) -> JitterBuffer[int]:
     return made
 
 
-def push(target: JitterBuffer[int], numbers: Iterable[int], now: float = 0.0) -> list[Verdict]:
+def push(target: JitterBuffer[int], numbers: Iterable[int], now: float = 0.0) -> list[PacketStatus]:
     return [target.push(number, number, now) for number in numbers]
 
 
@@ -27,7 +27,7 @@ def popped(target: JitterBuffer[int], now: float, *, flush: bool = False) -> lis
 
 def test_packets_in_order_pass() -> None:
     target = buffer()
-    assert push(target, [100, 101]) == [Verdict.ACCEPTED] * 2
+    assert push(target, [100, 101]) == [PacketStatus.ACCEPTED] * 2
     assert popped(target, 0.0) == [(100, 0), (101, 0)]
     assert target.next_timer(0.0) is None
 
@@ -50,7 +50,7 @@ def test_the_missing_packet_releases_what_waits() -> None:
     target = buffer()
     push(target, [100, 102, 103])
     assert popped(target, 0.0) == [(100, 0)]
-    assert push(target, [101], 0.01) == [Verdict.REORDERED]
+    assert push(target, [101], 0.01) == [PacketStatus.REORDERED]
     assert popped(target, 0.01) == [(101, 0), (102, 0), (103, 0)]
     assert target.lost == 0
 
@@ -60,12 +60,12 @@ def test_a_packet_that_was_given_up_is_late_and_then_a_duplicate() -> None:
     push(target, [100, 104])
     popped(target, 0.5)
     assert push(target, [102, 102, 101, 103, 103, 104], 0.6) == [
-        Verdict.LATE,
-        Verdict.DUPLICATE,
-        Verdict.LATE,
-        Verdict.LATE,
-        Verdict.DUPLICATE,
-        Verdict.DUPLICATE,
+        PacketStatus.LATE,
+        PacketStatus.DUPLICATE,
+        PacketStatus.LATE,
+        PacketStatus.LATE,
+        PacketStatus.DUPLICATE,
+        PacketStatus.DUPLICATE,
     ]
     assert target.lost == 3
 
@@ -105,7 +105,7 @@ def test_packets_before_the_first_are_given_up_from_the_start() -> None:
     target = buffer()
     push(target, [100])
     popped(target, 0.0)
-    assert push(target, [97, 98, 98]) == [Verdict.LATE, Verdict.LATE, Verdict.DUPLICATE]
+    assert push(target, [97, 98, 98]) == [PacketStatus.LATE, PacketStatus.LATE, PacketStatus.DUPLICATE]
     assert (target.lost, target.first) == (3, 97)
 
 
@@ -130,7 +130,7 @@ def test_the_wait_follows_what_lateness_was_seen_and_forgets_it() -> None:
 def test_every_number_is_released_once_in_order_or_lost(arrivals: list[int], gaps: list[float]) -> None:
     target = buffer(100)
     target.push(100, 100, 0.0)
-    now, released, verdicts = 0.0, [item for item, _ in popped(target, 0.0)], {100: [Verdict.ACCEPTED]}
+    now, released, verdicts = 0.0, [item for item, _ in popped(target, 0.0)], {100: [PacketStatus.ACCEPTED]}
     for number, gap in zip(arrivals, gaps, strict=False):
         while (due := target.next_timer(now)) is not None and due <= now + gap:
             now = due
@@ -143,8 +143,8 @@ def test_every_number_is_released_once_in_order_or_lost(arrivals: list[int], gap
     assert released == sorted(set(released))
     assert len(released) + target.lost == target.highest - target.first + 1
     for number, several in verdicts.items():
-        assert several[1:] == [Verdict.DUPLICATE] * (len(several) - 1)
-        assert (several[0] is Verdict.LATE) == (number not in released)
+        assert several[1:] == [PacketStatus.DUPLICATE] * (len(several) - 1)
+        assert (several[0] is PacketStatus.LATE) == (number not in released)
 
 
 def test_a_new_stream_begins_with_nothing_of_the_old_one() -> None:
@@ -152,7 +152,7 @@ def test_a_new_stream_begins_with_nothing_of_the_old_one() -> None:
     push(target, [100, 103, 105])
     target.begin(0x20000, 0.1)
     assert len(target) == 0
-    assert push(target, [0x20000, 101]) == [Verdict.ACCEPTED, Verdict.LATE]
+    assert push(target, [0x20000, 101]) == [PacketStatus.ACCEPTED, PacketStatus.LATE]
 
 
 def test_what_is_remembered_of_gaps_is_bounded() -> None:

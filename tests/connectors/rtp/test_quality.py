@@ -2,7 +2,7 @@ import pytest
 
 from connectors.rtp.durations import duration
 from connectors.rtp.quality import mos, r_factor
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from tests.connectors.rtp.network import G722, OPUS, PCMA, PCMU
 
 
@@ -42,8 +42,8 @@ def test_loss_is_rated_by_its_share_and_worse_in_bursts() -> None:
 
 def test_durations_of_octetwise_codecs_are_their_sizes() -> None:
     assert [duration(codec, bytes(160)) for codec in (PCMU, PCMA, G722)] == [160] * 3
-    assert duration(Codec(97, "L16", 16000), bytes(640)) == 320
-    assert duration(Codec(10, "L16", 44100, 2), bytes(641)) == 160
+    assert duration(RtpCodec(97, "L16", 16000), bytes(640)) == 320
+    assert duration(RtpCodec(10, "L16", 44100, 2), bytes(641)) == 160
 
 
 @pytest.mark.parametrize(

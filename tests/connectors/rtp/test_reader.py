@@ -1,4 +1,4 @@
-"""Endpoints whose steady streams are read in bulk: real sockets, a real intake."""
+"""Endpoints whose streams in order are read in bulk: real sockets, a real intake."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ class Leg:
 
 
 class Stage:
-    """A peer that speaks to one endpoint, in real time as a steady stream does, with the tick after every packet."""
+    """A peer that speaks to one endpoint, in real time, every packet in order, with the tick after every packet."""
 
     def __init__(self, peer: Peer) -> None:
         self.recognizer = Collector()
@@ -37,7 +37,7 @@ class Stage:
         self.peer = peer
         self.sent: list[bytes] = []
 
-    async def say(self, endpoint: RtpEndpoint, packets: list[Arrival]) -> None:
+    async def play(self, endpoint: RtpEndpoint, packets: list[Arrival]) -> None:
         for packet in packets:
             before, due = endpoint.stats.received, asyncio.get_running_loop().time() + 0.02
             self.peer.send(endpoint, packet.data)
@@ -46,7 +46,7 @@ class Stage:
             self.sent.append(packet.data[12:])
             await asyncio.sleep(due - asyncio.get_running_loop().time())
 
-    def heard(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    def received(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
         self.ingest.close(self.leg.intake)
         return self.recognizer.audio(self.leg.intake.session)[::2] * 32768
 
@@ -56,20 +56,20 @@ class Stage:
 
 
 def in_lane(endpoint: RtpEndpoint) -> bool:
-    return endpoint._running is not None and endpoint._running._in_lane
+    return endpoint._running is not None and endpoint._running._lane is not None
 
 
-async def test_a_steady_stream_is_read_in_bulk_and_heard_whole(peer: Peer, opened: Open) -> None:
+async def test_a_stream_in_order_is_read_in_bulk_and_received_whole(peer: Peer, opened: Open) -> None:
     stage, endpoint = Stage(peer), await opened()
     endpoint.attach(stage.leg)
     endpoint.update(peer.agreed())
-    await stage.say(endpoint, peer.sender.packets(30))
+    await stage.play(endpoint, peer.sender.packets(30))
     assert in_lane(endpoint)
     assert endpoint.stats.received == 30
     assert stage.leg.intake.stats.frames == 30
     await endpoint.close()
     assert stage.leg.stats.packets == 30
-    assert np.array_equal(stage.heard(), stage.expected)
+    assert np.array_equal(stage.received(), stage.expected)
 
 
 async def test_keys_hold_and_goodbye_leave_the_lane(peer: Peer, opened: Open) -> None:
@@ -77,20 +77,20 @@ async def test_keys_hold_and_goodbye_leave_the_lane(peer: Peer, opened: Open) ->
     events: list[object] = []
     endpoint.attach(stage.leg, events.append, events.append)
     endpoint.update(peer.agreed())
-    await stage.say(endpoint, peer.sender.packets(16))
+    await stage.play(endpoint, peer.sender.packets(16))
     for packet in press(peer.sender, "7", 3):
         peer.send(endpoint, packet.data)
     await until(lambda: len(events) == 1)
     assert isinstance(events[0], DtmfEvent)
-    await stage.say(endpoint, peer.sender.packets(16))
+    await stage.play(endpoint, peer.sender.packets(16))
     assert in_lane(endpoint)
     endpoint.pause()
     frames = stage.leg.intake.stats.frames
-    await stage.say(endpoint, peer.sender.packets(4))
+    await stage.play(endpoint, peer.sender.packets(4))
     assert not in_lane(endpoint)
     assert stage.leg.intake.stats.frames == frames
     endpoint.resume()
-    await stage.say(endpoint, peer.sender.packets(16))
+    await stage.play(endpoint, peer.sender.packets(16))
     assert in_lane(endpoint)
     peer.send(endpoint, encode_compound([Goodbye((7,))]), control=True)
     await until(lambda: len(events) == 2)
@@ -101,11 +101,11 @@ async def test_a_lane_ends_where_the_codec_or_the_leg_changes(peer: Peer, opened
     stage, endpoint = Stage(peer), await opened()
     endpoint.attach(stage.leg)
     endpoint.update(peer.agreed())
-    await stage.say(endpoint, peer.sender.packets(16))
+    await stage.play(endpoint, peer.sender.packets(16))
     peer.sender.codec = PCMA
-    await stage.say(endpoint, peer.sender.packets(1))
+    await stage.play(endpoint, peer.sender.packets(1))
     assert not in_lane(endpoint)
-    await stage.say(endpoint, peer.sender.packets(16))
+    await stage.play(endpoint, peer.sender.packets(16))
     assert in_lane(endpoint)
     endpoint.leg_changed()
     assert not in_lane(endpoint)
@@ -115,7 +115,7 @@ async def test_a_stream_that_stops_leaves_its_lane_and_becomes_silence(peer: Pee
     stage, endpoint = Stage(peer), await opened()
     endpoint.attach(stage.leg)
     endpoint.update(peer.agreed())
-    await stage.say(endpoint, peer.sender.packets(16))
+    await stage.play(endpoint, peer.sender.packets(16))
     assert in_lane(endpoint)
     await until(lambda: not in_lane(endpoint))
 
@@ -127,15 +127,15 @@ async def test_a_stream_that_stops_leaves_its_lane_and_becomes_silence(peer: Pee
     assert endpoint.stats.lost == 0
 
 
-async def test_endpoints_of_two_pipelines_are_both_heard(peer: Peer, opened: Open) -> None:
+async def test_endpoints_of_two_pipelines_are_both_received(peer: Peer, opened: Open) -> None:
     other = Peer()
     stages = [(Stage(peer), await opened()), (Stage(other), await opened())]
     for stage, endpoint in stages:
         endpoint.attach(stage.leg)
         endpoint.update(stage.peer.agreed())
     for stage, endpoint in stages:
-        await stage.say(endpoint, stage.peer.sender.packets(16))
-        assert np.array_equal(stage.heard(), stage.expected)
+        await stage.play(endpoint, stage.peer.sender.packets(16))
+        assert np.array_equal(stage.received(), stage.expected)
     other.close()
 
 
@@ -144,10 +144,10 @@ async def test_the_last_socket_takes_the_reader_with_it(peer: Peer, opened: Open
     stage, endpoint = Stage(peer), await opened()
     endpoint.attach(stage.leg)
     endpoint.update(peer.agreed())
-    await stage.say(endpoint, peer.sender.packets(16))
+    await stage.play(endpoint, peer.sender.packets(16))
     reader = MediaReader.of(loop)
     await endpoint.close()
     assert reader._pacing is None
-    assert not reader._watched
+    assert not reader._listening
     assert reader._epoll.closed
     assert loop not in MediaReader._readers

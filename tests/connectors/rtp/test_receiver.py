@@ -1,4 +1,4 @@
-"""Whose packets are heard, and what is reported to the peer."""
+"""Whose packets are received, and what is reported to the peer."""
 
 from dataclasses import replace
 
@@ -30,21 +30,21 @@ def moved(packets: list[Arrival], address: tuple[str, int]) -> list[Arrival]:
 
 def test_the_signalled_address_is_believed_at_once() -> None:
     core = RtpReceiver(CODECS, signalled=PEER)
-    heard = play(core, Sender().packets(1))
-    assert len(heard.audio) == 1
+    played = play(core, Sender().packets(1))
+    assert len(played.audio) == 1
     assert core.peer == PEER
 
 
 def test_a_peer_behind_nat_is_found_by_its_packets_and_loses_none() -> None:
     core = RtpReceiver(CODECS, signalled=("10.0.0.5", 4000))
-    heard = play(core, Sender().packets(10))
-    assert len(heard.audio) == 10
-    assert heard.longest_wait_s <= 0.041
+    played = play(core, Sender().packets(10))
+    assert len(played.audio) == 10
+    assert played.longest_wait_s <= 0.041
     assert core.peer == PEER
     assert core.stats.foreign == 0
 
 
-def test_without_symmetric_rtp_only_the_signalled_address_is_heard() -> None:
+def test_without_symmetric_rtp_only_the_signalled_address_is_received() -> None:
     core = RtpReceiver(CODECS, signalled=("10.0.0.5", 4000), symmetric=False)
     assert not play(core, Sender().packets(10)).audio
     assert core.stats.foreign == 10
@@ -55,9 +55,9 @@ def test_nobody_takes_over_from_a_peer_that_sends() -> None:
     core = RtpReceiver(CODECS, signalled=PEER)
     sent = Sender().packets(100)
     attack = moved(Sender(ssrc=666, at=START + 0.005).packets(100), ELSEWHERE)
-    heard = play(core, sorted([*sent, *attack], key=lambda packet: packet.at))
+    played = play(core, sorted([*sent, *attack], key=lambda packet: packet.at))
     assert core.peer == PEER
-    assert len(heard.audio) == 100
+    assert len(played.audio) == 100
     assert core.stats.foreign == 100
     assert core.stats.ssrc_changes == 0
 
@@ -77,9 +77,9 @@ def test_a_peer_whose_nat_binding_moved_is_found_again() -> None:
     sender.at += 1.5
     sender.timestamp += 12_000
     sent += moved(sender.packets(50), ELSEWHERE)
-    heard = play(core, sent)
+    played = play(core, sent)
     assert core.peer == ELSEWHERE
-    assert len(heard.audio) == 100
+    assert len(played.audio) == 100
     assert (core.stats.lost, core.stats.ssrc_changes) == (0, 0)
 
 
@@ -89,10 +89,10 @@ OTHER_PORT = (PEER[0], 4711)
 def test_a_port_that_changes_in_the_middle_costs_nothing() -> None:
     core = RtpReceiver(CODECS, signalled=PEER)
     sender = Sender()
-    heard = play(core, [*sender.packets(50), *moved(sender.packets(50), OTHER_PORT)])
+    played = play(core, [*sender.packets(50), *moved(sender.packets(50), OTHER_PORT)])
     assert core.peer == OTHER_PORT
-    assert [event.pts for event in heard.audio] == list(range(0, 16_000, 160))
-    assert heard.longest_wait_s <= 0.041
+    assert [event.pts for event in played.audio] == list(range(0, 16_000, 160))
+    assert played.longest_wait_s <= 0.041
     assert (core.stats.moves, core.stats.foreign, core.stats.lost, core.stats.ssrc_changes) == (1, 0, 0, 0)
 
 
@@ -103,20 +103,20 @@ def test_a_peer_that_moves_on_a_bad_network_loses_what_the_network_loses(address
     sender = Sender()
     sent = [*sender.packets(100), *moved(sender.packets(100), address)]
     done = damage(sent, seed=seed, loss=0.05, jitter_s=0.015, duplicates=0.03)
-    heard = play(core, done.delivered, until=sender.at + 0.3)
+    played = play(core, done.delivered, until=sender.at + 0.3)
     assert core.peer == address
     assert core.stats.received + core.stats.lost == 200
-    assert len(heard.audio) >= 200 - done.lost - 3
+    assert len(played.audio) >= 200 - done.lost - 3
     assert core.stats.moves == 1
 
 
 def test_another_host_that_goes_on_with_the_stream_takes_over_without_a_second_of_silence() -> None:
     core = RtpReceiver(CODECS, signalled=PEER)
     sender = Sender()
-    heard = play(core, [*sender.packets(50), *moved(sender.packets(50), ELSEWHERE)])
+    played = play(core, [*sender.packets(50), *moved(sender.packets(50), ELSEWHERE)])
     assert core.peer == ELSEWHERE
-    assert [int.from_bytes(event.payload[:4], "big") for event in heard.audio] == list(range(100))
-    assert heard.longest_wait_s <= 0.15
+    assert [int.from_bytes(event.payload[:4], "big") for event in played.audio] == list(range(100))
+    assert played.longest_wait_s <= 0.15
     assert core.stats.foreign == 0
 
 
@@ -125,9 +125,9 @@ def test_a_port_that_changes_with_a_gap_in_the_numbers_is_followed() -> None:
     sender = Sender()
     sent = sender.packets(50)
     sender.packets(20)
-    heard = play(core, sent + moved(sender.packets(30), OTHER_PORT), until=sender.at + 0.2)
+    played = play(core, sent + moved(sender.packets(30), OTHER_PORT), until=sender.at + 0.2)
     assert core.peer == OTHER_PORT
-    assert (len(heard.audio), core.stats.lost) == (80, 20)
+    assert (len(played.audio), core.stats.lost) == (80, 20)
 
 
 def test_a_port_that_changes_and_changes_back_is_followed() -> None:
@@ -161,24 +161,24 @@ def test_a_copy_of_the_stream_from_another_port_does_not_take_over() -> None:
     for delay_s in (-0.001, 0.001, 0.3):
         copies = [replace(one, at=one.at + delay_s, address=OTHER_PORT) for one in sent[2:]]
         core = RtpReceiver(CODECS, signalled=PEER)
-        heard = play(core, sorted([*sent, *copies], key=lambda one: one.at))
+        played = play(core, sorted([*sent, *copies], key=lambda one: one.at))
         assert core.peer == PEER
-        assert (len(heard.audio), core.stats.moves) == (200, 0)
+        assert (len(played.audio), core.stats.moves) == (200, 0)
 
 
 def test_a_protected_stream_goes_on_from_another_port() -> None:
     key = Crypto(1, "AEAD_AES_128_GCM", bytes(28))
     core, sealer, sender = RtpReceiver(CODECS, signalled=PEER, srtp=SrtpReceiver(key)), SrtpSender(key), Sender()
     sent = [*sender.packets(20), *moved(sender.packets(20), OTHER_PORT)]
-    heard = play(core, [replace(one, data=sealer.seal(one.data)) for one in sent])
-    assert (len(heard.audio), core.peer, core.stats.moves) == (40, OTHER_PORT, 1)
+    played = play(core, [replace(one, data=sealer.seal(one.data)) for one in sent])
+    assert (len(played.audio), core.peer, core.stats.moves) == (40, OTHER_PORT, 1)
 
 
 def test_without_symmetric_rtp_no_port_moves() -> None:
     core = RtpReceiver(CODECS, signalled=PEER, symmetric=False)
     sender = Sender()
-    heard = play(core, [*sender.packets(20), *moved(sender.packets(20), OTHER_PORT)])
-    assert (len(heard.audio), core.peer, core.stats.foreign) == (20, PEER, 20)
+    played = play(core, [*sender.packets(20), *moved(sender.packets(20), OTHER_PORT)])
+    assert (len(played.audio), core.peer, core.stats.foreign) == (20, PEER, 20)
 
 
 def test_a_new_agreement_moves_the_peer_at_once() -> None:
@@ -187,9 +187,9 @@ def test_a_new_agreement_moves_the_peer_at_once() -> None:
     play(core, sender.packets(50))
     core.update(CODECS, THIRD, None)
     assert core.peer is None
-    heard = play(core, moved(sender.packets(50), THIRD))
+    played = play(core, moved(sender.packets(50), THIRD))
     assert core.peer == THIRD
-    assert len(heard.audio) == 50
+    assert len(played.audio) == 50
     assert core.stats.ssrc_changes == 0
 
 
@@ -202,7 +202,7 @@ def test_the_new_address_wins_although_the_old_one_still_sends() -> None:
     rest = [*old.packets(40), *moved(new.packets(50), THIRD)]
     play(core, sorted(rest, key=lambda packet: packet.at))
     assert core.peer == THIRD
-    assert core._stream.ssrc == 99
+    assert core.state.ssrc == 99
 
 
 @pytest.mark.parametrize("signalled", [PEER, None], ids=["the same address", "a hold by no address"])
@@ -226,9 +226,9 @@ def test_payload_types_that_were_not_agreed_on_are_counted_within_a_stream() -> 
     core = RtpReceiver([PCMU])
     sender = Sender()
     sent = [*sender.packets(10), sender.packet(payload_type=77), *sender.packets(10)]
-    heard = play(core, sent)
-    assert len(heard.audio) == 20
-    assert heard.audio[10].pts == 11 * 160
+    played = play(core, sent)
+    assert len(played.audio) == 20
+    assert played.audio[10].pts == 11 * 160
     assert (core.stats.received, core.stats.lost, core.stats.unknown_payload) == (21, 0, 1)
 
 
@@ -239,9 +239,9 @@ def test_extensions_padding_and_contributors_are_put_aside() -> None:
     for index, arrival in enumerate(sent):
         packet = replace(RtpPacket.parse(arrival.data), csrc=(5, 6) * (index % 2), padding=4 * (index % 3))
         changed.append(replace(arrival, data=packet.encode()))
-    heard = play(core, changed)
-    assert [event.payload for event in heard.audio] == [arrival.data[12:] for arrival in sent]
-    assert [event.pts for event in heard.audio] == list(range(0, 1600, 160))
+    played = play(core, changed)
+    assert [event.payload for event in played.audio] == [arrival.data[12:] for arrival in sent]
+    assert [event.pts for event in played.audio] == list(range(0, 1600, 160))
 
 
 def test_empty_packets_keep_a_binding_open_and_are_no_audio() -> None:
@@ -339,7 +339,7 @@ def test_a_round_trip_of_wrong_arithmetic_is_none() -> None:
     assert core.stats.rtt_ms is None
 
 
-def test_bye_is_told_once_and_another_source_is_heard_at_once() -> None:
+def test_bye_is_told_once_and_another_source_is_received_at_once() -> None:
     core = RtpReceiver(CODECS)
     sender = Sender()
     play(core, sender.packets(10))
@@ -347,12 +347,12 @@ def test_bye_is_told_once_and_another_source_is_heard_at_once() -> None:
     core.receive_rtcp(bye, PEER, sender.at)
     core.receive_rtcp(bye, PEER, sender.at)
     assert core.take(sender.at) == [Bye("moved")]
-    heard = play(core, Sender(ssrc=8, at=sender.at).packets(1))
-    assert len(heard.audio) == 1
+    played = play(core, Sender(ssrc=8, at=sender.at).packets(1))
+    assert len(played.audio) == 1
     assert not play(core, Sender(ssrc=9, at=sender.at).packets(1)).audio
 
 
-def test_what_waits_is_heard_before_the_bye() -> None:
+def test_what_waits_is_received_before_the_bye() -> None:
     core = RtpReceiver(CODECS)
     sent = Sender().packets(10)
     play(core, sent[:8] + sent[9:])
@@ -386,11 +386,11 @@ def test_malformed_rtcp_is_counted() -> None:
     assert (core.stats.rtcp, core.stats.malformed_rtcp) == (1, 1)
 
 
-def test_what_waits_at_the_end_is_heard() -> None:
+def test_what_waits_at_the_end_is_received() -> None:
     core = RtpReceiver(CODECS)
     sent = Sender().packets(10)
-    heard = play(core, sent[:8] + sent[9:])
-    assert len(heard.audio) == 8
+    played = play(core, sent[:8] + sent[9:])
+    assert len(played.audio) == 8
     assert len(core.finish(sent[-1].at)) == 1
     assert (core.stats.received, core.stats.lost) == (9, 1)
 

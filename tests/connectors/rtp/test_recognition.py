@@ -34,7 +34,7 @@ class Listener:
         self._engine = Engine.load(max_sessions=2 * copies)
         self._ingest = Ingest(self._engine)
         self._words: dict[Session, list[Word]] = {}
-        self._engine.subscribe(self._hear)
+        self._engine.subscribe(self._on_step)
 
     def open(self) -> tuple[Session, Intake]:
         session = self._engine.open(SessionOptions(chunk_ms=160))
@@ -53,7 +53,7 @@ class Listener:
             pass
         return " ".join(word.text for word in self._words[session])
 
-    def _hear(self, events: StepEvents) -> None:
+    def _on_step(self, events: StepEvents) -> None:
         for hypothesis in events.hypotheses:
             self._words[hypothesis.session][hypothesis.first :] = hypothesis.words
 
@@ -83,9 +83,9 @@ def errors(networks: list[dict[str, float]]) -> list[WordErrors]:
     found = [WordErrors() for _ in networks]
     for index, (name, session, intake, core, feed, _) in enumerate(running):
         feed.deliver(core.finish(clock))
-        heard = listener.close(session, intake)
+        played = listener.close(session, intake)
         spoken = " ".join(line.text for line in script if line.leg == name)
-        found[index // 2] += word_errors(spoken, heard)
+        found[index // 2] += word_errors(spoken, played)
     return found
 
 

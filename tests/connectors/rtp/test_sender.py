@@ -6,7 +6,7 @@ import pytest
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
 from connectors.rtp.sender import MAX_QUEUED_S, RtpSender
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from pipeline.g711 import decode_alaw, decode_mulaw
 from tests.connectors.rtp.network import CODECS, G722, OPUS, PCMA, PCMU, PEER, START
 
@@ -34,9 +34,9 @@ def test_audio_is_sent_at_the_pace_of_its_media_time(ptime_ms: int) -> None:
         assert (after.timestamp - before.timestamp) % 2**32 == size
     assert [packet.marker for packet in packets] == [True] + [False] * (count - 1)
     assert {(packet.payload_type, packet.ssrc, len(packet.payload)) for packet in packets} == {(0, 42, size)}
-    heard = decode_mulaw(np.frombuffer(b"".join(packet.payload for packet in packets), np.uint8))
-    assert np.abs(heard[:8000] - np.arange(8000)).max() < 300
-    assert not heard[8000:].any()
+    played = decode_mulaw(np.frombuffer(b"".join(packet.payload for packet in packets), np.uint8))
+    assert np.abs(played[:8000] - np.arange(8000)).max() < 300
+    assert not played[8000:].any()
     assert (sender.packets, sender.octets) == (count, count * size)
 
 
@@ -64,8 +64,8 @@ def test_audio_that_comes_in_pieces_has_no_seam() -> None:
     for piece in np.array_split(pcm, 7):
         sender.push(piece)
     sent = run(sender, START, START + 5)
-    heard = decode_alaw(np.frombuffer(b"".join(packet.payload for _, packet in sent), np.uint8))
-    assert np.abs(heard - pcm).max() < 300
+    played = decode_alaw(np.frombuffer(b"".join(packet.payload for _, packet in sent), np.uint8))
+    assert np.abs(played - pcm).max() < 300
 
 
 def test_talking_stops_at_once() -> None:
@@ -94,8 +94,8 @@ def test_another_codec_takes_over_and_drops_what_waits_at_another_rate() -> None
     assert (sender.dropped_samples, sender.sample_rate_hz) == (800, 16_000)
 
 
-@pytest.mark.parametrize("codec", [PCMU, PCMA, G722, OPUS, Codec(97, "L16", 16000)], ids=lambda codec: codec.name)
-def test_what_is_sent_is_received(codec: Codec) -> None:
+@pytest.mark.parametrize("codec", [PCMU, PCMA, G722, OPUS, RtpCodec(97, "L16", 16000)], ids=lambda codec: codec.name)
+def test_what_is_sent_is_received(codec: RtpCodec) -> None:
     sender = RtpSender(codec, 20, 42)
     sender.push(np.zeros(sender.sample_rate_hz, np.int16))
     core = RtpReceiver([*CODECS, codec])

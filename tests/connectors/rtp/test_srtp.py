@@ -33,8 +33,8 @@ def test_packets_of_each_suite_are_opened(suite: str) -> None:
     protected = sealed(sent, line(suite))
     assert all(plain.data[12:] != packet.data[12:172] for plain, packet in zip(sent, protected, strict=True))
     core = RtpReceiver(CODECS, srtp=SrtpReceiver(line(suite)))
-    heard = play(core, protected)
-    assert [event.payload for event in heard.audio] == [packet.data[12:] for packet in sent]
+    played = play(core, protected)
+    assert [event.payload for event in played.audio] == [packet.data[12:] for packet in sent]
     assert core.stats.received == 20
 
 
@@ -58,8 +58,8 @@ def test_a_packet_that_fails_authentication_is_counted_and_never_decoded(suite: 
         for packet in sealed(Sender().packets(5), line(suite))
     ]
     wrong_key = sealed(Sender().packets(5), line(suite, fill=9))
-    heard = play(core, [*forged, *wrong_key, *Sender().packets(5), Arrival(1001.0, b"\x80\0ab")])
-    assert not heard.events
+    played = play(core, [*forged, *wrong_key, *Sender().packets(5), Arrival(1001.0, b"\x80\0ab")])
+    assert not played.events
     assert core.peer is None
     assert core.stats.unauthentic == 16
     assert core.stats.received == core.stats.malformed == 0

@@ -5,22 +5,22 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.sdp.codec import EVENTS
 from connectors.sdp.description import (
     MAX_BYTES,
     MAX_MEDIA,
     Attribute,
     AudioMedia,
-    Codec,
     Crypto,
     Direction,
     Origin,
     OtherMedia,
+    RtpCodec,
     SdpError,
     SessionDescription,
     encode,
     parse,
 )
+from connectors.sdp.rtp_codec import EVENTS
 from connectors.sdp.sdes import AEAD_AES_128_GCM, AES_CM_128_HMAC_SHA1_32, AES_CM_128_HMAC_SHA1_80, parse_crypto
 from tests.connectors.samples import SDP, sample
 
@@ -54,10 +54,10 @@ def test_gateway_offers_codecs_in_its_order_and_media_level_address_wins() -> No
     assert isinstance(media, AudioMedia)
     assert (media.address, media.port, media.protocol, media.ptime_ms) == ("192.0.2.11", 16462, "RTP/AVP", 20)
     assert media.codecs == (
-        Codec(0, "PCMU", 8000),
-        Codec(8, "PCMA", 8000),
-        Codec(18, "G729", 8000, 1, {"annexb": "no"}),
-        Codec(101, "TELEPHONE-EVENT", 8000, 1, {EVENTS: "0-15"}),
+        RtpCodec(0, "PCMU", 8000),
+        RtpCodec(8, "PCMA", 8000),
+        RtpCodec(18, "G729", 8000, 1, {"annexb": "no"}),
+        RtpCodec(101, "TELEPHONE-EVENT", 8000, 1, {EVENTS: "0-15"}),
     )
     assert media.direction is Direction.SENDRECV
     assert not media.on_hold
@@ -76,7 +76,7 @@ def test_static_payload_types_need_no_rtpmap() -> None:
 
 
 def test_rtpmap_overrides_a_static_number() -> None:
-    assert audio("a=rtpmap:8 PCMU/8000", formats="8").codecs == (Codec(8, "PCMU", 8000),)
+    assert audio("a=rtpmap:8 PCMU/8000", formats="8").codecs == (RtpCodec(8, "PCMU", 8000),)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_clock_and_channels_are_those_of_the_codec(rtpmap: str, key: tuple[str, 
 @pytest.mark.parametrize("rtpmap", ["", "PCMU", "PCMU/", "PCMU/x", "PCMU/0", "/8000", "PCMU/9999999"])
 def test_dynamic_format_with_a_broken_rtpmap_is_kept_as_unknown(rtpmap: str) -> None:
     media = audio(f"a=rtpmap:96 {rtpmap}", formats="96 0 97 128 x 00")
-    assert media.codecs == (Codec(0, "PCMU", 8000),)
+    assert media.codecs == (RtpCodec(0, "PCMU", 8000),)
     assert media.unknown_formats == ("96", "97", "128", "x", "00")
 
 
@@ -121,7 +121,7 @@ def test_telephone_events_have_a_name_of_their_own_and_are_written_without(writt
 
 
 def test_codec_names_are_written_as_registered() -> None:
-    codecs = (Codec(96, "OPUS", 48000, 2), Codec(101, "TELEPHONE-EVENT", 8000), Codec(0, "PCMU", 8000))
+    codecs = (RtpCodec(96, "OPUS", 48000, 2), RtpCodec(101, "TELEPHONE-EVENT", 8000), RtpCodec(0, "PCMU", 8000))
     text = encode(SessionDescription(media=(AudioMedia("192.0.2.1", 4000, codecs=codecs),)))
     assert b"a=rtpmap:96 opus/48000/2\r\n" in text
     assert b"a=rtpmap:101 telephone-event/8000\r\n" in text
@@ -310,7 +310,7 @@ def test_keys_do_not_show_in_logs() -> None:
 
 
 def test_codecs_with_other_parameters_are_different_but_hash_alike() -> None:
-    plain = Codec(96, "OPUS", 48000, 2)
+    plain = RtpCodec(96, "OPUS", 48000, 2)
     with_fec = replace(plain, parameters={"useinbandfec": "1"})
     assert plain != with_fec
     assert len({plain, with_fec}) == 2
@@ -532,7 +532,7 @@ def test_packet_length_is_read_where_it_has_a_number(value: str, expected: int |
 def test_attributes_of_the_media_at_the_session_level_are_for_all_lines() -> None:
     lines = ("a=rtpmap:96 opus/48000/2", "a=fmtp:96 stereo=0", "a=ptime:40")
     media = audio(formats="96", session=lines)
-    assert media.codecs == (Codec(96, "OPUS", 48000, 2, {"stereo": "0"}),)
+    assert media.codecs == (RtpCodec(96, "OPUS", 48000, 2, {"stereo": "0"}),)
     assert (media.ptime_ms, audio("a=ptime:20", session=lines).ptime_ms) == (40, 20)
 
 

@@ -13,12 +13,12 @@ from connectors.errors import LocalProtocolError
 from connectors.sdp.capabilities import DEFAULT_CODECS
 from connectors.sdp.description import (
     AudioMedia,
-    Codec,
     Crypto,
     Direction,
-    Media,
+    MediaLine,
     Origin,
     OtherMedia,
+    RtpCodec,
     SessionDescription,
     encode,
     parse,
@@ -35,9 +35,9 @@ from connectors.sdp.sdes import AEAD_AES_128_GCM, AES_CM_128_HMAC_SHA1_32, AES_C
 from tests.connectors.samples import SDP, sample
 
 OURS = "203.0.113.5"
-PCMU, PCMA, G722 = Codec(0, "PCMU", 8000), Codec(8, "PCMA", 8000), Codec(9, "G722", 8000)
-G729, EVENTS = Codec(18, "G729", 8000), Codec(101, "TELEPHONE-EVENT", 8000)
-OPUS = Codec(111, "OPUS", 48000, 2, {"stereo": "1"})
+PCMU, PCMA, G722 = RtpCodec(0, "PCMU", 8000), RtpCodec(8, "PCMA", 8000), RtpCodec(9, "G722", 8000)
+G729, EVENTS = RtpCodec(18, "G729", 8000), RtpCodec(101, "TELEPHONE-EVENT", 8000)
+OPUS = RtpCodec(111, "OPUS", 48000, 2, {"stereo": "1"})
 KEY = Crypto(1, AES_CM_128_HMAC_SHA1_80, bytes(30))
 
 
@@ -77,15 +77,15 @@ def start(ports: Ports) -> Start:
     return start
 
 
-def line(*codecs: Codec, port: int = 4000, address: str | None = "192.0.2.1", **fields: Any) -> AudioMedia:
+def line(*codecs: RtpCodec, port: int = 4000, address: str | None = "192.0.2.1", **fields: Any) -> AudioMedia:
     return replace(AudioMedia(address, port, codecs=codecs or (PCMU,)), **fields)
 
 
-def offer(*media: Media, version: int = 1) -> SessionDescription:
+def offer(*media: MediaLine, version: int = 1) -> SessionDescription:
     return SessionDescription(Origin("-", "1", version, "192.0.2.1"), "192.0.2.1", media)
 
 
-def answered(session: NegotiationSession, *media: Media) -> tuple[list[Media], list[Negotiated]]:
+def answered(session: NegotiationSession, *media: MediaLine) -> tuple[list[MediaLine], list[Negotiated]]:
     """The lines of the answer, as the peer reads them from the wire, and what was agreed."""
     description, agreed = session.answer(offer(*media))
     lines = list(parse(encode(description)).media)
@@ -129,7 +129,7 @@ def test_dynamic_numbers_are_the_peers_and_parameters_are_ours(start: Start) -> 
 
 
 def test_telephone_events_go_with_the_clock_of_a_codec(start: Start) -> None:
-    wide = Codec(102, "TELEPHONE-EVENT", 48000)
+    wide = RtpCodec(102, "TELEPHONE-EVENT", 48000)
     _, [agreed] = answered(start(), line(OPUS, EVENTS, wide))
     assert agreed.telephone_event == wide
     assert EVENTS not in agreed.receive
@@ -152,13 +152,13 @@ def test_telephone_events_go_with_the_clock_of_a_codec(start: Start) -> None:
         ((PCMU,), (48000,), (48000,)),
         ((PCMU,), (32000,), (32000,)),
         ((G722,), (16000,), (16000,)),
-        ((Codec(97, "L16", 16000),), (8000,), (8000,)),
+        ((RtpCodec(97, "L16", 16000),), (8000,), (8000,)),
     ],
 )
 def test_telephone_events_are_answered_whatever_their_clock_is(
-    start: Start, codecs: tuple[Codec, ...], clocks: tuple[int, ...], taken: tuple[int, ...]
+    start: Start, codecs: tuple[RtpCodec, ...], clocks: tuple[int, ...], taken: tuple[int, ...]
 ) -> None:
-    events = [Codec(120 + place, "TELEPHONE-EVENT", clock) for place, clock in enumerate(clocks)]
+    events = [RtpCodec(120 + place, "TELEPHONE-EVENT", clock) for place, clock in enumerate(clocks)]
     lines, [agreed] = answered(start(), line(*codecs, *events))
     expected = [event for event in events if event.clock_rate in taken]
     assert isinstance(lines[0], AudioMedia)
@@ -171,7 +171,7 @@ def test_telephone_events_are_answered_whatever_their_clock_is(
 
 
 def test_a_single_codec_is_answered_with_its_events_or_those_there_are(start: Start) -> None:
-    wide = Codec(102, "TELEPHONE-EVENT", 48000)
+    wide = RtpCodec(102, "TELEPHONE-EVENT", 48000)
     lines, _ = answered(start(Capabilities(single_codec=True)), line(OPUS, PCMU, EVENTS, wide))
     assert lines[0].formats == ("111", "102")
     lines, _ = answered(start(Capabilities(single_codec=True)), line(OPUS, PCMU, EVENTS))
@@ -179,7 +179,7 @@ def test_a_single_codec_is_answered_with_its_events_or_those_there_are(start: St
 
 
 def test_one_number_for_events_of_two_clocks_is_answered_once_with_the_right_one(start: Start) -> None:
-    events = [Codec(101, "TELEPHONE-EVENT", clock) for clock in (16000, 8000)]
+    events = [RtpCodec(101, "TELEPHONE-EVENT", clock) for clock in (16000, 8000)]
     for codec, clock in ((PCMA, 8000), (OPUS, 16000)):
         lines, [agreed] = answered(start(), line(codec, *events))
         assert lines[0].formats == (str(codec.payload_type), "101")
@@ -192,12 +192,12 @@ def test_without_events_of_ours_none_are_answered(start: Start) -> None:
 
 
 def test_keys_of_ours_go_at_the_clock_of_the_codec_or_at_the_one_that_all_have(start: Start) -> None:
-    wide = Codec(102, "TELEPHONE-EVENT", 48000)
+    wide = RtpCodec(102, "TELEPHONE-EVENT", 48000)
     assert answered(start(), line(OPUS, EVENTS))[1][0].telephone_event == EVENTS
     assert answered(start(), line(OPUS, EVENTS, wide))[1][0].telephone_event == wide
 
 
-def test_an_answer_with_events_of_another_clock_than_its_codec_is_heard(start: Start) -> None:
+def test_an_answer_with_events_of_another_clock_than_its_codec_is_received(start: Start) -> None:
     session = start()
     session.offer()
     [agreed] = session.accept(offer(line(OPUS, EVENTS)))
@@ -208,7 +208,7 @@ def test_an_answer_with_events_of_another_clock_than_its_codec_is_heard(start: S
     }
 
 
-def test_an_answer_that_gives_our_number_of_events_another_clock_is_heard(start: Start) -> None:
+def test_an_answer_that_gives_our_number_of_events_another_clock_is_received(start: Start) -> None:
     session = start()
     session.offer()
     [agreed] = session.accept(offer(line(OPUS, replace(EVENTS, clock_rate=48000))))
@@ -225,7 +225,7 @@ def test_an_answer_without_a_name_for_a_number_of_ours_means_our_codec(start: St
 
 
 def test_comfort_noise_is_taken_but_is_no_codec(start: Start) -> None:
-    noise = Codec(13, "CN", 8000)
+    noise = RtpCodec(13, "CN", 8000)
     _, [agreed] = answered(start(), line(noise, PCMU))
     assert agreed.codec == PCMU
     assert noise in agreed.receive
@@ -344,7 +344,9 @@ def test_offer_without_a_line_in_use_is_answered_with_none(start: Start, ports: 
         ((line(G729), line(port=0)), MediaWarning.MEDIA_FORMAT),
     ],
 )
-def test_refusal_names_the_warning(start: Start, ports: Ports, media: Sequence[Media], warning: MediaWarning) -> None:
+def test_refusal_names_the_warning(
+    start: Start, ports: Ports, media: Sequence[MediaLine], warning: MediaWarning
+) -> None:
     with pytest.raises(NoCommonCodec) as refused:
         start().answer(offer(*media))
     assert refused.value.warning is warning
@@ -627,7 +629,7 @@ def test_withdrawn_reoffer_leaves_the_streams(start: Start, ports: Ports) -> Non
 
 
 codecs = st.lists(
-    st.sampled_from([PCMU, PCMA, G722, G729, EVENTS, OPUS, Codec(13, "CN", 8000), Codec(98, "L16", 16000)]),
+    st.sampled_from([PCMU, PCMA, G722, G729, EVENTS, OPUS, RtpCodec(13, "CN", 8000), RtpCodec(98, "L16", 16000)]),
     unique_by=lambda codec: codec.payload_type,
     min_size=1,
 )
@@ -653,7 +655,7 @@ steps = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(steps=steps, policy=st.sampled_from(SrtpPolicy), limit=st.integers(0, 3))
 def test_any_dialog_keeps_its_places_versions_and_ports(
-    steps: list[tuple[str, list[Media]]], policy: SrtpPolicy, limit: int
+    steps: list[tuple[str, list[MediaLine]]], policy: SrtpPolicy, limit: int
 ) -> None:
     ports = Ports()
     session = NegotiationSession(

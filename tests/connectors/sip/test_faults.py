@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import uvloop
 
-from connectors.rtp.leg import MOST_FAULTS, RunningLeg
+from connectors.rtp.leg import MOST_FAULTS, RtpLeg
 from connectors.sip.config import PeerLimits
 from connectors.sip.dialog_call import Session
 from sinks.record import CallAction
@@ -37,19 +37,19 @@ class Two:
         return next(one for one in self.stage.connector._sessions.values() if one.call_id == self.victim)
 
     @property
-    def running(self) -> RunningLeg:
+    def running(self) -> RtpLeg:
         (stream,) = self.session.media.streams.values()
         assert stream.endpoint._running is not None
         return stream.endpoint._running
 
 
 def in_receiving(two: Two) -> None:
-    two.running.leave()
+    two.running.leave_lane()
     two.monkeypatch.setattr(two.running.receiver, "receive", boom)
 
 
 def in_feeding(two: Two) -> None:
-    two.running.leave()
+    two.running.leave_lane()
     two.monkeypatch.setattr(two.running._feed, "deliver", boom)
 
 
@@ -59,7 +59,7 @@ def in_reports(two: Two) -> None:
 
 
 def in_timer_of_media(two: Two) -> None:
-    two.running.leave()
+    two.running.leave_lane()
     two.monkeypatch.setattr(two.running.receiver, "next_timer", boom)
 
 
@@ -92,7 +92,7 @@ def in_the_end_of_media(two: Two) -> None:
 
 
 def in_the_end_of_a_leg(two: Two) -> None:
-    two.running.leave()
+    two.running.leave_lane()
     two.monkeypatch.setattr(two.running.receiver, "finish", boom)
 
 
@@ -167,7 +167,7 @@ async def test_a_few_packets_that_cannot_be_taken_are_let_go_and_the_leg_goes_on
     left = [MOST_FAULTS - 1]
 
     def disturb(two: Two) -> None:
-        two.running.leave()
+        two.running.leave_lane()
         receive = two.running.receiver.receive
 
         def fail(*arguments: object) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.multipart import MultipartError
-from connectors.sdp.description import AudioMedia, Codec, Direction, OtherMedia, SdpError, SessionDescription, parse
+from connectors.sdp.description import AudioMedia, Direction, OtherMedia, RtpCodec, SdpError, SessionDescription, parse
 from connectors.siprec.labels import UNASSOCIATED, UNLABELLED, UNNAMED
 from connectors.siprec.metadata import (
     RsMetadata,
@@ -46,7 +46,7 @@ SAM = RsParticipant("sam", "sip:4720@agents.example", "Sam")
 
 def line(label: str | None, **fields: Any) -> AudioMedia:
     media = AudioMedia(
-        "198.51.100.1", 4000, codecs=(Codec(0, "PCMU", 8000),), direction=Direction.SENDONLY, label=label
+        "198.51.100.1", 4000, codecs=(RtpCodec(0, "PCMU", 8000),), direction=Direction.SENDONLY, label=label
     )
     return replace(media, **fields)
 

@@ -14,7 +14,7 @@ import pytest
 from aiortc import RTCRtpReceiver
 from aiortc.rtp import RtpPacket
 
-from connectors.sdp.codec import Codec
+from connectors.sdp.rtp_codec import RtpCodec
 from connectors.webrtc.config import WebRtcConfig, WebRtcLimits
 from connectors.webrtc.peer import WebRtcPeer, WebRtcTrack
 from connectors.webrtc.whip import IceFragment, Offer, WebRtcUnavailable
@@ -150,7 +150,7 @@ class Track:
 def bare_track() -> Track:
     leg = FakeCalls().start(CallInfo("C1", "webrtc")).add_leg(LegOptions("agent", SpeakerRole.AGENT, 0))
     receiver = SimpleNamespace(transport=Transport())
-    return Track(receiver, WebRtcTrack(receiver, [Codec(0, "PCMU", 8000)], leg), leg)  # type: ignore[arg-type]
+    return Track(receiver, WebRtcTrack(receiver, [RtpCodec(0, "PCMU", 8000)], leg), leg)  # type: ignore[arg-type]
 
 
 async def test_what_stands_behind_a_gap_is_heard_when_its_time_is_up() -> None:

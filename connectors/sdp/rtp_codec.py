@@ -24,7 +24,7 @@ _WRITTEN = {"OPUS": "opus", TELEPHONE_EVENT: "telephone-event"}
 
 
 @dataclass(frozen=True, slots=True)
-class Codec:
+class RtpCodec:
     """One payload type of a media line. `parameters`: of `a=fmtp`, names in lower case; one without a value has ''.
     The events of telephone-event stand under `EVENTS`."""
 
@@ -101,15 +101,15 @@ def number(text: str, highest: int) -> int | None:
     return value if value <= highest else None
 
 
-def codec(payload_type: int, rtpmap: str | None, fmtp: str | None) -> Codec | None:
+def codec(payload_type: int, rtpmap: str | None, fmtp: str | None) -> RtpCodec | None:
     """The codec of a payload type, None where its number is dynamic and `rtpmap` is missing or malformed.
 
-    `rtpmap`: 'name/clock[/channels]', read with blanks in the place of the slashes or around them, and without what
+    `rtpmap`: 'name/clock[/channels]', read with spaces in the place of the slashes or around them, and without what
     follows. A clock that is left out is that of a codec that has only one, or of a static number under its own name;
     such a number keeps its clock.
     """
     key = _read_map(payload_type, rtpmap or "") or STATIC.get(payload_type)
-    return None if key is None else Codec(payload_type, *key, _parameters(key[0], fmtp or ""))
+    return None if key is None else RtpCodec(payload_type, *key, _parameters(key[0], fmtp or ""))
 
 
 def _read_map(payload_type: int, rtpmap: str) -> tuple[str, int, int] | None:
@@ -142,13 +142,13 @@ def _parameters(name: str, fmtp: str) -> dict[str, str]:
     return parameters
 
 
-def rtpmap_value(codec: Codec) -> str:
+def rtpmap_value(codec: RtpCodec) -> str:
     """'0 PCMU/8000': the value of its `a=rtpmap`."""
     channels = f"/{codec.channels}" if codec.channels > 1 else ""
     return f"{codec.payload_type} {_WRITTEN.get(codec.name, codec.name)}/{codec.clock_rate}{channels}"
 
 
-def fmtp_value(codec: Codec) -> str | None:
+def fmtp_value(codec: RtpCodec) -> str | None:
     """'101 0-15': the value of its `a=fmtp`, None where it has no parameters."""
     items = []
     for key, value in codec.parameters.items():
