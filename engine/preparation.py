@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from engine.admission.capacity import measure
+from engine.chunking import DEFAULT_CHUNK_MS
 from engine.executor import Core
 from engine.sessions.slots import Slots
 
@@ -21,8 +22,8 @@ _COMPLETE = object()
 
 
 class Preparation:
-    """`request` and `finish` are called under the engine's lock, all else on the stepping thread. `unmeasured`: classes
-    that are ready and were not timed yet."""
+    """`request`, `request_default` and `finish` are called under the engine's lock, all else on the stepping thread.
+    `unmeasured`: classes that are ready and were not timed yet."""
 
     def __init__(self, core: Core, slots: Slots, max_batch: int) -> None:
         self.unmeasured: dict[int, None] = {}
@@ -42,6 +43,12 @@ class Preparation:
         pool = self._slots.pools[chunk_ms]
         if not pool.allocated and pool.failure is None and chunk_ms not in self._wanted:
             self._wanted.append(chunk_ms)
+
+    def request_default(self) -> None:
+        """Where no class is ready, want the one that sessions get by default, or the fastest."""
+        pools = self._slots.pools
+        if not any(pool.allocated for pool in pools.values()):
+            self.request(DEFAULT_CHUNK_MS if DEFAULT_CHUNK_MS in pools else next(iter(pools)))
 
     @property
     def first(self) -> int:

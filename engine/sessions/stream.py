@@ -68,7 +68,8 @@ class Stream:
     `chunks` counts steps taken. `skipped_frames`: encoder frames of audio thrown away unheard because the engine was
     too slow; later frames keep their true time. `marks`: sample counts at which finals were asked for. `dropped`: its
     owner is gone, and it ends without a flush. `fault`: what of ours ended it, in a line. `completed_at`: when the
-    audio of the chunk read last was complete; None for flushing silence.
+    audio of the chunk read last was complete; None for flushing silence. `locks_language`: the session asked for a
+    language lock; `lock`: the one it has, None where its language is given.
     """
 
     def __init__(self, session: Session, slot: int, prompt: int, transcript: Transcript) -> None:
@@ -86,6 +87,7 @@ class Stream:
         self.parent: Stream | None = None
         self.forked = False
         self.foretold: list[tuple[int, int] | Rewrite] = []
+        self.locks_language = False
         self.lock: LanguageLock | None = None
         self.completed_at: float | None = None
         self._completions: deque[float] = deque()
