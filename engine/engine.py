@@ -34,7 +34,7 @@ from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.weights import Checkpoint
 from engine.chunking import FRAME_MS
 from engine.errors import EngineError, EngineFull, SessionClosed, UnsupportedPrecision
-from engine.executor import Core
+from engine.executor import StepExecutor
 from engine.loading import aside
 from engine.precision import default_precision, has_int8
 from engine.preparation import Preparation
@@ -98,12 +98,12 @@ class Engine:
         self.precision = _checked_precision(precision, device)
         if max_batch is None:
             max_batch = _MOST_ROWS_CUDA if device.startswith("cuda") else _MOST_ROWS
-        self._core = Core(checkpoint, {}, device, self.precision, max_batch=max_batch)
+        self._executor = StepExecutor(checkpoint, {}, device, self.precision, max_batch=max_batch)
         self._languages = Languages(checkpoint)
         if max_sessions is None:
             max_sessions = most_sessions(checkpoint.config, device, self.precision)
         self._slots = Slots(classes, max_sessions)
-        self._preparation = Preparation(self._core, self._slots, max_batch)
+        self._preparation = Preparation(self._executor, self._slots, max_batch)
         self._capacity = Capacity(classes, max_batch, admits=admission)
         is_small = device == "cpu" and checkpoint.config.encoder.d_model < _WIDE
         self._threads = 1 if threads is None and is_small else threads
@@ -112,7 +112,7 @@ class Engine:
         self.supervisor = Supervisor()
         scheduler = Scheduler[Stream](classes, max_batch, gather_ms / 1000)
         self._streams = Streams(self._languages, self._slots, scheduler, self._capacity, self.supervisor)
-        self._stepper = BatchStepper(self._core, self._streams, self._languages, self.stats)
+        self._stepper = BatchStepper(self._executor, self._streams, self._languages, self.stats)
         self._callbacks: list[Callable[[StepEvents], None]] = []
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)

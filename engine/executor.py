@@ -20,14 +20,14 @@ from engine.checkpoint.weights import Checkpoint, WeightReader
 from engine.chunking import FRAME_MS, chunk_samples, flush_samples
 from engine.cpu.parts import INT8
 from engine.cuda.graphs import Capture, cuda_capture
-from engine.cuda.runner import Runner
-from engine.cuda.step import DeviceStep
+from engine.cuda.runner import GraphRunner
+from engine.cuda.step import StaticStep
 from engine.model.emission import Emission
 from engine.model.model import Model
 from engine.model.parts import Parts
 from engine.model.state import DecoderState, Rows, SlotState
 
-__all__ = ["Core", "Emission", "flush_samples"]
+__all__ = ["Emission", "StepExecutor", "flush_samples"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def parts(device: torch.device, precision: Precision) -> Parts:
     return Parts()
 
 
-class Core:
+class StepExecutor:
     """A model on one device with preallocated slots for each latency class.
 
     `slots`: how many slots each class has, by its chunk in milliseconds; more classes come with `allocate`.
@@ -78,7 +78,7 @@ class Core:
         self._capture = cuda_capture() if capture is None and on_gpu else capture
         self._states: dict[int, SlotState] = {}
         self._audio: dict[int, NDArray[np.float32]] = {}
-        self._runners: dict[int, Runner] = {}
+        self._runners: dict[int, GraphRunner] = {}
         self._watchers: dict[int, DecoderState] = {}
         self._encoded: Tensor | None = None
         if precision is Precision.INT8:
@@ -103,9 +103,9 @@ class Core:
                 self._audio[chunk_ms] = np.empty((self._max_batch, chunk_samples(frames)), np.float32)
                 return
             state = self._states[chunk_ms] = self._model.allocate(slots + 1, frames)
-            step = DeviceStep(self._model, state, frames, self._max_batch)
+            step = StaticStep(self._model, state, frames, self._max_batch)
             self._audio[chunk_ms] = step.audio
-            runner = self._runners[chunk_ms] = Runner(step, slots, f"{chunk_ms} ms", self._capture, self._wait)
+            runner = self._runners[chunk_ms] = GraphRunner(step, slots, f"{chunk_ms} ms", self._capture, self._wait)
             yield from runner.prepare()
         except Exception:
             for kept in (self._states, self._audio, self._runners):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.cuda.graphs import Capture, Graphs, Launch
-from engine.cuda.step import DeviceStep
+from engine.cuda.step import StaticStep
 from engine.model.emission import Emission
 
 _LAUNCH, _PROCEED = "step", "continuation"
@@ -22,7 +22,7 @@ _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrialRows:
     """What the rows of a trial brought. B: rows, T: ticks and turns.
 
     said: int32 (B, T); likely: float32 (B, T), 0 where nothing was said; frames: float32 (B, ticks * c * d_joint).
@@ -33,12 +33,12 @@ class Outcome:
     frames: NDArray[np.float32]
 
 
-class Runner:
-    """Runs a `DeviceStep`. `slots`: how many slots streams may use; `name`: of the class, in logs; `wait`: returns when
+class GraphRunner:
+    """Runs a `StaticStep`. `slots`: how many slots streams may use; `name`: of the class, in logs; `wait`: returns when
     the device has done all it was given."""
 
     def __init__(
-        self, step: DeviceStep, slots: int, name: str, capture: Capture | None, wait: Callable[[], None]
+        self, step: StaticStep, slots: int, name: str, capture: Capture | None, wait: Callable[[], None]
     ) -> None:
         self._step = step
         self._slots = slots
@@ -87,12 +87,12 @@ class Runner:
             found += step.emissions(count)
         return found
 
-    def _trial(self, part: str, size: int) -> Callable[[Launch], Outcome]:
+    def _trial(self, part: str, size: int) -> Callable[[Launch], TrialRows]:
         """Streams of noise through the part under trial, the other part plain."""
         step, count = self._step, min(size, self._slots)
         slots = [self._slots - 1 - row for row in range(count)]
 
-        def trial(launch: Launch) -> Outcome:
+        def trial(launch: Launch) -> TrialRows:
             rng = np.random.default_rng(size)
             said, likely, frames = [], [], []
             step.wipe(state=True)
@@ -111,11 +111,11 @@ class Runner:
                 said.append(tokens)
                 likely.append(np.where(tokens >= 0, probabilities, np.float32(0)))
                 frames.append(step.projected[:count].flatten(1).float().cpu().numpy())
-            return Outcome(np.hstack(said), np.hstack(likely), np.hstack(frames))
+            return TrialRows(np.hstack(said), np.hstack(likely), np.hstack(frames))
 
         return trial
 
-    def _differences(self, plain: Outcome, recorded: Outcome) -> str:
+    def _differences(self, plain: TrialRows, recorded: TrialRows) -> str:
         tolerance = _TOLERANCES[self._step.projected.dtype]
         scale = np.linalg.norm(plain.frames, axis=1) + 1e-6
         wrong = ~(np.linalg.norm(plain.frames - recorded.frames, axis=1) <= tolerance * scale)

@@ -39,7 +39,7 @@ def batch_sizes(max_rows: int) -> tuple[int, ...]:
     return tuple(sorted(sizes))
 
 
-class DeviceStep:
+class StaticStep:
     """The step of a class with c frames a chunk, for batches of up to `max_rows`.
 
     `state` has one slot more than streams may use: its last one belongs to the rows of padding.

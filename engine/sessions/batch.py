@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.api import AUTO, FaultReason, Hypothesis, Session, SessionFault, StepEvents
-from engine.executor import Core, Emission
+from engine.executor import Emission, StepExecutor
 from engine.sessions.language_lock import LanguageLock, Move
 from engine.sessions.languages import Languages
 from engine.sessions.stream import Stream
@@ -41,8 +41,8 @@ _NO_ROWS = Batch(0, [], np.empty((0, 0), np.float32), [], [], [])
 class BatchStepper:
     """The phases of a batch, on the engine's thread. `stats`: what is stepped is counted in it."""
 
-    def __init__(self, core: Core, streams: Streams, languages: Languages, stats: EngineStats) -> None:
-        self._core = core
+    def __init__(self, executor: StepExecutor, streams: Streams, languages: Languages, stats: EngineStats) -> None:
+        self._executor = executor
         self._streams = streams
         self._languages = languages
         self._stats = stats
@@ -52,12 +52,12 @@ class BatchStepper:
         chunks after. None where there is nothing to step or to report."""
         for stream, fork in self._streams.fork_waiting():
             if stream.chunks:
-                self._core.copy(stream.session.chunk_ms, stream.slot, fork.slot)
+                self._executor.copy(stream.session.chunk_ms, stream.slot, fork.slot)
         due = self._streams.next_batch(now)
         if due is None:
             return _NO_ROWS if self._streams.any_done else None
         chunk_ms, rows = due
-        audio = self._core.audio(chunk_ms)[: len(rows)]
+        audio = self._executor.audio(chunk_ms)[: len(rows)]
         chunks = [stream.chunks for stream in rows]
         for row, stream in enumerate(rows):
             try:
@@ -75,7 +75,7 @@ class BatchStepper:
             return []
         began = time.perf_counter()
         slots = [stream.slot for stream in batch.rows]
-        emissions = self._core.step(batch.chunk_ms, batch.audio, slots, batch.chunks, batch.prompts)
+        emissions = self._executor.step(batch.chunk_ms, batch.audio, slots, batch.chunks, batch.prompts)
         self._stats.steps += 1
         self._stats.rows += len(batch.rows)
         self._stats.step_s += time.perf_counter() - began
@@ -88,7 +88,7 @@ class BatchStepper:
         began = time.perf_counter()
         watched = [row for row, _ in batch.watched]
         slots = [batch.rows[row].slot for row in watched]
-        emissions = self._core.overhear(batch.chunk_ms, watched, slots, self._languages.prompt(AUTO))
+        emissions = self._executor.overhear(batch.chunk_ms, watched, slots, self._languages.prompt(AUTO))
         self._stats.step_s += time.perf_counter() - began
         return emissions
 
@@ -142,9 +142,9 @@ class BatchStepper:
             return self._streams.fault(stream, error)
         match move:
             case Move.WATCH:
-                self._core.watch(stream.session.chunk_ms, stream.slot)
+                self._executor.watch(stream.session.chunk_ms, stream.slot)
             case Move.FOLLOW:
-                self._core.follow(stream.session.chunk_ms, stream.slot)
+                self._executor.follow(stream.session.chunk_ms, stream.slot)
 
     def _report(self, stream: Stream, hypotheses: list[Hypothesis], *, is_final: bool) -> None:
         try:

@@ -11,7 +11,7 @@ from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineError, SessionClosed
-from engine.executor import Core
+from engine.executor import StepExecutor
 from testing import audio
 from testing.shapes import PLAIN
 from tests.engine.conftest import MakeCheckpoint
@@ -113,7 +113,7 @@ def test_a_failing_step_ends_all_sessions_and_refuses_new_ones(
     def fail(*_: object) -> None:
         raise RuntimeError("the device is gone")
 
-    monkeypatch.setattr(Core, "step", fail)
+    monkeypatch.setattr(StepExecutor, "step", fail)
     with Engine(plain, max_sessions=2) as engine:
         ended = when_closed(engine, 2)
         sessions = [engine.open(SessionOptions(80)) for _ in range(2)]

@@ -336,7 +336,7 @@ def test_a_step_that_fails_ends_an_engine_in_this_process_and_is_told_in_spite_o
     one = Engine(checkpoint, max_sessions=2)
     reader = Watched(one)
     one._callbacks.insert(0, boom)
-    one._core.step = boom  # type: ignore[method-assign, assignment]
+    one._executor.step = boom  # type: ignore[method-assign, assignment]
     with one:
         session = one.open(OPTIONS)
         one.push(session, audio(1.0))

@@ -13,7 +13,7 @@ from engine.api import AUTO, LanguageSource, Session, SessionOptions, Word
 from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
-from engine.executor import Core
+from engine.executor import StepExecutor
 from engine.sessions.language_lock import LanguageLock, Move, Rewrite, Said
 from engine.sessions.stream import Stream
 from engine.sessions.transcript import Transcript
@@ -227,7 +227,7 @@ def test_without_a_lock_there_are_no_watchers(
         raise AssertionError("a watcher")
 
     for name in ("watch", "overhear", "follow"):
-        monkeypatch.setattr(Core, name, never)
+        monkeypatch.setattr(StepExecutor, name, never)
     calls = [(seconds(legs[1], 0, 6), FREE), (seconds(legs[1], 0, 6), replace(LOCKED, language="en-US"))]
     free, configured = transcribe(Engine(demo, max_sessions=2), calls)
     assert told_language(free) == told_language(configured) == "en-US"
@@ -299,7 +299,7 @@ def test_the_watcher_writes_what_auto_would_however_steps_are_made(
     chunks = 7_000 // chunk_ms
     wanted: list[list[tuple[int, int, int]]] = []
     for static in (False, True):
-        plain, watched = (Core(demo, {chunk_ms: 3}, max_batch=2, static=static) for _ in range(2))
+        plain, watched = (StepExecutor(demo, {chunk_ms: 3}, max_batch=2, static=static) for _ in range(2))
         auto_said, overheard = [], []
         for chunk in range(chunks):
             audio = np.stack([window(part, chunk, frames) for part in parts])
@@ -322,10 +322,10 @@ def test_a_stream_that_follows_its_watcher_goes_on_as_if_it_had_never_been_locke
 ) -> None:
     auto = demo.config.prompt.dictionary[AUTO] if demo.config.prompt else 0
     sound, english, turn = seconds(legs[0], 14, 24), 0, 21  # Spanish, which English writes otherwise
-    plain, locked = Core(demo, {160: 1}), Core(demo, {160: 1})
+    plain, locked = StepExecutor(demo, {160: 1}), StepExecutor(demo, {160: 1})
 
-    def step(core: Core, chunk: int, prompt: int) -> list[tuple[int, int, float]]:
-        said = core.step(160, window(sound, chunk, 2)[None], [0], [chunk], [prompt])
+    def step(executor: StepExecutor, chunk: int, prompt: int) -> list[tuple[int, int, float]]:
+        said = executor.step(160, window(sound, chunk, 2)[None], [0], [chunk], [prompt])
         return [(one.token, one.frame, one.probability) for one in said]
 
     differs = False
