@@ -292,7 +292,7 @@ class Engine:
                 self._work.notify()
 
     def flush(self) -> None:
-        """Nothing to do: what is pushed is heard at once."""
+        """Nothing to do: what is pushed may be stepped at once."""
 
     def subscribe(self, callback: Callable[[StepEvents], None]) -> None:
         self._callbacks.append(callback)

@@ -22,6 +22,7 @@ from engine.cpu.parts import INT8
 from engine.cuda.graphs import Capture, cuda_capture
 from engine.cuda.runner import GraphRunner
 from engine.cuda.step import StaticStep
+from engine.model.decoder import Emissions
 from engine.model.emission import Emission
 from engine.model.model import Model
 from engine.model.parts import Parts
@@ -130,8 +131,8 @@ class StepExecutor:
                 tensor[target].copy_(tensor[source])
 
     @torch.inference_mode()
-    def watch(self, chunk_ms: int, slot: int) -> None:
-        """Give `slot` a watcher: a second decoder state, now the same as its own, for `overhear`."""
+    def start_watcher(self, chunk_ms: int, slot: int) -> None:
+        """Give `slot` a watcher: a second decoder state for `step_watchers`, which begins as a copy of its own."""
         own = self._states[chunk_ms].decoder
         if chunk_ms not in self._watchers:
             self._watchers[chunk_ms] = DecoderState(*(torch.zeros_like(tensor) for tensor in own.tensors))
@@ -139,14 +140,14 @@ class StepExecutor:
             watcher[slot].copy_(mine[slot])
 
     @torch.inference_mode()
-    def follow(self, chunk_ms: int, slot: int) -> None:
-        """Make the slot's own decoder state that of its watcher."""
+    def adopt_watcher(self, chunk_ms: int, slot: int) -> None:
+        """Go on with the state of the slot's watcher in its own decoder."""
         own, watchers = self._states[chunk_ms].decoder, self._watchers[chunk_ms]
         for mine, watcher in zip(own.tensors, watchers.tensors, strict=True):
             mine[slot].copy_(watcher[slot])
 
     @torch.inference_mode()
-    def overhear(self, chunk_ms: int, rows: Sequence[int], slots: Sequence[int], prompt: int) -> list[Emission]:
+    def step_watchers(self, chunk_ms: int, rows: Sequence[int], slots: Sequence[int], prompt: int) -> list[Emission]:
         """Decode some rows of the last step, of this class, once more under another prompt, for their slots' watchers.
 
         Returns the tokens, `row` counted in `rows`, of each row in order of time.
@@ -155,8 +156,7 @@ class StepExecutor:
         index = torch.tensor([rows, slots, [prompt] * len(rows)], device=self._device)
         encoded = self._model.encoder.prompted(self._encoded.index_select(0, index[0]), index[2])
         found = self._model.decoder.step(encoded, self._watchers[chunk_ms], Rows(index[1], index[0], None))
-        numbers = torch.stack([found.rows, found.tokens, found.frames]).tolist()
-        return [Emission(*item) for item in zip(*numbers, found.probabilities.tolist(), strict=True)]
+        return _emissions(found)
 
     def bytes_per_slot(self, chunk_ms: int) -> int:
         return self._states[chunk_ms].bytes_per_slot
@@ -178,15 +178,14 @@ class StepExecutor:
         """
         runner = self._runners.get(chunk_ms)
         if runner is not None:
-            said = runner.run(audio, slots, chunks, prompts)
+            emissions = runner.run(audio, slots, chunks, prompts)
             self._encoded = runner.encoded
-            return said
+            return emissions
         state = self._states[chunk_ms]
         uploaded, rows, language = self._upload(audio, slots, chunks, prompts)
         self._encoded = encoded = self._model.encode(uploaded, rows, state)
         found = self._model.decoder.step(self._model.encoder.prompted(encoded, language), state.decoder, rows)
-        numbers = torch.stack([found.rows, found.tokens, found.frames]).tolist()
-        return [Emission(*item) for item in zip(*numbers, found.probabilities.tolist(), strict=True)]
+        return _emissions(found)
 
     @torch.inference_mode()
     def encode(
@@ -226,3 +225,9 @@ class StepExecutor:
     def _wait(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.current_stream().synchronize()
+
+
+def _emissions(found: Emissions) -> list[Emission]:
+    """Tokens of a step as the host handles them; the first copy waits for the device."""
+    numbers = torch.stack([found.rows, found.tokens, found.frames]).tolist()
+    return [Emission(*item) for item in zip(*numbers, found.probabilities.tolist(), strict=True)]

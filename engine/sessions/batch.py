@@ -88,7 +88,7 @@ class BatchStepper:
         began = time.perf_counter()
         watched = [row for row, _ in batch.watched]
         slots = [batch.rows[row].slot for row in watched]
-        emissions = self._executor.overhear(batch.chunk_ms, watched, slots, self._languages.prompt(AUTO))
+        emissions = self._executor.step_watchers(batch.chunk_ms, watched, slots, self._languages.prompt(AUTO))
         self._stats.step_s += time.perf_counter() - began
         return emissions
 
@@ -100,7 +100,7 @@ class BatchStepper:
         speaking = dict.fromkeys(rows[emission.row] for emission in emissions)
         for stream in rows:
             if stream.lock is not None:
-                self._follow_lock(stream)
+                self._update_lock(stream)
                 speaking[stream] = None
         for stream in speaking:
             if stream.parent is None and not stream.done:
@@ -118,33 +118,33 @@ class BatchStepper:
                 closed.append(done.session)
                 if done.fault is not None:
                     faults[done.session] = SessionFault(FaultReason.FAILED, done.fault)
-        progress = {stream.session: stream.heard_s for stream in rows if stream.parent is None}
+        progress = {stream.session: stream.consumed_s for stream in rows if stream.parent is None}
         return StepEvents(tuple(hypotheses), tuple(closed), progress, faults=faults)
 
     def _add_tokens(self, batch: Batch, emissions: list[Emission], of_watchers: list[Emission]) -> None:
         for emission in of_watchers:
             row, lock = batch.watched[emission.row]
             try:
-                batch.rows[row].overhear(lock, emission.token, emission.frame, emission.probability)
+                batch.rows[row].add_watcher_token(lock, emission.token, emission.frame, emission.probability)
             except Exception as error:  # noqa: BLE001 - of this stream alone
                 self._streams.fault(batch.rows[row], error)
         for emission in emissions:
             stream = batch.rows[emission.row]
             try:
-                stream.emit(emission.token, emission.frame, emission.probability)
+                stream.add_token(emission.token, emission.frame, emission.probability)
             except Exception as error:  # noqa: BLE001 - of this stream alone
                 self._streams.fault(stream, error)
 
-    def _follow_lock(self, stream: Stream) -> None:
+    def _update_lock(self, stream: Stream) -> None:
         try:
-            move = stream.follow_lock()
+            move = stream.update_lock()
         except Exception as error:  # noqa: BLE001 - of this stream alone
             return self._streams.fault(stream, error)
         match move:
-            case Move.WATCH:
-                self._executor.watch(stream.session.chunk_ms, stream.slot)
-            case Move.FOLLOW:
-                self._executor.follow(stream.session.chunk_ms, stream.slot)
+            case Move.START_WATCHER:
+                self._executor.start_watcher(stream.session.chunk_ms, stream.slot)
+            case Move.ADOPT_WATCHER:
+                self._executor.adopt_watcher(stream.session.chunk_ms, stream.slot)
 
     def _report(self, stream: Stream, hypotheses: list[Hypothesis], *, is_final: bool) -> None:
         try:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from engine.api import SAMPLE_RATE_HZ, Session
 from engine.chunking import FRAME, FRAME_MS, chunk_begin, chunk_end, flushed_chunks
-from engine.sessions.language_lock import LanguageLock, Move, Rewrite, Said
+from engine.sessions.language_lock import LanguageLock, Move, Rewrite, TimedToken
 from engine.sessions.transcript import Transcript
 
 _PACE = 0.75
@@ -65,8 +65,8 @@ class AudioBuffer:
 class Stream:
     """One session, or the fork of one that is being flushed for `finalize`.
 
-    `chunks` counts steps taken. `skipped_frames`: encoder frames of audio thrown away unheard because the engine was
-    too slow; later frames keep their true time. `marks`: sample counts at which finals were asked for. `dropped`: its
+    `chunks` counts steps taken. `skipped_frames`: encoder frames of audio thrown away because the engine was too slow
+    to step it; later frames keep their true time. `marks`: sample counts at which finals were asked for. `dropped`: its
     owner is gone, and it ends without a flush. `fault`: what of ours ended it, in a line. `completed_at`: when the
     audio of the chunk read last was complete; None for flushing silence. `locks_language`: the session asked for a
     language lock; `lock`: the one it has, None where its language is given.
@@ -125,7 +125,7 @@ class Stream:
         return self.skipped_frames * FRAME
 
     @property
-    def heard_s(self) -> float:
+    def consumed_s(self) -> float:
         """Seconds of media that the steps so far have consumed."""
         if not self.chunks:
             return 0.0
@@ -169,29 +169,30 @@ class Stream:
         self.audio.discard(chunk_begin(self.chunks, self._frames) + self._skipped)
 
     def skip_chunk(self) -> None:
-        """Throw the next chunk's audio away unheard."""
+        """Throw the next chunk's audio away instead of stepping it."""
         self.skipped_frames += self._frames
         if self._completions:
             self._completions.popleft()
         self.audio.discard(chunk_begin(self.chunks, self._frames) + self._skipped)
 
-    def emit(self, token: int, frame: int, probability: float) -> None:
+    def add_token(self, token: int, frame: int, probability: float) -> None:
         """Take a token of the chunk stepped last, `frame` counted from its start."""
         at = (self.chunks - 1) * self._frames + frame + self.skipped_frames
         if self.parent is not None:
             self.foretold.append((token, at))
         if self.lock is not None and not self.lock.is_locked:
-            self.lock.hear(Said(token, at, probability))
+            self.lock.add(TimedToken(token, at, probability))
         self.transcript.add(token, at, probability)
 
-    def overhear(self, lock: LanguageLock, token: int, frame: int, probability: float) -> None:
-        """Take a token of the watcher of `lock`, as in `emit`; ignored where the stream has another lock by now."""
+    def add_watcher_token(self, lock: LanguageLock, token: int, frame: int, probability: float) -> None:
+        """Take a token of the watcher of `lock`, `frame` counted from the start of the chunk stepped last. Ignored
+        where the stream has another lock by now."""
         if self.lock is lock:
             at = (self.chunks - 1) * self._frames + frame + self.skipped_frames
-            lock.hear(Said(token, at, probability))
+            lock.add(TimedToken(token, at, probability))
 
-    def follow_lock(self) -> Move | None:
-        """After the tokens of a step: lock, or move the lock and its words. Returns what the decoder states must do."""
+    def update_lock(self) -> Move | None:
+        """After the tokens of a step: lock, or move the lock and its words. Returns what decoder states have to do."""
         if self.lock is None:
             return None
         move, rewrite = self.lock.decide()

@@ -101,8 +101,8 @@ class Transcript:
         self._detokenizer.discard()
         self._space_due = not self.words
         self._detected = rewrite.language
-        for said in rewrite.tokens:
-            self._append(said.token, said.frame, said.probability)
+        for token in rewrite.tokens:
+            self._append(token.token, token.frame, token.probability)
         if not as_foretold:
             self._mark(self._settled + changed)
 

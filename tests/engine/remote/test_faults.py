@@ -39,7 +39,7 @@ def boom(*_args: object, **_options: object) -> None:
 
 
 def fault_in_engine_emit(pair: Pair, victim: Session) -> None:
-    stream_of(pair, victim).emit = boom  # type: ignore[method-assign]
+    stream_of(pair, victim).add_token = boom  # type: ignore[method-assign]
 
 
 def fault_in_engine_words(pair: Pair, victim: Session) -> None:

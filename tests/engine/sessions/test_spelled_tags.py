@@ -12,7 +12,7 @@ from engine.api import AUTO, LanguageSource, Session, Word
 from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.tokenizer import PieceKind, Tokenizer
 from engine.sessions.detokenizer import Detokenizer
-from engine.sessions.language_lock import LanguageLock, Move, Rewrite, Said, SpelledTags
+from engine.sessions.language_lock import LanguageLock, Move, Rewrite, SpelledTags, TimedToken
 from engine.sessions.languages import Languages
 from engine.sessions.stream import Stream
 from engine.sessions.transcript import Transcript
@@ -187,7 +187,7 @@ def test_a_rewrite_forgets_what_was_held_and_reads_the_tags_in_its_own_tokens() 
     reader = Reader()
     reader.transcript.unsettled_after = -1
     reader.say("▁wor", *"<mt-")
-    said = tuple(Said(PIECES.index(piece), frame, 0.5) for frame, piece in enumerate(["▁Hello", *"<sl-SL>"]))
+    said = tuple(TimedToken(PIECES.index(piece), frame, 0.5) for frame, piece in enumerate(["▁Hello", *"<sl-SL>"]))
     reader.transcript.rewrite(Rewrite(-1, "en-US", said))
     reader.look()
     assert [(word.text, word.language) for word in reader.words] == [("Hello", "sl-SI")]
@@ -244,10 +244,10 @@ def lock() -> LanguageLock:
     return LanguageLock(tags, SpelledTags(Detokenizer(VOCABULARY), PROMPTS))
 
 
-def hear(subject: LanguageLock, frame: int, *pieces: str) -> list[Said]:
-    said = [Said(PIECES.index(piece), frame + offset, 0.5) for offset, piece in enumerate(pieces)]
+def hear(subject: LanguageLock, frame: int, *pieces: str) -> list[TimedToken]:
+    said = [TimedToken(PIECES.index(piece), frame + offset, 0.5) for offset, piece in enumerate(pieces)]
     for one in said:
-        subject.hear(one)
+        subject.add(one)
     return said
 
 
@@ -256,18 +256,18 @@ def test_a_spelled_tag_locks_when_it_is_complete() -> None:
     hear(subject, 0, "▁Hello", *"<mt-")
     assert subject.decide() == (None, None)
     hear(subject, 5, *"MT>")
-    assert subject.decide() == (Move.WATCH, None)
+    assert subject.decide() == (Move.START_WATCHER, None)
     assert (subject.prompt, subject.since) == (102, 7)
 
 
 def test_a_spelled_tag_of_another_language_moves_the_lock_with_the_words_since_the_last() -> None:
     subject = lock()
     hear(subject, 0, "▁Hello", "<en-US>")
-    assert subject.decide() == (Move.WATCH, None)
+    assert subject.decide() == (Move.START_WATCHER, None)
     early = hear(subject, 2, "▁wor", *"<sl")
     assert subject.decide() == (None, None)
     late = hear(subject, 6, *"-SL>", "▁Hello")
-    assert subject.decide() == (Move.FOLLOW, Rewrite(1, "en-US", tuple(early + late)))
+    assert subject.decide() == (Move.ADOPT_WATCHER, Rewrite(1, "en-US", tuple(early + late)))
     assert (subject.prompt, subject.since) == (62, 9)
 
 
@@ -276,7 +276,7 @@ def test_a_fork_of_a_lock_goes_on_within_a_tag() -> None:
     hear(subject, 0, *"<mt-")
     twin = subject.fork()
     hear(twin, 4, *"MT>")
-    assert twin.decide()[0] is Move.WATCH
+    assert twin.decide()[0] is Move.START_WATCHER
     assert subject.decide() == (None, None)
     hear(subject, 4, "▁Hello")
     assert subject.decide() == (None, None)
@@ -293,17 +293,17 @@ def test_a_stream_locks_by_a_tag_that_its_model_spells_out_and_moves_by_another(
     for pieces in (["▁Hello", *"<es-"], [*"US>", "▁wor"]):
         stream.chunks += 1
         for piece in pieces:
-            stream.emit(PIECES.index(piece), int(piece == "▁wor"), 0.9)
-        moves.append(stream.follow_lock())
-    assert moves == [None, Move.WATCH]
+            stream.add_token(PIECES.index(piece), int(piece == "▁wor"), 0.9)
+        moves.append(stream.update_lock())
+    assert moves == [None, Move.START_WATCHER]
     assert stream.prompt == languages.prompt("es-US")
     for pieces in (["▁Hello", *"<en_"], [*"us>"]):
         stream.chunks += 1
-        stream.emit(PIECES.index("ld"), 0, 0.9)
+        stream.add_token(PIECES.index("ld"), 0, 0.9)
         for piece in pieces:
-            stream.overhear(own, PIECES.index(piece), 0, 0.9)
-        moves.append(stream.follow_lock())
-    assert moves[2:] == [None, Move.FOLLOW]
+            stream.add_watcher_token(own, PIECES.index(piece), 0, 0.9)
+        moves.append(stream.update_lock())
+    assert moves[2:] == [None, Move.ADOPT_WATCHER]
     assert stream.prompt == languages.prompt("en-US")
     _, words = stream.transcript.take() or (0, ())
     assert [(word.text, word.language) for word in words] == [("Hello", "es-US"), ("wor", "en-US"), ("Hello", "en-US")]

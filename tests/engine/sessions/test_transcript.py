@@ -6,7 +6,7 @@ import pytest
 
 from engine.api import LanguageSource, Word
 from engine.checkpoint.tokenizer import Tokenizer
-from engine.sessions.language_lock import Rewrite, Said
+from engine.sessions.language_lock import Rewrite, TimedToken
 from engine.sessions.transcript import Transcript
 
 PIECES = [
@@ -196,7 +196,7 @@ def test_a_character_in_bytes_is_not_cut(told: Told) -> None:
 
 
 def rewritten(after: int, language: str, *pieces: tuple[str, int]) -> Rewrite:
-    return Rewrite(after, language, tuple(Said(PIECES.index(piece), frame, 0.5) for piece, frame in pieces))
+    return Rewrite(after, language, tuple(TimedToken(PIECES.index(piece), frame, 0.5) for piece, frame in pieces))
 
 
 def test_a_rewrite_replaces_the_words_after_its_frame_and_tells_them(told: Told) -> None:
