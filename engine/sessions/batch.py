@@ -50,9 +50,9 @@ class BatchStepper:
     def collect(self, now: float) -> Batch | None:
         """Take the next chunks of the rows that are due at `now`; whatever is pushed or set meanwhile concerns the
         chunks after. None where there is nothing to step or to report."""
-        for stream, fork in self._streams.fork_waiting():
+        for stream, clone in self._streams.clone_waiting():
             if stream.chunks:
-                self._executor.copy(stream.session.chunk_ms, stream.slot, fork.slot)
+                self._executor.copy(stream.session.chunk_ms, stream.slot, clone.slot)
         due = self._streams.next_batch(now)
         if due is None:
             return _NO_ROWS if self._streams.any_done else None

@@ -42,11 +42,11 @@ class Detokenizer:
         self._text = ""
         self._bytes: tuple[tuple[int, int, float], ...] = ()
 
-    def fork(self) -> "Detokenizer":
+    def clone(self) -> "Detokenizer":
         """An independent one that goes on from here."""
-        twin = Detokenizer(self._tokenizer)
-        twin._held, twin._text, twin._bytes = self._held, self._text, self._bytes
-        return twin
+        clone = Detokenizer(self._tokenizer)
+        clone._held, clone._text, clone._bytes = self._held, self._text, self._bytes
+        return clone
 
     @property
     def is_holding(self) -> bool:

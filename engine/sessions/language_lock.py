@@ -53,9 +53,9 @@ class SpelledTags:
         self._detokenizer = detokenizer
         self._prompts = prompts
 
-    def fork(self) -> "SpelledTags":
+    def clone(self) -> "SpelledTags":
         """An independent one that goes on from here."""
-        return SpelledTags(self._detokenizer.fork(), self._prompts)
+        return SpelledTags(self._detokenizer.clone(), self._prompts)
 
     def add(self, token: TimedToken) -> tuple[str, int] | None:
         """Language and prompt of the tag that ends with this token."""
@@ -89,12 +89,12 @@ class LanguageLock:
     def is_locked(self) -> bool:
         return self.prompt is not None
 
-    def fork(self) -> "LanguageLock":
+    def clone(self) -> "LanguageLock":
         """An independent lock that goes on from here."""
-        twin = LanguageLock(self._tags, self._spelled.fork() if self._spelled is not None else None)
-        twin.prompt, twin.since, twin._language = self.prompt, self.since, self._language
-        twin._tokens, twin._has_tag = list(self._tokens), self._has_tag
-        return twin
+        clone = LanguageLock(self._tags, self._spelled.clone() if self._spelled is not None else None)
+        clone.prompt, clone.since, clone._language = self.prompt, self.since, self._language
+        clone._tokens, clone._has_tag = list(self._tokens), self._has_tag
+        return clone
 
     def add(self, token: TimedToken) -> None:
         """A token that `auto` wrote: the stream's own while nothing is locked, its watcher's afterwards."""

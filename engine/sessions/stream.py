@@ -54,16 +54,20 @@ class AudioBuffer:
         self._start += count
         self._first += count
 
-    def fork(self, end: int) -> "AudioBuffer":
+    def clone(self, end: int) -> "AudioBuffer":
         """An independent copy of the samples before index `end`."""
-        twin = AudioBuffer()
-        twin._first = self._first
-        twin.append(self._data[self._start : self._start + max(0, end - self._first)])
-        return twin
+        clone = AudioBuffer()
+        clone._first = self._first
+        clone.append(self._data[self._start : self._start + max(0, end - self._first)])
+        return clone
 
 
 class Stream:
-    """One session, or the fork of one that is being flushed for `finalize`.
+    """One session, or the clone of one that is being flushed for `finalize`.
+
+    A `finalize` sets a mark at the end of the audio so far. When the next chunk would go past it the stream stands
+    still, and a clone in a slot of its own is flushed with silence; its words are the final. Then the stream goes on
+    from where it was. `reported_ahead`: what a clone brought, tokens at their frames and rewrites, in order.
 
     `chunks` counts steps taken. `skipped_frames`: encoder frames of audio thrown away because the engine was too slow
     to step it; later frames keep their true time. `marks`: sample counts at which finals were asked for. `dropped`: its
@@ -85,8 +89,8 @@ class Stream:
         self.fault: str | None = None
         self.marks: deque[int] = deque()
         self.parent: Stream | None = None
-        self.forked = False
-        self.foretold: list[tuple[int, int] | Rewrite] = []
+        self.has_clone = False
+        self.reported_ahead: list[tuple[int, int] | Rewrite] = []
         self.locks_language = False
         self.lock: LanguageLock | None = None
         self.completed_at: float | None = None
@@ -94,14 +98,15 @@ class Stream:
         self._paced_to = float("-inf")
         self._frames = session.chunk_ms // FRAME_MS
 
-    def fork(self, slot: int) -> "Stream":
-        """A twin that will be flushed for the oldest mark: it hears what was pushed before it, and no more to come."""
-        twin = Stream(self.session, slot, self.prompt, self.transcript.fork())
-        twin.audio, twin.chunks, twin.skipped_frames = self.audio.fork(self.marks[0]), self.chunks, self.skipped_frames
-        twin.closing, twin.parent = True, self
-        twin.lock = self.lock.fork() if self.lock is not None else None
-        self.forked = True
-        return twin
+    def clone(self, slot: int) -> "Stream":
+        """A copy that will be flushed for the oldest mark: it steps what was pushed before, and no more comes."""
+        clone = Stream(self.session, slot, self.prompt, self.transcript.clone())
+        clone.audio = self.audio.clone(self.marks[0])
+        clone.chunks, clone.skipped_frames = self.chunks, self.skipped_frames
+        clone.closing, clone.parent = True, self
+        clone.lock = self.lock.clone() if self.lock is not None else None
+        self.has_clone = True
+        return clone
 
     def push(self, pcm: NDArray[np.float32], now: float) -> None:
         """Append audio and note which chunks it completes.
@@ -142,13 +147,13 @@ class Stream:
 
     @property
     def at_mark(self) -> bool:
-        """The next chunk would go past the oldest mark: time to fork."""
-        return bool(self.marks) and not self.forked and not self.dropped and self._next_end > self.marks[0]
+        """The next chunk would go past the oldest mark: a clone is due."""
+        return bool(self.marks) and not self.has_clone and not self.dropped and self._next_end > self.marks[0]
 
     @property
     def ready(self) -> bool:
         """There is a chunk to step."""
-        if self.forked or self.at_mark or self.dropped:
+        if self.has_clone or self.at_mark or self.dropped:
             return False
         return self._next_end <= self.audio.end or (self.closing and not self.done)
 
@@ -156,8 +161,8 @@ class Stream:
     def done(self) -> bool:
         """Closing, and flushed to the last word, or dropped."""
         if self.dropped:
-            return not self.forked
-        if not self.closing or self.marks or self.forked:
+            return not self.has_clone
+        if not self.closing or self.marks or self.has_clone:
             return False
         return self.chunks >= flushed_chunks(self.audio.end - self._skipped, self._frames)
 
@@ -179,7 +184,7 @@ class Stream:
         """Take a token of the chunk stepped last, `frame` counted from its start."""
         at = (self.chunks - 1) * self._frames + frame + self.skipped_frames
         if self.parent is not None:
-            self.foretold.append((token, at))
+            self.reported_ahead.append((token, at))
         if self.lock is not None and not self.lock.is_locked:
             self.lock.add(TimedToken(token, at, probability))
         self.transcript.add(token, at, probability)
@@ -198,7 +203,7 @@ class Stream:
         move, rewrite = self.lock.decide()
         if rewrite is not None:
             if self.parent is not None:
-                self.foretold.append(rewrite)
+                self.reported_ahead.append(rewrite)
             self.transcript.rewrite(rewrite)
         if self.lock.prompt is not None:
             self.prompt = self.lock.prompt

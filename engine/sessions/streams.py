@@ -3,11 +3,11 @@
 A stream is at most in one of these queues, and `enqueue` finds which:
 
 - the scheduler: it has a chunk to step;
-- waiting for a fork slot: its next chunk would go past a mark, at which a final was asked for. A fork is flushed for
+- waiting for a clone slot: its next chunk would go past a mark, at which a final was asked for. A clone is flushed for
   that, and the stream itself stands until `join` puts it back in line;
 - done: it is flushed to its last word, or was dropped, and is to be reported for the last time.
 
-In none of them it waits for audio, or for its fork.
+In none of them it waits for audio, or for its clone.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from supervision import Supervisor, one_line
 class Streams:
     """Owns the streams and their queues. Not thread-safe: the engine holds its lock around every call.
 
-    `by_session`: the streams of open sessions, forks left out; changed by methods of this class alone. `capacity`:
+    `by_session`: the streams of open sessions, clones left out; changed by methods of this class alone. `capacity`:
     takes what is observed of steps, and limits the rows of a batch.
     """
 
@@ -46,7 +46,7 @@ class Streams:
         self._scheduler = scheduler
         for chunk_ms in slots.pools:
             scheduler.hold(chunk_ms, held=True)
-        self._unforked: dict[int, dict[Stream, None]] = {chunk_ms: {} for chunk_ms in slots.pools}
+        self._awaiting_clone: dict[int, dict[Stream, None]] = {chunk_ms: {} for chunk_ms in slots.pools}
         self._done: dict[Stream, None] = {}
         self._ids = itertools.count()
 
@@ -76,7 +76,7 @@ class Streams:
     def enqueue(self, stream: Stream) -> None:
         """Put the stream in line for whatever it is ready for."""
         if stream.at_mark:
-            self._unforked[stream.session.chunk_ms][stream] = None
+            self._awaiting_clone[stream.session.chunk_ms][stream] = None
         elif stream.done:
             self._done[stream] = None
         elif stream.ready:
@@ -99,10 +99,11 @@ class Streams:
         self.drop(owner)
 
     def is_due(self) -> bool:
-        """A stream can be stepped, forked or ended now."""
+        """A stream can be stepped, cloned or ended now."""
         wake_at = self.wake_at()
-        forkable = any(waiting and self._slots.pools[chunk_ms].forks for chunk_ms, waiting in self._unforked.items())
-        return bool(self._done or forkable) or (wake_at is not None and wake_at <= time.monotonic())
+        pools = self._slots.pools
+        clonable = any(waiting and pools[ms].free_clones for ms, waiting in self._awaiting_clone.items())
+        return bool(self._done or clonable) or (wake_at is not None and wake_at <= time.monotonic())
 
     def wake_at(self) -> float | None:
         """When a batch will be due, should nothing else happen; None where no stream has a chunk to step."""
@@ -123,34 +124,34 @@ class Streams:
             del self._done[stream]
         return stream
 
-    def fork_waiting(self) -> list[tuple[Stream, Stream]]:
-        """Fork the streams that stand at a mark, as far as fork slots are free. Returns each with its fork, whose slot
-        needs the device state of the stream's before the next step."""
+    def clone_waiting(self) -> list[tuple[Stream, Stream]]:
+        """Clone the streams that stand at a mark, as far as clone slots are free. Returns each with its clone, to whose
+        slot the device state of the stream is to be copied before the next step."""
         made = []
-        for chunk_ms, waiting in self._unforked.items():
+        for chunk_ms, waiting in self._awaiting_clone.items():
             pool = self._slots.pools[chunk_ms]
-            while waiting and pool.forks:
+            while waiting and pool.free_clones:
                 stream = next(iter(waiting))
                 del waiting[stream]
                 if not stream.at_mark:
                     continue
                 try:
-                    twin = stream.fork(pool.forks[-1])
+                    clone = stream.clone(pool.free_clones[-1])
                 except Exception as error:  # noqa: BLE001 - of this stream alone
                     self.fault(stream, error)
                     continue
-                pool.forks.pop()
-                made.append((stream, twin))
-                self.enqueue(twin)
+                pool.free_clones.pop()
+                made.append((stream, clone))
+                self.enqueue(clone)
         return made
 
-    def join(self, fork: Stream, parent: Stream) -> None:
-        """The fork is flushed and its words were the final: the parent goes on from where it was."""
-        self._slots.pools[fork.session.chunk_ms].forks.append(fork.slot)
+    def join(self, clone: Stream, parent: Stream) -> None:
+        """The clone is flushed, and its words were the final: its parent goes on from where it was."""
+        self._slots.pools[clone.session.chunk_ms].free_clones.append(clone.slot)
         parent.marks.popleft()
-        parent.forked = False
+        parent.has_clone = False
         try:
-            parent.transcript.foresee(fork.foretold)
+            parent.transcript.expect(clone.reported_ahead)
         except Exception as error:  # noqa: BLE001 - of this stream alone
             self.fault(parent, error)
         self.enqueue(parent)
@@ -183,7 +184,7 @@ class Streams:
     def end_class(self, chunk_ms: int) -> list[Session]:
         """End all sessions of a class without a report. Returns them."""
         self._scheduler.clear(chunk_ms)
-        self._unforked[chunk_ms].clear()
+        self._awaiting_clone[chunk_ms].clear()
         streams = [stream for stream in self.by_session.values() if stream.session.chunk_ms == chunk_ms]
         for stream in streams:
             self.end(stream)

@@ -116,7 +116,7 @@ def test_a_watcher_that_never_tags_costs_no_memory() -> None:
 def test_a_fork_goes_on_by_itself() -> None:
     lock = LanguageLock(TAGS)
     say(lock, (SPANISH, 5), (10, 6))
-    twin = lock.fork()
+    twin = lock.clone()
     assert say(twin, (ENGLISH, 8))[0] is Move.ADOPT_WATCHER
     assert say(lock, (SPANISH, 8)) == (None, None)
 
@@ -133,13 +133,13 @@ def test_the_fork_of_a_locked_stream_moves_by_itself_and_foretells_what_it_rewro
     stream.add_token(spanish, 0, 0.9)
     assert stream.update_lock() is Move.START_WATCHER
     stream.marks.append(stream.audio.end)
-    twin = stream.fork(1)
+    twin = stream.clone(1)
     assert twin.lock is not None
     twin.chunks = 2
     twin.add_watcher_token(stream.lock, spanish, 0, 0.9)  # the watcher of another lock
     twin.add_watcher_token(twin.lock, english, 0, 0.9)
     assert twin.update_lock() is Move.ADOPT_WATCHER
-    assert twin.foretold == [Rewrite(0, "es-US", (said(english, 2),))]
+    assert twin.reported_ahead == [Rewrite(0, "es-US", (said(english, 2),))]
     assert (stream.prompt, twin.prompt) == (3, 0)
     assert stream.update_lock() is None
 

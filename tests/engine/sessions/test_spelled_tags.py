@@ -149,11 +149,11 @@ def test_held_text_keeps_its_times_and_confidence() -> None:
 
 def test_a_final_in_the_middle_of_a_tag_shows_no_part_and_the_stream_goes_on_in_it() -> None:
     reader = Reader().say("▁Hello", *"<mt")
-    twin = reader.transcript.fork()
+    twin = reader.transcript.clone()
     for offset, piece in enumerate("-M"):
         twin.add(PIECES.index(piece), reader.frame + offset, 0.9)
     assert twin.take(last=True) is None
-    reader.transcript.foresee([(PIECES.index(piece), reader.frame + offset) for offset, piece in enumerate("-M")])
+    reader.transcript.expect([(PIECES.index(piece), reader.frame + offset) for offset, piece in enumerate("-M")])
     reader.say(*"-MT>", "▁wor")
     assert set(reader.seen) == {"Hello", "Hello wor"}
     assert [word.language_source for word in reader.words] == [DETECTED, CARRIED]
@@ -163,22 +163,22 @@ def test_a_final_in_the_middle_of_a_tag_shows_no_part_and_the_stream_goes_on_in_
 def test_a_language_that_a_final_told_in_vain_is_taken_back_from_all_its_words(tag: str) -> None:
     reader = Reader().say("▁Hello", "▁wor")
     spelled = [tag] if tag in PIECES else list(tag)
-    twin, steps = reader.transcript.fork(), []
+    twin, steps = reader.transcript.clone(), []
     for offset, piece in enumerate(spelled):
         steps.append((PIECES.index(piece), reader.frame + offset))
         twin.add(*steps[-1], 0.9)
     first, words = twin.take(last=True) or (0, ())
     reader.words[first:] = words
     assert [word.language_source for word in reader.words] == [DETECTED] * 2
-    reader.transcript.foresee(steps)
+    reader.transcript.expect(steps)
     reader.say("ld")
     assert [(word.text, word.language) for word in reader.words] == [("Hello", None), ("world", None)]
 
 
 def test_text_that_a_final_gave_up_comes_when_it_is_no_tag() -> None:
     reader = Reader().say("▁", "a", "▁<")
-    assert reader.transcript.fork().take(last=True) is None
-    reader.transcript.foresee([])
+    assert reader.transcript.clone().take(last=True) is None
+    reader.transcript.expect([])
     reader.say("▁", "b")
     assert reader.text == "a < b"
 
@@ -274,7 +274,7 @@ def test_a_spelled_tag_of_another_language_moves_the_lock_with_the_words_since_t
 def test_a_fork_of_a_lock_goes_on_within_a_tag() -> None:
     subject = lock()
     hear(subject, 0, *"<mt-")
-    twin = subject.fork()
+    twin = subject.clone()
     hear(twin, 4, *"MT>")
     assert twin.decide()[0] is Move.START_WATCHER
     assert subject.decide() == (None, None)

@@ -141,7 +141,7 @@ def test_bytes_join_the_word_they_stand_in(told: Told) -> None:
 def test_a_fork_goes_its_own_way(told: Told) -> None:
     told.say("▁Hello", "▁wor")
     told.look()
-    twin = Told(told.transcript.fork(), list(told.words), told.frame)
+    twin = Told(told.transcript.clone(), list(told.words), told.frame)
     twin.say("ld", "<es-US>")
     twin.look()
     told.say(".", "<en-US>")
@@ -250,13 +250,13 @@ def test_what_may_be_rewritten_is_kept_but_bounded(told: Told) -> None:
 
 
 def foretell(told: Told, *pieces: str) -> None:
-    """A flushed fork emits pieces and tells; the session will be there later."""
-    twin = told.transcript.fork()
+    """A flushed clone emits pieces and tells; the session will be there later."""
+    twin = told.transcript.clone()
     for offset, piece in enumerate(pieces):
         twin.add(PIECES.index(piece), told.frame + offset, 0.9)
     first, words = twin.take(last=True) or (twin.words, ())
     told.words[first:] = words
-    told.transcript.foresee([(PIECES.index(piece), told.frame + offset) for offset, piece in enumerate(pieces)])
+    told.transcript.expect([(PIECES.index(piece), told.frame + offset) for offset, piece in enumerate(pieces)])
 
 
 def test_what_was_foretold_is_not_told_again(told: Told) -> None:
@@ -308,13 +308,13 @@ def test_a_rewrite_that_was_foretold_is_not_told_again(told: Told) -> None:
     told.transcript.unsettled_after = 1
     told.look()
     rewrite = rewritten(1, "es-US", ("▁Hello", 2), ("<en-US>", 4))
-    twin = told.transcript.fork()
+    twin = told.transcript.clone()
     twin.add(PIECES.index("ld"), 3, 0.9)
     twin.rewrite(rewrite)
     first, words = twin.take(last=True) or (0, ())
     told.words[first:] = words
     assert told.text == "Hola Hello"
-    told.transcript.foresee([(PIECES.index("ld"), 3), rewrite])
+    told.transcript.expect([(PIECES.index("ld"), 3), rewrite])
     told.say("ld")
     assert told.look() is None
     told.transcript.rewrite(rewrite)
@@ -331,11 +331,11 @@ def test_a_foretold_rewrite_that_does_not_come_is_taken_back(told: Told) -> None
     told.transcript.unsettled_after = 1
     told.look()
     rewrite = rewritten(1, "es-US", ("▁Hello", 2), ("<en-US>", 4))
-    twin = told.transcript.fork()
+    twin = told.transcript.clone()
     twin.rewrite(rewrite)
     first, words = twin.take(last=True) or (0, ())
     told.words[first:] = words
-    told.transcript.foresee([rewrite])
+    told.transcript.expect([rewrite])
     told.say("ld")
     told.look()
     assert told.text == "Hola world"
