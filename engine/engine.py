@@ -35,7 +35,7 @@ from engine.checkpoint.weights import Checkpoint
 from engine.chunking import FRAME_MS
 from engine.errors import EngineError, EngineFull, SessionClosed, UnsupportedPrecision
 from engine.executor import StepExecutor
-from engine.loading import aside
+from engine.loading import run_in_thread
 from engine.precision import default_precision, has_int8
 from engine.preparation import Preparation
 from engine.sessions.batch import BatchStepper
@@ -146,7 +146,7 @@ class Engine:
         is no time are refused. `reserve`: latency classes that sessions will be of, in milliseconds, as far
         as the checkpoint has them. Raises `CheckpointError`, `UnsupportedPrecision`.
         """
-        engine = aside(
+        engine = run_in_thread(
             lambda: cls(
                 load_checkpoint(checkpoint),
                 device=device,
@@ -203,8 +203,8 @@ class Engine:
     def snapshot(self) -> EngineLoad:
         """How busy the engine is, as it stands."""
         with self._lock:
-            standing = self._capacity.standing(self._slots.open_rows(), self._slots.sessions, time.monotonic())
-        return self._capacity.reckon(standing)
+            taken = self._capacity.snapshot(self._slots.open_rows(), self._slots.sessions, time.monotonic())
+        return self._capacity.compute_load(taken)
 
     @property
     def failure(self) -> Exception | None:
@@ -213,7 +213,7 @@ class Engine:
 
     def open(self, options: SessionOptions, *, again: bool = False) -> Session:
         """`again`: the session was open in an engine that is gone. It is not new load, so that a slot is enough for it,
-        although hearing its last seconds once more takes time that is not there for long."""
+        although it takes time to transcribe its last seconds once more: that is soon over."""
         pool = self._slots.pool(options.chunk_ms)
         self._languages.prompt(options.language)  # unknown ones are refused first
         with self._lock:
@@ -245,7 +245,7 @@ class Engine:
             self._work.notify()
             running = self._thread is not None
         if not running:
-            aside(self._prepare_all)
+            run_in_thread(self._prepare_all)
         if pool.failure is not None:
             raise EngineError(f"no room for sessions of {chunk_ms} ms ({pool.failure}): use another one")
 
@@ -314,14 +314,14 @@ class Engine:
             of_watchers = self._stepper.step_watchers(batch)
             with self._lock:
                 events = self._stepper.publish(batch, emissions, of_watchers)
-            self._tell(events)
+            self._emit(events)
             took_s, reported_at = time.perf_counter() - began, time.monotonic()
             if batch.rows:
                 with self._lock:
                     self._streams.observe(batch.chunk_ms, batch.rows, took_s, reported_at)
             return True
 
-    def _tell(self, events: StepEvents) -> None:
+    def _emit(self, events: StepEvents) -> None:
         for callback in list(self._callbacks):
             try:
                 callback(events)
@@ -353,7 +353,7 @@ class Engine:
                 ended = self._streams.end_class(chunk_ms)
         if ended:
             fault = SessionFault(FaultReason.FAILED, failure, retryable=False)
-            self._tell(StepEvents((), tuple(ended), {}, faults=dict.fromkeys(ended, fault)))
+            self._emit(StepEvents((), tuple(ended), {}, faults=dict.fromkeys(ended, fault)))
 
     def _stream(self, session: Session) -> Stream:
         stream = self._streams.by_session.get(session)
@@ -417,4 +417,4 @@ class Engine:
             self._failure = error
             sessions = self._streams.clear()
         fault = SessionFault(FaultReason.FAILED, str(error) or type(error).__name__)
-        self._tell(StepEvents((), sessions, {}, faults=dict.fromkeys(sessions, fault)))
+        self._emit(StepEvents((), sessions, {}, faults=dict.fromkeys(sessions, fault)))

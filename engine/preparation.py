@@ -56,8 +56,8 @@ class Preparation:
         return self._wanted[0]
 
     def proceed(self) -> bool:
-        """Do a piece of the work for the first class that is wanted; returns whether that is complete, which is to be
-        told by `finish`. Raises whatever its allocation does."""
+        """Do a piece of the work for the first class that is wanted; returns whether that is complete, and
+        `finish` is due. Raises whatever its allocation does."""
         if self._work is None:
             self._work = self._executor.allocating(self.first, self._slots.count)
         return next(self._work, _COMPLETE) is _COMPLETE

@@ -34,7 +34,7 @@ class Languages:
         return self.prompts[language]
 
     def configured(self, language: str) -> str | None:
-        """The language that words have by configuration; None where the model tells it."""
+        """The language that words have by configuration; None where the model detects it."""
         if not self.detects:
             return ENGLISH_ONLY
         return None if language == AUTO else language

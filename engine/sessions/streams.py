@@ -192,6 +192,6 @@ class Streams:
 
     def _limit_batches(self) -> None:
         """Batches of slow classes must leave the fast ones time; called when a class gets or loses its sessions."""
-        limits = self._capacity.admission.limits(self._slots.open_rows(), time.monotonic())
+        limits = self._capacity.admission.forecast(time.monotonic()).limits(self._slots.open_rows())
         for chunk_ms, rows in limits.items():
             self._scheduler.limit(chunk_ms, rows)

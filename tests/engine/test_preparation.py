@@ -305,7 +305,7 @@ def test_what_a_snapshot_has_to_reckon_is_reckoned_without_the_engines_lock(
     for _ in range(8):
         engine.open(SessionOptions(160))
     held: list[bool] = []
-    for name in ("room", "capacity", "utilisation_of"):
+    for name in ("headroom", "capacity", "utilisation"):
         reckon = getattr(Forecast, name)
 
         def watched(*arguments: object, reckon: Callable[..., object] = reckon, **options: object) -> object:
