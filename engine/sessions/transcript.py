@@ -1,6 +1,39 @@
-"""The words of one stream, from tokens.
+"""The words of one stream, from tokens. Pure.
 
-Kept is only what can still change: the words since the last language tag. Earlier ones are counted, not stored.
+The model writes pieces of text and language tags. A tag stands at the end of a sentence and names its language, so it
+changes words that were reported already; a piece may make the last word longer; a language lock may put other words in
+the place of the last ones (`rewrite`). All words are numbered, from 0 at the start of the session:
+
+    0 ............ settled ......................... words
+    counted only   the tail: can still change
+
+The invariant. Who keeps a list of words and, for each (first, words) of `take`, puts `words` in the place of all from
+index `first` on, has the words of this transcript. `_changed` is the first index at which that list is out of date;
+every operation lowers it (`_mark`), `take` reports from there on and clears it. Words are settled by a `take`, after
+it has reported them, and no report begins before the first one kept.
+
+What can still change, and stays in the tail (`_settle`): the words after the last tag; the last word, to which a mark
+may come; the words that a lock may rewrite (`unsettled_after`). Where no tag comes the tail is limited
+(`_LONGEST_TAIL`), and its older half is settled as it stands.
+
+Example, with a `take` after each token (a space before a piece is written as _):
+
+    token     take                                        settled
+    _de       (0, [de])                                   0
+    en        (0, [deen])         one word, grown         0
+    _is       (1, [is])                                   0
+    <es-US>   (0, [deen, is])     both are es-US now      1     "is" is the last word
+    _le       (2, [le])           es-US, carried over     2
+
+Words ahead of time. A final comes from a clone of the stream, flushed with silence while the stream itself stands
+still. Its words were reported, and then the stream goes on from before them. It gets the audio that really followed,
+and mostly writes the same tokens at the same frames: `expect` takes those of the clone, and while exactly these come
+nothing is marked. At the first other one all words since the clone are marked, and so they are at the end where some
+never came:
+
+    reported  [deen, is, le]      the clone then writes  er _el   its final: (2, [leer, el])
+    er        nothing             as expected
+    _est      (2, [leer, est])    not as expected: what the final said is taken back
 """
 
 from collections.abc import Sequence
@@ -33,7 +66,7 @@ class _OpenWord:
 
 
 class Transcript:
-    """Turns tokens into words; remembers what has not been reported yet.
+    """Turns tokens into words; remembers which of them changed since the last `take`.
 
     A language tag names the language of the words since the tag before and never appears in text, nor does the
     beginning of one. Until it comes, words have the configured language, or the one carried over from the last tag.
