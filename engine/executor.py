@@ -88,13 +88,13 @@ class StepExecutor:
             self.allocate(chunk_ms, count)
 
     def allocate(self, chunk_ms: int, slots: int) -> None:
-        """Make room for `slots` streams of a class that has none yet, in one go."""
+        """Allocate `slots` slots of a class that has none yet, in one go."""
         for _ in self.allocating(chunk_ms, slots):
             pass
 
     @torch.inference_mode()
     def allocating(self, chunk_ms: int, slots: int) -> Iterator[None]:
-        """Make room for `slots` streams of a class that has none yet, piece by piece: steps of other classes may come
+        """Allocate `slots` slots of a class that has none yet, piece by piece: steps of other classes may come
         between two pieces, and on no account on another thread during one. On a GPU this records and proves the steps
         of the class, which takes a while. Where it fails, nothing of it is kept."""
         frames = chunk_ms // FRAME_MS
@@ -157,9 +157,6 @@ class StepExecutor:
         encoded = self._model.encoder.prompted(self._encoded.index_select(0, index[0]), index[2])
         found = self._model.decoder.step(encoded, self._watchers[chunk_ms], Rows(index[1], index[0], None))
         return _emissions(found)
-
-    def bytes_per_slot(self, chunk_ms: int) -> int:
-        return self._states[chunk_ms].bytes_per_slot
 
     @torch.inference_mode()
     def step(

@@ -106,10 +106,6 @@ class Admission:
         self._curves: dict[int, StepCurve] = {}
         self._slowness = {ms: Lasting(1.0) for ms in classes}
 
-    @property
-    def is_measured(self) -> bool:
-        return bool(self._measured)
-
     def measured(self, chunk_ms: int, times: Mapping[int, float]) -> None:
         """Steps of a class take so long: rows -> seconds. A class without any follows from the nearest one."""
         self._measured[chunk_ms] = StepCurve(times)

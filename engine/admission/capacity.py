@@ -1,4 +1,10 @@
-"""What one engine can carry and how it fares: its admission, its meters, and the measurement at its start."""
+"""What one engine can carry and how it fares: its admission, its meters, and the measurement at its start.
+
+Two questions are answered. Whether one more session is taken (`Capacity.refusal`) is asked at every `open` and costs
+one forecast. How many more would be taken, of every class (`Capacity.compute_load`), is asked by monitoring; a search
+over forecasts takes milliseconds. So a `LoadSnapshot` is taken under the engine's lock, and the search is done outside
+of it, once a second at most, from the numbers found before.
+"""
 
 import os
 import threading
@@ -76,10 +82,6 @@ class Capacity:
         """slots: the most sessions of one class, and of all together."""
         meters = {chunk_ms: meter.copy() for chunk_ms, meter in self._meters.items()}
         return LoadSnapshot(now, open_rows, slots, meters, self._lags_p95(now), self.admission.forecast(now))
-
-    def load(self, open_rows: Mapping[int, int], slots: int, now: float) -> EngineLoad:
-        """How busy the engine is at this time."""
-        return self.compute_load(self.snapshot(open_rows, slots, now))
 
     def compute_load(self, snapshot: LoadSnapshot) -> EngineLoad:
         """How busy the engine was. Headrooms and capacities are a second old at most. On any thread."""

@@ -25,11 +25,12 @@ _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
 class TrialRows:
     """What the rows of a trial brought. B: rows, T: ticks and turns.
 
-    said: int32 (B, T); likely: float32 (B, T), 0 where nothing was said; frames: float32 (B, ticks * c * d_joint).
+    emitted: int32 (B, T); probabilities: float32 (B, T), 0 where nothing was emitted; frames: float32
+    (B, ticks * c * d_joint).
     """
 
-    said: NDArray[np.int32]
-    likely: NDArray[np.float32]
+    emitted: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
     frames: NDArray[np.float32]
 
 
@@ -58,7 +59,7 @@ class GraphRunner:
         return self._step.encoded
 
     def prepare(self) -> Iterator[None]:
-        """Record every batch size, then hold each against the plain sequence; may rest after each of them. Streams must
+        """Record every batch size, then hold each against the plain sequence; yields after each of them. Streams must
         not be there yet."""
         parts: list[tuple[str, Callable[[int], None]]] = [(_LAUNCH, self._step.launch), (_PROCEED, self._step.proceed)]
         for size in reversed(self._step.sizes):  # the largest first: the others fit the memory it took
@@ -75,7 +76,7 @@ class GraphRunner:
     def run(
         self, audio: NDArray[np.float32], slots: Sequence[int], chunks: Sequence[int], prompts: Sequence[int]
     ) -> list[Emission]:
-        """Advance the streams in `slots` by one chunk. Returns what they said, of each in order of time."""
+        """Advance the streams in `slots` by one chunk. Returns what they emitted, of each in order of time."""
         step, count = self._step, len(slots)
         size = step.fill(audio, slots, chunks, prompts)
         self._graphs.run((self._name, _LAUNCH, size))
@@ -94,7 +95,7 @@ class GraphRunner:
 
         def trial(launch: Launch) -> TrialRows:
             rng = np.random.default_rng(size)
-            said, likely, frames = [], [], []
+            emitted, probabilities, frames = [], [], []
             step.wipe(state=True)
             for tick in range(_TICKS):
                 audio = (rng.standard_normal((count, step.audio.shape[1])) * 0.1).astype(np.float32)
@@ -107,11 +108,11 @@ class GraphRunner:
                 step.wipe(state=False)
                 launch()
                 self._wait()
-                tokens, probabilities = step.spoken(count)
-                said.append(tokens)
-                likely.append(np.where(tokens >= 0, probabilities, np.float32(0)))
+                tokens, chances = step.by_turn(count)
+                emitted.append(tokens)
+                probabilities.append(np.where(tokens >= 0, chances, np.float32(0)))
                 frames.append(step.projected[:count].flatten(1).float().cpu().numpy())
-            return TrialRows(np.hstack(said), np.hstack(likely), np.hstack(frames))
+            return TrialRows(np.hstack(emitted), np.hstack(probabilities), np.hstack(frames))
 
         return trial
 
@@ -119,7 +120,7 @@ class GraphRunner:
         tolerance = _TOLERANCES[self._step.projected.dtype]
         scale = np.linalg.norm(plain.frames, axis=1) + 1e-6
         wrong = ~(np.linalg.norm(plain.frames - recorded.frames, axis=1) <= tolerance * scale)
-        wrong |= (plain.said != recorded.said).any(1)
-        wrong |= ~(np.abs(plain.likely - recorded.likely) <= tolerance).all(1)
+        wrong |= (plain.emitted != recorded.emitted).any(1)
+        wrong |= ~(np.abs(plain.probabilities - recorded.probabilities) <= tolerance).all(1)
         rows = np.flatnonzero(wrong)
         return f"{len(rows)} of {len(wrong)} rows differ, the first is {rows[0]}" if len(rows) else ""

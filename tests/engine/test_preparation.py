@@ -335,8 +335,8 @@ def test_counting_rooms_anew_takes_a_few_trials_where_little_has_changed(
         return refusal(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Forecast, "refusal", counted)
-    first = capacity.load({160: 600}, 900, 0.0)
+    first = capacity.compute_load(capacity.snapshot({160: 600}, 900, 0.0))
     cold, trials = trials, 0
-    second = capacity.load({160: 601}, 900, 2.0)
+    second = capacity.compute_load(capacity.snapshot({160: 601}, 900, 2.0))
     assert [of.capacity for of in second.classes] == [of.capacity for of in first.classes]
     assert trials < cold / 2

@@ -130,7 +130,7 @@ def test_an_empty_engine_takes_a_session_even_if_it_is_too_slow_for_it() -> None
 def test_without_a_measurement_everybody_is_admitted() -> None:
     made = Admission(CLASSES, 64)
     assert made.forecast(0.0).refusal({80: 5_000}, 80, {80: 9.0}) is None
-    assert not made.is_measured
+    assert not made.forecast(0.0).curves
     made.observed(80, 4, 0.5, 1.0)
     assert made.forecast(1.0).utilisation({80: 5_000}) == 0.0
 
