@@ -4,6 +4,9 @@
 allocation of a class on (`engine.preparation`). A slot has a generation, so nothing of a former session can reach a
 later one in the same slot.
 
+`Engine` has the locks, the thread and the errors of the public methods. What each session waits for is the affair of
+`engine.sessions.streams`, the way of one batch that of `engine.sessions.batch`.
+
 What goes wrong with one session's words ends that session; what a subscriber raises is counted. A step that fails as a
 whole ends the engine (`failure`).
 """
@@ -201,7 +204,7 @@ class Engine:
             return len(self._streams.by_session)
 
     def snapshot(self) -> EngineLoad:
-        """How busy the engine is, as it stands."""
+        """How busy the engine is now."""
         with self._lock:
             taken = self._capacity.snapshot(self._slots.open_rows(), self._slots.sessions, time.monotonic())
         return self._capacity.compute_load(taken)
@@ -212,10 +215,13 @@ class Engine:
         return self._failure
 
     def open(self, options: SessionOptions, *, again: bool = False) -> Session:
-        """`again`: the session was open in an engine that is gone. It is not new load, so that a slot is enough for it,
-        although it takes time to transcribe its last seconds once more: that is soon over."""
+        """Take a slot for a session. Raises `EngineFull`, `UnknownLocale`, `UnknownChunk`.
+
+        `again`: the session was open in an engine that is gone. It is not new load, so that a slot is enough for it,
+        although its last seconds are transcribed once more, for which there is no time in the long run.
+        """
         pool = self._slots.pool(options.chunk_ms)
-        self._languages.prompt(options.language)  # unknown ones are refused first
+        self._languages.prompt(options.language)  # an unknown one is refused before anything else
         with self._lock:
             if self._failure is not None:
                 raise EngineError(f"the engine has failed ({self._failure}): restart it")
@@ -322,6 +328,7 @@ class Engine:
             return True
 
     def _emit(self, events: StepEvents) -> None:
+        """Call every subscriber, without the lock."""
         for callback in list(self._callbacks):
             try:
                 callback(events)

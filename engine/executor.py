@@ -94,9 +94,9 @@ class StepExecutor:
 
     @torch.inference_mode()
     def allocating(self, chunk_ms: int, slots: int) -> Iterator[None]:
-        """Allocate `slots` slots of a class that has none yet, piece by piece: steps of other classes may come
-        between two pieces, and on no account on another thread during one. On a GPU this records and proves the steps
-        of the class, which takes a while. Where it fails, nothing of it is kept."""
+        """Allocate `slots` slots of a class that has none yet, piece by piece. Steps of other classes may come between
+        two pieces, but never on another thread during one. On a GPU this records and proves the steps of the class,
+        which takes a while. Where it fails, nothing of it is kept."""
         frames = chunk_ms // FRAME_MS
         try:
             if not self._static:
@@ -124,7 +124,7 @@ class StepExecutor:
 
     @torch.inference_mode()
     def copy(self, chunk_ms: int, source: int, target: int) -> None:
-        """Make `target` the same stream as `source`."""
+        """Copy the state of slot `source`, its watcher's too, into slot `target`."""
         self._states[chunk_ms].copy(source, target)
         if chunk_ms in self._watchers:
             for tensor in self._watchers[chunk_ms].tensors:

@@ -29,7 +29,7 @@ class Pool:
         self.open += 1
         return slot, self.generations[slot]
 
-    def give(self, slot: int) -> None:
+    def release(self, slot: int) -> None:
         """The session in the slot has ended."""
         self.free.append(slot)
         self.open -= 1

@@ -7,7 +7,7 @@ A stream is at most in one of these queues, and `enqueue` finds which:
   that, and the stream itself stands until `join` puts it back in line;
 - done: it is flushed to its last word, or was dropped, and is to be reported for the last time.
 
-In none of them it waits for audio, or for its clone.
+In none of them it waits for audio, or for its clone to be flushed.
 """
 
 import itertools
@@ -74,7 +74,7 @@ class Streams:
             stream.transcript.unsettled_after = None
 
     def enqueue(self, stream: Stream) -> None:
-        """Put the stream in line for whatever it is ready for."""
+        """Put the stream into the queue of what it is ready for; into none where it has to wait."""
         if stream.at_mark:
             self._awaiting_clone[stream.session.chunk_ms][stream] = None
         elif stream.done:
@@ -91,7 +91,7 @@ class Streams:
         self.enqueue(stream)
 
     def fault(self, stream: Stream, error: Exception) -> None:
-        """What goes wrong with the words of one stream ends its session; called where the error is handled."""
+        """An error of ours with one stream ends its session and is counted. For where the error is handled."""
         owner = stream.parent or stream
         if not owner.dropped:
             self._supervisor.fault("engine session", error, f"session {stream.session.id} ends", always=True)
@@ -115,6 +115,7 @@ class Streams:
 
     @property
     def any_done(self) -> bool:
+        """Some stream is to be reported for the last time."""
         return bool(self._done)
 
     def next_done(self) -> Stream | None:
@@ -160,7 +161,7 @@ class Streams:
         """Free the slot of a session that was reported for the last time."""
         self._done.pop(stream, None)  # where its last report failed
         pool = self._slots.pools[stream.session.chunk_ms]
-        pool.give(stream.slot)
+        pool.release(stream.slot)
         del self.by_session[stream.session]
         if pool.open == 0:
             self._limit_batches()

@@ -87,7 +87,7 @@ class Transcript:
         self._expected_from = 0
 
     def clone(self) -> "Transcript":
-        """An independent transcript that goes on from here, for the same reader."""
+        """An independent transcript that goes on from here."""
         clone = Transcript(self._tokenizer, self.configured)
         clone._detected, clone._settled, clone._space_due = self._detected, self._settled, self._space_due
         clone._detokenizer = self._detokenizer.clone()
