@@ -73,12 +73,12 @@ def ends(engine: Engine, count: int) -> tuple[threading.Event, list[StepEvents]]
     """Set once so many sessions have ended; all events."""
     ended, told = threading.Event(), list[StepEvents]()
 
-    def hear(events: StepEvents) -> None:
+    def receive(events: StepEvents) -> None:
         told.append(events)
         if sum(len(one.closed) for one in told) >= count:
             ended.set()
 
-    engine.subscribe(hear)
+    engine.subscribe(receive)
     return ended, told
 
 

@@ -35,12 +35,12 @@ def when_closed(engine: Engine, count: int) -> threading.Event:
     """Set once so many sessions have ended."""
     ended, closed = threading.Event(), list[Session]()
 
-    def hear(events: StepEvents) -> None:
+    def receive(events: StepEvents) -> None:
         closed.extend(events.closed)
         if len(closed) >= count:
             ended.set()
 
-    engine.subscribe(hear)
+    engine.subscribe(receive)
     return ended
 
 
@@ -83,7 +83,7 @@ def test_a_session_can_be_opened_from_within_the_callback(running: Engine) -> No
     """The thread that steps holds no lock while it tells."""
     opened, ended = list[Session](), when_closed(running, 3)
 
-    def hear(events: StepEvents) -> None:
+    def receive(events: StepEvents) -> None:
         for _ in events.closed:
             if len(opened) < 2:
                 session = running.open(SessionOptions(80))
@@ -91,7 +91,7 @@ def test_a_session_can_be_opened_from_within_the_callback(running: Engine) -> No
                 running.push(session, audio.babble(0.4, 320))
                 running.close(session)
 
-    running.subscribe(hear)
+    running.subscribe(receive)
     running.close(running.open(SessionOptions(80)))
     assert ended.wait(WAIT_S)
 

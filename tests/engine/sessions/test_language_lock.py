@@ -300,7 +300,7 @@ def test_the_watcher_writes_what_auto_would_however_steps_are_made(
     wanted: list[list[tuple[int, int, int]]] = []
     for static in (False, True):
         plain, watched = (StepExecutor(demo, {chunk_ms: 3}, max_batch=2, static=static) for _ in range(2))
-        auto_said, overheard = [], []
+        auto_said, of_watcher = [], []
         for chunk in range(chunks):
             audio = np.stack([window(part, chunk, frames) for part in parts])
             spoke = plain.step(chunk_ms, audio, [0, 1], [chunk] * 2, [auto] * 2)
@@ -309,11 +309,11 @@ def test_the_watcher_writes_what_auto_would_however_steps_are_made(
             if chunk == 0:
                 watched.start_watcher(chunk_ms, 1)
             else:
-                heard = watched.step_watchers(chunk_ms, [1], [1], auto)
-                overheard += [(chunk, one.token, one.frame) for one in heard]
-        assert len(overheard) > 10
-        assert overheard == auto_said
-        wanted.append(overheard)
+                emissions = watched.step_watchers(chunk_ms, [1], [1], auto)
+                of_watcher += [(chunk, one.token, one.frame) for one in emissions]
+        assert len(of_watcher) > 10
+        assert of_watcher == auto_said
+        wanted.append(of_watcher)
     assert wanted[0] == wanted[1]
 
 

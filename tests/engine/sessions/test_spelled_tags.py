@@ -44,9 +44,9 @@ class Reader:
         return self
 
     def look(self, *, last: bool = False) -> None:
-        news = self.transcript.take(last=last)
-        if news is not None:
-            self.words[news[0] :] = news[1]
+        changed = self.transcript.take(last=last)
+        if changed is not None:
+            self.words[changed[0] :] = changed[1]
         self.seen.append(text_of(self.words))
 
     @property
@@ -220,9 +220,9 @@ def test_what_is_shown_never_depends_on_how_it_was_cut(text: str, data: st.DataO
             last = token == len(pieces)
             if not last:
                 transcript.add(token, token, 0.9)
-            news = transcript.take(last=last)
-            if news is not None:
-                words[news[0] :] = news[1]
+            changed = transcript.take(last=last)
+            if changed is not None:
+                words[changed[0] :] = changed[1]
             seen.append("".join(" " * word.spaced + word.text for word in words))
         return text_of(words), [word.language for word in words for _ in word.text], seen
 
@@ -244,7 +244,7 @@ def lock() -> LanguageLock:
     return LanguageLock(tags, SpelledTags(Detokenizer(VOCABULARY), PROMPTS))
 
 
-def hear(subject: LanguageLock, frame: int, *pieces: str) -> list[TimedToken]:
+def add_tokens(subject: LanguageLock, frame: int, *pieces: str) -> list[TimedToken]:
     said = [TimedToken(PIECES.index(piece), frame + offset, 0.5) for offset, piece in enumerate(pieces)]
     for one in said:
         subject.add(one)
@@ -253,32 +253,32 @@ def hear(subject: LanguageLock, frame: int, *pieces: str) -> list[TimedToken]:
 
 def test_a_spelled_tag_locks_when_it_is_complete() -> None:
     subject = lock()
-    hear(subject, 0, "▁Hello", *"<mt-")
+    add_tokens(subject, 0, "▁Hello", *"<mt-")
     assert subject.decide() == (None, None)
-    hear(subject, 5, *"MT>")
+    add_tokens(subject, 5, *"MT>")
     assert subject.decide() == (Move.START_WATCHER, None)
     assert (subject.prompt, subject.since) == (102, 7)
 
 
 def test_a_spelled_tag_of_another_language_moves_the_lock_with_the_words_since_the_last() -> None:
     subject = lock()
-    hear(subject, 0, "▁Hello", "<en-US>")
+    add_tokens(subject, 0, "▁Hello", "<en-US>")
     assert subject.decide() == (Move.START_WATCHER, None)
-    early = hear(subject, 2, "▁wor", *"<sl")
+    early = add_tokens(subject, 2, "▁wor", *"<sl")
     assert subject.decide() == (None, None)
-    late = hear(subject, 6, *"-SL>", "▁Hello")
+    late = add_tokens(subject, 6, *"-SL>", "▁Hello")
     assert subject.decide() == (Move.ADOPT_WATCHER, Rewrite(1, "en-US", tuple(early + late)))
     assert (subject.prompt, subject.since) == (62, 9)
 
 
 def test_a_fork_of_a_lock_goes_on_within_a_tag() -> None:
     subject = lock()
-    hear(subject, 0, *"<mt-")
+    add_tokens(subject, 0, *"<mt-")
     twin = subject.clone()
-    hear(twin, 4, *"MT>")
+    add_tokens(twin, 4, *"MT>")
     assert twin.decide()[0] is Move.START_WATCHER
     assert subject.decide() == (None, None)
-    hear(subject, 4, "▁Hello")
+    add_tokens(subject, 4, "▁Hello")
     assert subject.decide() == (None, None)
     assert not subject.is_locked
 
