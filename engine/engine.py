@@ -244,7 +244,7 @@ class Engine:
 
     def reserve(self, chunk_ms: int) -> None:
         """Have the slots of a class allocated before its first session: now, or, where a thread steps, by that one,
-        without waiting for it. Raises `UnknownChunk`, and `EngineError` where the device has no room for them."""
+        without waiting for it. Raises `UnknownChunk`, and `EngineError` where the device has no memory for them."""
         pool = self._slots.pool(chunk_ms)
         with self._work:
             self._preparation.request(chunk_ms)
