@@ -3,9 +3,9 @@
     python -m benchmarks.engine_step [--batches 1,16,32] [--chunks 80,160] [--layers 24] [--rounds 8] [--threads N]
 
 Both run in this process, in float32 on all cores, on the same weights, the same audio and the same prompts, one per
-row, with full caches (more than 56 frames of history), by turns; the figures are medians. Ours is `Core.step`: audio to
-tokens, log-mel features included. NeMo's is its cache-aware step, the prompt kernel on one-hots of each row, and its
-batched greedy decoding; its features are computed beforehand and not timed. At the end the outputs of both are
+row, with full caches (more than 56 frames of history), by turns; the figures are medians. Ours is `StepExecutor.step`:
+audio to tokens, log-mel features included. NeMo's is its cache-aware step, the prompt kernel on one-hots of each row,
+and its batched greedy decoding; its features are computed beforehand and not timed. At the end the outputs of both are
 compared: a difference fails the run.
 
 Needs the `oracle` extra and 12 GB of memory. Last line: JSON.
@@ -33,7 +33,7 @@ from engine.checkpoint.tokenizer import from_sentencepiece
 from engine.checkpoint.weights import Checkpoint
 from engine.chunking import FRAME
 from engine.config import from_nemo
-from engine.executor import Core
+from engine.executor import StepExecutor
 from testing.audio import Audio, babble
 from testing.libraries import quiet
 from testing.streams import window
@@ -147,7 +147,7 @@ class Bench:
         warm = LEFT // chunk + 3
         seconds = (warm + rounds + 3) * chunk * 0.08
         past = babble(seconds, 99)[: FRAME * chunk * warm]
-        core = Core(self.checkpoint, {chunk_ms: max(batches) + 1})
+        executor = StepExecutor(self.checkpoint, {chunk_ms: max(batches) + 1})
         nemo = NemoStreams(self.model, chunk)
         mel = self.features([babble(seconds, 99)])
         hot = torch.nn.functional.one_hot(torch.tensor([[101]]), self.model.num_prompts).float()
@@ -155,17 +155,17 @@ class Bench:
         for step in range(warm):
             nemo.step(nemo.inputs(mel), hot)
             audio = window(past, step, chunk)[None]
-            said += [emission.token for emission in core.step(chunk_ms, audio, [0], [step], [101])]
+            said += [emission.token for emission in executor.step(chunk_ms, audio, [0], [step], [101])]
         found = {}
         for rows in batches:
             for row in range(rows):
-                core.copy(chunk_ms, 0, row + 1)
-            found[rows] = self._turns(core, nemo.copies(rows), chunk_ms, past, said, warm, rounds, seconds)
+                executor.copy(chunk_ms, 0, row + 1)
+            found[rows] = self._turns(executor, nemo.copies(rows), chunk_ms, past, said, warm, rounds, seconds)
         return found
 
     def _turns(
         self,
-        core: Core,
+        executor: StepExecutor,
         nemo: NemoStreams,
         chunk_ms: int,
         past: Audio,
@@ -190,7 +190,7 @@ class Bench:
             theirs.append(time.perf_counter() - began)
             audio = np.stack([window(signal, step, chunk) for signal in signals])
             began = time.perf_counter()
-            emissions = core.step(chunk_ms, audio, slots, [step] * rows, prompts)
+            emissions = executor.step(chunk_ms, audio, slots, [step] * rows, prompts)
             ours.append(time.perf_counter() - began)
             for emission in emissions:
                 tokens[emission.row].append(emission.token)
@@ -198,7 +198,7 @@ class Bench:
             raise SystemExit(f"tokens differ from NeMo's at {rows} rows, {chunk_ms} ms")
         wanted = nemo.encode(nemo.inputs(mel), hot)[0].transpose(1, 2)
         audio = np.stack([window(signal, warm + rounds, chunk) for signal in signals])
-        frames = core.encode(chunk_ms, audio, slots, [warm + rounds] * rows, prompts)
+        frames = executor.encode(chunk_ms, audio, slots, [warm + rounds] * rows, prompts)
         error = float(((frames - wanted).norm(dim=-1) / wanted.norm(dim=-1)).max())
         if error > TOLERANCE:
             raise SystemExit(f"encoder frames differ from NeMo's by {error:.1e} at {rows} rows, {chunk_ms} ms")

@@ -17,7 +17,7 @@ from engine.api import Precision
 from engine.checkpoint.weights import Checkpoint, WeightReader
 from engine.config import ModelConfig
 from engine.cuda.ring_attention import fused_attention
-from engine.cuda.step import DeviceStep
+from engine.cuda.step import StaticStep
 from engine.model.attention import Attention
 from engine.model.model import Model
 from engine.model.parts import Parts
@@ -104,7 +104,7 @@ def count(
     with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
         model = Model(config, _Shapes(config, Precision.BFLOAT16), GPU, Parts(attention=attention))
         change(model)
-        step = DeviceStep(model, model.allocate(slots + 1, frames), frames, rows)
+        step = StaticStep(model, model.allocate(slots + 1, frames), frames, rows)
         found = []
         for part in (step.launch, step.proceed):
             with _Counter() as counter:

@@ -35,7 +35,7 @@ class Precision(StrEnum):
 class SessionOptions:
     """`chunk_ms`: latency class, one of the checkpoint's (80, 160, 320, 560, 1120 of the released one).
     `language`: a locale of the checkpoint, or `auto`.
-    `language_lock`: under `auto`, go on with the prompt of the language that was told, and follow it when it changes
+    `language_lock`: under `auto`, go on with the prompt of the language that was detected, until another one is
     (`engine.sessions.language_lock`)."""
 
     chunk_ms: int = DEFAULT_CHUNK_MS
@@ -45,7 +45,7 @@ class SessionOptions:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Handle of an open session. `generation` tells it from earlier sessions in the same `slot`."""
+    """Handle of an open session. `generation` sets it apart from earlier sessions in the same `slot`."""
 
     id: int
     slot: int
@@ -132,7 +132,7 @@ class ClassLoad:
     `open` of `slots` are sessions; `room`: how many more would be admitted now; `capacity`: how many an otherwise empty
     engine would admit. `steps`, `rows`, `step_s` count since the start; `mean_step_s` and `fill` (rows of a batch among
     those that could have been in it) are running means. `lag_*`: from the time a chunk's audio was complete to the time
-    its result was told, over the last seconds.
+    its result was reported, over the last seconds.
     """
 
     chunk_ms: int
@@ -173,7 +173,7 @@ class Recognizer(Protocol):
         ...
 
     def awaits_answer(self, session: Session) -> bool:  # noqa: ARG002 - an engine in this process answers in `open`
-        """The engine has not said yet whether it takes the session: `StepEvents.opened` or `faults` will."""
+        """Whether the engine has yet to answer if it takes the session: by `StepEvents.opened` or `faults`."""
         return False
 
     def push(self, session: Session, pcm: NDArray[np.float32]) -> None:

@@ -20,14 +20,15 @@ from engine.checkpoint.weights import Checkpoint, WeightReader
 from engine.chunking import FRAME_MS, chunk_samples, flush_samples
 from engine.cpu.parts import INT8
 from engine.cuda.graphs import Capture, cuda_capture
-from engine.cuda.runner import Runner
-from engine.cuda.step import DeviceStep
+from engine.cuda.runner import GraphRunner
+from engine.cuda.step import StaticStep
+from engine.model.decoder import Emissions
 from engine.model.emission import Emission
 from engine.model.model import Model
 from engine.model.parts import Parts
 from engine.model.state import DecoderState, Rows, SlotState
 
-__all__ = ["Core", "Emission", "flush_samples"]
+__all__ = ["Emission", "StepExecutor", "flush_samples"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def parts(device: torch.device, precision: Precision) -> Parts:
     return Parts()
 
 
-class Core:
+class StepExecutor:
     """A model on one device with preallocated slots for each latency class.
 
     `slots`: how many slots each class has, by its chunk in milliseconds; more classes come with `allocate`.
@@ -78,7 +79,7 @@ class Core:
         self._capture = cuda_capture() if capture is None and on_gpu else capture
         self._states: dict[int, SlotState] = {}
         self._audio: dict[int, NDArray[np.float32]] = {}
-        self._runners: dict[int, Runner] = {}
+        self._runners: dict[int, GraphRunner] = {}
         self._watchers: dict[int, DecoderState] = {}
         self._encoded: Tensor | None = None
         if precision is Precision.INT8:
@@ -87,15 +88,15 @@ class Core:
             self.allocate(chunk_ms, count)
 
     def allocate(self, chunk_ms: int, slots: int) -> None:
-        """Make room for `slots` streams of a class that has none yet, in one go."""
+        """Allocate `slots` slots of a class that has none yet, in one go."""
         for _ in self.allocating(chunk_ms, slots):
             pass
 
     @torch.inference_mode()
     def allocating(self, chunk_ms: int, slots: int) -> Iterator[None]:
-        """Make room for `slots` streams of a class that has none yet, piece by piece: steps of other classes may come
-        between two pieces, and on no account on another thread during one. On a GPU this records and proves the steps
-        of the class, which takes a while. Where it fails, nothing of it is kept."""
+        """Allocate `slots` slots of a class that has none yet, piece by piece. Steps of other classes may come between
+        two pieces, but never on another thread during one. On a GPU this records and proves the steps of the class,
+        which takes a while. Where it fails, nothing of it is kept."""
         frames = chunk_ms // FRAME_MS
         try:
             if not self._static:
@@ -103,9 +104,9 @@ class Core:
                 self._audio[chunk_ms] = np.empty((self._max_batch, chunk_samples(frames)), np.float32)
                 return
             state = self._states[chunk_ms] = self._model.allocate(slots + 1, frames)
-            step = DeviceStep(self._model, state, frames, self._max_batch)
+            step = StaticStep(self._model, state, frames, self._max_batch)
             self._audio[chunk_ms] = step.audio
-            runner = self._runners[chunk_ms] = Runner(step, slots, f"{chunk_ms} ms", self._capture, self._wait)
+            runner = self._runners[chunk_ms] = GraphRunner(step, slots, f"{chunk_ms} ms", self._capture, self._wait)
             yield from runner.prepare()
         except Exception:
             for kept in (self._states, self._audio, self._runners):
@@ -123,15 +124,15 @@ class Core:
 
     @torch.inference_mode()
     def copy(self, chunk_ms: int, source: int, target: int) -> None:
-        """Make `target` the same stream as `source`."""
+        """Copy the state of slot `source`, its watcher's too, into slot `target`."""
         self._states[chunk_ms].copy(source, target)
         if chunk_ms in self._watchers:
             for tensor in self._watchers[chunk_ms].tensors:
                 tensor[target].copy_(tensor[source])
 
     @torch.inference_mode()
-    def watch(self, chunk_ms: int, slot: int) -> None:
-        """Give `slot` a watcher: a second decoder state, now the same as its own, for `overhear`."""
+    def start_watcher(self, chunk_ms: int, slot: int) -> None:
+        """Give `slot` a watcher: a second decoder state for `step_watchers`, which begins as a copy of its own."""
         own = self._states[chunk_ms].decoder
         if chunk_ms not in self._watchers:
             self._watchers[chunk_ms] = DecoderState(*(torch.zeros_like(tensor) for tensor in own.tensors))
@@ -139,14 +140,14 @@ class Core:
             watcher[slot].copy_(mine[slot])
 
     @torch.inference_mode()
-    def follow(self, chunk_ms: int, slot: int) -> None:
-        """Make the slot's own decoder state that of its watcher."""
+    def adopt_watcher(self, chunk_ms: int, slot: int) -> None:
+        """Go on with the state of the slot's watcher in its own decoder."""
         own, watchers = self._states[chunk_ms].decoder, self._watchers[chunk_ms]
         for mine, watcher in zip(own.tensors, watchers.tensors, strict=True):
             mine[slot].copy_(watcher[slot])
 
     @torch.inference_mode()
-    def overhear(self, chunk_ms: int, rows: Sequence[int], slots: Sequence[int], prompt: int) -> list[Emission]:
+    def step_watchers(self, chunk_ms: int, rows: Sequence[int], slots: Sequence[int], prompt: int) -> list[Emission]:
         """Decode some rows of the last step, of this class, once more under another prompt, for their slots' watchers.
 
         Returns the tokens, `row` counted in `rows`, of each row in order of time.
@@ -155,11 +156,7 @@ class Core:
         index = torch.tensor([rows, slots, [prompt] * len(rows)], device=self._device)
         encoded = self._model.encoder.prompted(self._encoded.index_select(0, index[0]), index[2])
         found = self._model.decoder.step(encoded, self._watchers[chunk_ms], Rows(index[1], index[0], None))
-        numbers = torch.stack([found.rows, found.tokens, found.frames]).tolist()
-        return [Emission(*item) for item in zip(*numbers, found.probabilities.tolist(), strict=True)]
-
-    def bytes_per_slot(self, chunk_ms: int) -> int:
-        return self._states[chunk_ms].bytes_per_slot
+        return _emissions(found)
 
     @torch.inference_mode()
     def step(
@@ -178,15 +175,14 @@ class Core:
         """
         runner = self._runners.get(chunk_ms)
         if runner is not None:
-            said = runner.run(audio, slots, chunks, prompts)
+            emissions = runner.run(audio, slots, chunks, prompts)
             self._encoded = runner.encoded
-            return said
+            return emissions
         state = self._states[chunk_ms]
         uploaded, rows, language = self._upload(audio, slots, chunks, prompts)
         self._encoded = encoded = self._model.encode(uploaded, rows, state)
         found = self._model.decoder.step(self._model.encoder.prompted(encoded, language), state.decoder, rows)
-        numbers = torch.stack([found.rows, found.tokens, found.frames]).tolist()
-        return [Emission(*item) for item in zip(*numbers, found.probabilities.tolist(), strict=True)]
+        return _emissions(found)
 
     @torch.inference_mode()
     def encode(
@@ -226,3 +222,9 @@ class Core:
     def _wait(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.current_stream().synchronize()
+
+
+def _emissions(found: Emissions) -> list[Emission]:
+    """Tokens of a step as the host handles them; the first copy waits for the device."""
+    numbers = torch.stack([found.rows, found.tokens, found.frames]).tolist()
+    return [Emission(*item) for item in zip(*numbers, found.probabilities.tolist(), strict=True)]

@@ -1,4 +1,4 @@
-"""Where work beside the stepping thread is done."""
+"""Computing outside of the thread that steps."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-def aside(work: Callable[[], Result]) -> Result:
+def run_in_thread(work: Callable[[], Result]) -> Result:
     """Run `work`, which computes, on a thread that ends with it.
 
     OpenMP keeps a pool of threads for every thread that has computed, and lets them spin between operations only where

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from engine.admission.capacity import measure
-from engine.executor import Core
+from engine.chunking import DEFAULT_CHUNK_MS
+from engine.executor import StepExecutor
 from engine.sessions.slots import Slots
 
 _MEASURING_S = 0.4
@@ -21,12 +22,12 @@ _COMPLETE = object()
 
 
 class Preparation:
-    """`request` and `finish` are called under the engine's lock, all else on the stepping thread. `unmeasured`: classes
-    that are ready and were not timed yet."""
+    """`request`, `request_default` and `finish` are called under the engine's lock, all else on the stepping thread.
+    `unmeasured`: classes that are ready and were not timed yet."""
 
-    def __init__(self, core: Core, slots: Slots, max_batch: int) -> None:
+    def __init__(self, executor: StepExecutor, slots: Slots, max_batch: int) -> None:
         self.unmeasured: dict[int, None] = {}
-        self._core = core
+        self._executor = executor
         self._slots = slots
         self._most = min(max_batch, slots.count)
         self._wanted: deque[int] = deque()
@@ -43,16 +44,22 @@ class Preparation:
         if not pool.allocated and pool.failure is None and chunk_ms not in self._wanted:
             self._wanted.append(chunk_ms)
 
+    def request_default(self) -> None:
+        """Where no class is ready, want the one that sessions get by default, or the fastest."""
+        pools = self._slots.pools
+        if not any(pool.allocated for pool in pools.values()):
+            self.request(DEFAULT_CHUNK_MS if DEFAULT_CHUNK_MS in pools else next(iter(pools)))
+
     @property
     def first(self) -> int:
         """The class that `proceed` is at; there must be one."""
         return self._wanted[0]
 
     def proceed(self) -> bool:
-        """Do a piece of the work for the first class that is wanted; returns whether that is complete, which is to be
-        told by `finish`. Raises whatever its allocation does."""
+        """Do a piece of the work for the first class that is wanted; returns whether that is complete, and
+        `finish` is due. Raises whatever its allocation does."""
         if self._work is None:
-            self._work = self._core.allocating(self.first, self._slots.count)
+            self._work = self._executor.allocating(self.first, self._slots.count)
         return next(self._work, _COMPLETE) is _COMPLETE
 
     def finish(self, failure: str | None) -> int:
@@ -74,6 +81,6 @@ class Preparation:
 
     def _try_step(self, chunk_ms: int, rows: int) -> None:
         """A step on noise, of streams that have been speaking for a while."""
-        audio = self._core.audio(chunk_ms)[:rows]
+        audio = self._executor.audio(chunk_ms)[:rows]
         audio[:] = np.random.default_rng(rows).standard_normal(audio.shape[1], np.float32) * 0.05
-        self._core.step(chunk_ms, audio, list(range(rows)), [_SPOKEN_CHUNKS] * rows, [0] * rows)
+        self._executor.step(chunk_ms, audio, list(range(rows)), [_SPOKEN_CHUNKS] * rows, [0] * rows)

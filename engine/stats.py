@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class EngineStats:
-    """Counted since the engine was made. `step_s`: seconds spent stepping; `rows`: chunks stepped, forks included.
+    """Counted since the engine was made. `step_s`: seconds spent stepping; `rows`: chunks stepped, clones included.
 
     `restarts`: times that an engine in a process of its own was started or connected to anew.
     """

@@ -1,4 +1,4 @@
-"""Drives `engine.executor.Core` directly: whole signals through slots, chunk by chunk, many at once."""
+"""Drives `engine.executor.StepExecutor` directly: whole signals through slots, chunk by chunk, many at once."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.chunking import chunk_begin, chunk_end, chunk_samples
-from engine.executor import Core
+from engine.executor import StepExecutor
 from testing.audio import Audio
 from testing.oracle import Token
 
@@ -34,7 +34,7 @@ def window(audio: Audio, chunk: int, frames: int) -> Audio:
     return np.pad(part, (max(0, -begin), chunk_samples(frames) - max(0, -begin) - len(part)))
 
 
-def run(core: Core, chunk_ms: int, streams: Sequence[Stream], *, encode_only: bool = False) -> None:
+def run(executor: StepExecutor, chunk_ms: int, streams: Sequence[Stream], *, encode_only: bool = False) -> None:
     """Step all streams that are there, tick by tick, until each has had its chunks."""
     frames = chunk_ms // 80
     done: dict[int, int] = defaultdict(int)
@@ -48,11 +48,11 @@ def run(core: Core, chunk_ms: int, streams: Sequence[Stream], *, encode_only: bo
         slots, prompts = [s.slot for s in rows], [s.prompt for s in rows]
         counts = [done[id(s)] for s in rows]
         if encode_only:
-            encoded = core.encode(chunk_ms, audio, slots, counts, prompts)
+            encoded = executor.encode(chunk_ms, audio, slots, counts, prompts)
             for stream, row in zip(rows, encoded, strict=True):
                 stream.encoded.append(row)
         else:
-            for emission in core.step(chunk_ms, audio, slots, counts, prompts):
+            for emission in executor.step(chunk_ms, audio, slots, counts, prompts):
                 stream = rows[emission.row]
                 stream.tokens.append(Token(emission.token, counts[emission.row] * frames + emission.frame))
         for stream in rows:

@@ -18,7 +18,7 @@ from engine.config import ModelConfig
 from engine.cpu.jit import plain
 from engine.cpu.openmp import team
 from engine.cpu.product import Int8Linear, pack, product, room
-from engine.executor import Core
+from engine.executor import StepExecutor
 from engine.model.linear import float_linear
 from testing.audio import babble
 from testing.streams import window
@@ -39,20 +39,20 @@ class Steps:
 
 
 class OurSteps:
-    """The engine's core in one precision."""
+    """The engine's step executor in one precision."""
 
     def __init__(self, checkpoint: Checkpoint, precision: Precision, most: int, device: str = "cpu") -> None:
         self.precision = precision
         self._config = checkpoint.config
         self._most = most
-        self._core = Core(checkpoint, {}, device, precision, max_batch=most)
+        self._executor = StepExecutor(checkpoint, {}, device, precision, max_batch=most)
         self._classes: set[int] = set()
 
     def measure(self, chunk_ms: int, rows: int, rounds: int) -> Steps:
         """Streams with full caches, each with its own audio, in steps one after the other."""
         frames = chunk_ms // 80
         if chunk_ms not in self._classes:
-            self._core.allocate(chunk_ms, self._most)
+            self._executor.allocate(chunk_ms, self._most)
             self._classes.add(chunk_ms)
         past = -(-_FULL // frames)
         signals = [babble((_WARM + rounds + 4) * frames * 0.08, row % 8) for row in range(rows)]
@@ -60,7 +60,7 @@ class OurSteps:
         for step in range(_WARM + rounds):
             audio = np.stack([window(signal, step, frames) for signal in signals])
             at = time.perf_counter()
-            said = self._core.step(chunk_ms, audio, slots, [past + step] * rows, [101 % self._prompts] * rows)
+            said = self._executor.step(chunk_ms, audio, slots, [past + step] * rows, [101 % self._prompts] * rows)
             if step >= _WARM:
                 times.append(time.perf_counter() - at)
                 tokens += len(said)

@@ -1,1 +1,1 @@
-"""Whether one more session can be heard in time: measured step times, load, and what of it lasts."""
+"""Whether one more session can be transcribed in time: measured step times, load, and what of it lasts."""

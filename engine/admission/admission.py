@@ -1,11 +1,44 @@
 """Whether the engine can carry one more session. Pure: measured step times and observed lags in, a decision out.
 
-A session of a class must be stepped once a chunk. Under load the engine steps all the time: while one batch is stepped,
-the next one gathers, so the batches settle at the size at which a round of all classes brings in just its own rows. A
-row waits for the step that is running when it becomes ready, then for its own. From the time of a step at a few batch
-sizes both follow: the share of time that stepping takes, and the lag of every class. Observed step times scale the
-measured ones up and down, and an observed lag near the deadline refuses whatever the prediction says. Both count only
-once they last (`engine.admission.lasting`): a slow moment of the machine refuses nobody.
+The idea. A session of a class has a chunk to step every C seconds. The device steps one batch after the other, and a
+batch is faster than its rows one by one: s(b), the time of a step of b rows, is measured at a few b (`StepCurve`).
+Under load the device never waits: while one batch is stepped the rows of the next become ready. So a batch is as large
+as the time before it was long, and that time is as long as its batches were large. Where both agree, the engine has
+settled.
+
+The fix-point. A round steps every class once, each with the rows that became ready during the round before:
+
+    round  = sum over classes of s(b)
+    b      = min(n, max(1, n * round / C))       n: open sessions of the class
+
+`_Load._settled` begins with b = 1 and puts each b into the next round. s does not fall with b, so b only grows,
+towards the least solution. It stops where no b grows by more than 1 %; where 64 rounds do not get there, b = n. This is
+the mean value of a polling system with gated service: a visit serves whatever was there when the round began (H.
+Takagi, Analysis of Polling Systems, MIT Press 1986).
+
+From b follows the lag of a row, from the time its chunk is complete to its result (`_Load.lags`): the wait for the
+step that runs then, of its own class or a slower one, plus the steps of its own class and of all faster ones, which
+are due before it. For a slower class it waits twice: one such step runs, and another may be overdue and go first.
+Batches of a slower class are limited, so that one takes a quarter of the fastest chunk at most, or has one row
+(`Forecast.limits`).
+
+A session is admitted where none is open, and where with it (`Forecast.refusal`)
+
+    busy = sum over classes of s(n) / C <= 0.8   in batches as large as possible; 0.72 with several classes
+    lag <= 0.8 C                                 of every class, predicted, and the observed 95th percentile too
+
+Example: C = 160 ms, s(b) = 8 + 2 b ms, at most 64 rows.
+
+    n = 40:  b = 4,   round s(4) = 16 ms, lag 16 + 16 ms, busy 0.55
+    n = 60:  b = 12,  round s(12) = 32 ms, lag 32 + 32 ms, busy 0.80: the last session that is admitted
+    n = 80:  b = 80,  n * s(b) / C = 4 + b is more than every b: the engine falls behind, busy 1.10
+
+The invariant: fewer sessions never fare worse. s, busy and lag do not fall with n, so `headroom` and `capacity` may
+look for the last n that fits by bisection (`largest`).
+
+What is observed corrects what was measured: step times of the running engine over the measured ones scale s
+(`Admission.slowness`), and an observed lag refuses whatever the prediction says. Both count only once they last
+(`engine.admission.lasting`): a slow moment of the machine refuses nobody.
 """
 
 import bisect
@@ -20,6 +53,9 @@ MEASURED_ROWS = (1, 4, 16, 64, 256, 1024)
 
 MARGIN = 0.8
 """Share of a chunk that the lag of its class may take."""
+
+_UTILISATION = 0.8
+"""Share of time that stepping may take."""
 
 _SLOWEST = 16.0
 """A step that takes longer than so many times what was measured counts as this."""
@@ -60,24 +96,15 @@ class StepCurve:
 class Admission:
     """What was measured and observed of each class; decisions are those of `forecast`. Not thread-safe.
 
-    `classes`: chunks in milliseconds. `utilisation`: the share of time that stepping may take. `margin`: the share of a
-    chunk that the lag of its class may take.
+    `classes`: chunks in milliseconds. `max_batch`: rows of the largest step.
     """
 
-    def __init__(
-        self, classes: tuple[int, ...], max_batch: int, *, utilisation: float = 0.8, margin: float = MARGIN
-    ) -> None:
+    def __init__(self, classes: tuple[int, ...], max_batch: int) -> None:
         self._classes = classes
         self._max_batch = max_batch
-        self._utilisation = utilisation
-        self._margin = margin
         self._measured: dict[int, StepCurve] = {}
         self._curves: dict[int, StepCurve] = {}
         self._slowness = {ms: Lasting(1.0) for ms in classes}
-
-    @property
-    def is_measured(self) -> bool:
-        return bool(self._measured)
 
     def measured(self, chunk_ms: int, times: Mapping[int, float]) -> None:
         """Steps of a class take so long: rows -> seconds. A class without any follows from the nearest one."""
@@ -100,54 +127,22 @@ class Admission:
         return max(self._slowness[chunk_ms].median(now), 1 / _SLOWEST)
 
     def forecast(self, now: float) -> "Forecast":
-        """By what is known now. It changes no more and may be used on any thread."""
+        """By what is known now. It does not change and may be used on any thread."""
         slowness = {ms: self.slowness(ms, now) for ms in self._classes}
-        return Forecast(self._classes, self._curves, slowness, self._max_batch, self._utilisation, self._margin)
-
-    def refusal(
-        self, open_rows: Mapping[int, int], chunk_ms: int, lag_p95_s: Mapping[int, float], now: float
-    ) -> str | None:
-        """`Forecast.refusal` of this time."""
-        return self.forecast(now).refusal(open_rows, chunk_ms, lag_p95_s)
-
-    def room(
-        self,
-        open_rows: Mapping[int, int],
-        chunk_ms: int,
-        lag_p95_s: Mapping[int, float],
-        now: float,
-        most: int = 1 << 16,
-    ) -> int:
-        """`Forecast.room` of this time."""
-        return self.forecast(now).room(open_rows, chunk_ms, lag_p95_s, most)
-
-    def capacity(self, chunk_ms: int, now: float, most: int = 1 << 16) -> int:
-        """`Forecast.capacity` of this time."""
-        return self.forecast(now).capacity(chunk_ms, most)
-
-    def utilisation(self, open_rows: Mapping[int, int], now: float) -> float:
-        """`Forecast.utilisation_of` this time."""
-        return self.forecast(now).utilisation_of(open_rows)
-
-    def limits(self, open_rows: Mapping[int, int], now: float) -> dict[int, int]:
-        """`Forecast.limits` of this time."""
-        return self.forecast(now).limits(open_rows)
+        return Forecast(self._classes, self._curves, slowness, self._max_batch)
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What so many sessions would mean for an engine, by its curves and how slow it is at one time. Immutable.
 
-    `curves`, `slowness`: of each class; without curves, as nothing was measured, everybody is admitted. `utilisation`,
-    `margin`: as those of `Admission`.
+    `curves`, `slowness`: of each class; without curves, as nothing was measured, everybody is admitted.
     """
 
     classes: tuple[int, ...]
     curves: Mapping[int, StepCurve]
     slowness: Mapping[int, float]
     max_batch: int
-    utilisation: float
-    margin: float
 
     def refusal(self, open_rows: Mapping[int, int], chunk_ms: int, lag_p95_s: Mapping[int, float]) -> str | None:
         """Why one more session of the class has no place; None where it has one.
@@ -158,19 +153,19 @@ class Forecast:
         if not self.curves or not any(open_rows.values()):
             return None
         for ms, lag in lag_p95_s.items():
-            if open_rows.get(ms) and lag > self.margin * ms / 1000:
+            if open_rows.get(ms) and lag > MARGIN * ms / 1000:
                 return f"its {ms} ms sessions are answered {1000 * lag:.0f} ms after their audio"
         rows = {ms: count for ms, count in open_rows.items() if count}
         rows[chunk_ms] = rows.get(chunk_ms, 0) + 1
         load = self._load(rows)
-        if (busy := load.busy) > self.utilisation * (1.0 if len(rows) == 1 else _MIXED):
+        if (busy := load.busy) > _UTILISATION * (1.0 if len(rows) == 1 else _MIXED):
             return f"one more session of {chunk_ms} ms would keep it stepping {busy:.0%} of the time"
         for ms, lag in load.lags.items():
-            if lag > self.margin * ms / 1000:
+            if lag > MARGIN * ms / 1000:
                 return f"with one more session of {chunk_ms} ms those of {ms} ms would be {1000 * lag:.0f} ms late"
         return None
 
-    def room(
+    def headroom(
         self,
         open_rows: Mapping[int, int],
         chunk_ms: int,
@@ -191,9 +186,9 @@ class Forecast:
         time. `near`: a guess, which saves time."""
         if self.curves and self._load({chunk_ms: 1}).busy > 1:
             return 0
-        return self.room({}, chunk_ms, {}, most, near)
+        return self.headroom({}, chunk_ms, {}, most, near)
 
-    def utilisation_of(self, open_rows: Mapping[int, int]) -> float:
+    def utilisation(self, open_rows: Mapping[int, int]) -> float:
         """Share of time that stepping the open rows takes, in batches as large as they can be."""
         rows = {ms: count for ms, count in open_rows.items() if count}
         return self._load(rows).busy if self.curves else 0.0
@@ -234,8 +229,8 @@ class _Load:
         limit = self.limits[chunk_ms]
         if rows <= limit:
             return self.one_s(chunk_ms, rows)
-        whole, rest = divmod(rows, limit)
-        return whole * self.one_s(chunk_ms, limit) + (self.one_s(chunk_ms, rest) if rest else 0.0)
+        whole, remainder = divmod(rows, limit)
+        return whole * self.one_s(chunk_ms, limit) + (self.one_s(chunk_ms, remainder) if remainder else 0.0)
 
     @property
     def busy(self) -> float:
@@ -255,7 +250,8 @@ class _Load:
         return found
 
     def _settled(self) -> dict[int, float]:
-        """Rows of each class in a round of all classes, when a round brings in just the rows of the next."""
+        """Rows of each class in a round of all classes, when a round brings in the rows of the next; all rows
+        where no round is long enough for that."""
         size = dict.fromkeys(self.rows, 1.0)
         for _ in range(64):
             round_s = sum(self.step_s(ms, rows) for ms, rows in size.items())

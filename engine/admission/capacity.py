@@ -1,4 +1,10 @@
-"""What one engine can carry and how it fares: its admission, its meters, and the measurement at its start."""
+"""What one engine can carry and how it fares: its admission, its meters, and the measurement at its start.
+
+Two questions are answered. Whether one more session is taken (`Capacity.refusal`) is asked at every `open` and costs
+one forecast. How many more would be taken, of every class (`Capacity.compute_load`), is asked by monitoring; a search
+over forecasts takes milliseconds. So a `LoadSnapshot` is taken under the engine's lock, and the search is done outside
+of it, once a second at most, from the numbers found before.
+"""
 
 import os
 import threading
@@ -22,7 +28,7 @@ _ENOUGH_LAGS = 20.0
 _LATE_SHARE = 0.05
 """Share of late rows that lasts from which on their lag refuses others: more than the 95th percentile leaves."""
 
-_ROOMS_S = 1.0
+_HEADROOMS_S = 1.0
 _MEMORY_SHARE = 0.3
 _MOST_SESSIONS = 1024
 _MOST_SESSIONS_CUDA = 16384
@@ -31,8 +37,8 @@ _TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How an engine stands at one time, taken while nothing of it changes and worked with at leisure."""
+class LoadSnapshot:
+    """What the load of an engine is computed from: taken under the engine's lock, worked with outside of it."""
 
     at: float
     open_rows: Mapping[int, int]
@@ -43,7 +49,7 @@ class Standing:
 
 
 class Capacity:
-    """Not thread-safe, the engine holds its lock; but `reckon` takes its time without it.
+    """Not thread-safe: the engine holds its lock, but for `compute_load`, which takes milliseconds.
 
     `admits`: sessions are refused for want of time, too.
     """
@@ -55,11 +61,11 @@ class Capacity:
         self._meters = {chunk_ms: Meter() for chunk_ms in classes}
         self._late = {chunk_ms: Lasting(0.0) for chunk_ms in classes}
         self._counting = threading.Lock()
-        self._rooms = dict.fromkeys(classes, (0, 0))
-        self._rooms_at = float("-inf")
+        self._headrooms = dict.fromkeys(classes, (0, 0))
+        self._headrooms_at = float("-inf")
 
     def stepped(self, chunk_ms: int, rows: int, open_rows: int, step_s: float, lags: list[float], now: float) -> None:
-        """A batch was stepped and told. lags: seconds, of its rows with live audio."""
+        """A batch was stepped and reported. lags: seconds, of its rows with live audio."""
         self._meters[chunk_ms].stepped(rows, min(open_rows, self._max_batch), step_s, lags, now)
         self.admission.observed(chunk_ms, rows, step_s, now)
         if lags:
@@ -68,34 +74,32 @@ class Capacity:
 
     def refusal(self, open_rows: Mapping[int, int], chunk_ms: int, now: float) -> str | None:
         """Why one more session of the class has no place; None where it has one."""
-        return self.admission.refusal(open_rows, chunk_ms, self._lags_p95(now), now) if self.admits else None
+        if not self.admits:
+            return None
+        return self.admission.forecast(now).refusal(open_rows, chunk_ms, self._lags_p95(now))
 
-    def standing(self, open_rows: Mapping[int, int], slots: int, now: float) -> Standing:
-        """slots: sessions that each class and all together have room for."""
+    def snapshot(self, open_rows: Mapping[int, int], slots: int, now: float) -> LoadSnapshot:
+        """slots: the most sessions of one class, and of all together."""
         meters = {chunk_ms: meter.copy() for chunk_ms, meter in self._meters.items()}
-        return Standing(now, open_rows, slots, meters, self._lags_p95(now), self.admission.forecast(now))
+        return LoadSnapshot(now, open_rows, slots, meters, self._lags_p95(now), self.admission.forecast(now))
 
-    def load(self, open_rows: Mapping[int, int], slots: int, now: float) -> EngineLoad:
-        """`reckon` of the `standing` at this time."""
-        return self.reckon(self.standing(open_rows, slots, now))
-
-    def reckon(self, standing: Standing) -> EngineLoad:
-        """What the engine tells of it. Rooms and capacities are a second old at most. On any thread."""
+    def compute_load(self, snapshot: LoadSnapshot) -> EngineLoad:
+        """How busy the engine was. Headrooms and capacities are a second old at most. On any thread."""
         with self._counting:
-            if standing.at - self._rooms_at >= _ROOMS_S:
-                self._rooms, self._rooms_at = self._count_rooms(standing), standing.at
-            rooms = self._rooms
-        slots, open_rows, sessions = standing.slots, standing.open_rows, sum(standing.open_rows.values())
+            if snapshot.at - self._headrooms_at >= _HEADROOMS_S:
+                self._headrooms, self._headrooms_at = self._count_headrooms(snapshot), snapshot.at
+            headrooms = self._headrooms
+        slots, open_rows, sessions = snapshot.slots, snapshot.open_rows, sum(snapshot.open_rows.values())
         classes = []
-        for ms, meter in standing.meters.items():
-            room, capacity = rooms[ms]
-            p50, p95, p99 = (meter.lag.quantile(share, standing.at) for share in (0.5, 0.95, 0.99))
+        for ms, meter in snapshot.meters.items():
+            headroom, capacity = headrooms[ms]
+            p50, p95, p99 = (meter.lag.quantile(share, snapshot.at) for share in (0.5, 0.95, 0.99))
             classes.append(
                 ClassLoad(
                     chunk_ms=ms,
                     open=open_rows.get(ms, 0),
                     slots=slots,
-                    room=max(0, min(room, slots - sessions)),
+                    room=max(0, min(headroom, slots - sessions)),
                     capacity=capacity,
                     steps=meter.steps,
                     rows=meter.rows,
@@ -107,17 +111,17 @@ class Capacity:
                     lag_p99_s=p99,
                 )
             )
-        return EngineLoad(sessions, slots, standing.forecast.utilisation_of(open_rows), tuple(classes))
+        return EngineLoad(sessions, slots, snapshot.forecast.utilisation(open_rows), tuple(classes))
 
-    def _count_rooms(self, standing: Standing) -> dict[int, tuple[int, int]]:
+    def _count_headrooms(self, snapshot: LoadSnapshot) -> dict[int, tuple[int, int]]:
         """Sessions that each class would be given now, and in an otherwise empty engine. Searched for from those
         before: at hundreds of sessions in five classes it is tens of milliseconds of work otherwise."""
-        slots, forecast, before = standing.slots, standing.forecast, self._rooms
+        slots, forecast, before = snapshot.slots, snapshot.forecast, self._headrooms
         if not self.admits:
             return dict.fromkeys(self._meters, (slots, slots))
         return {
             ms: (
-                forecast.room(standing.open_rows, ms, standing.lags_p95_s, slots, near=before[ms][0]),
+                forecast.headroom(snapshot.open_rows, ms, snapshot.lags_p95_s, slots, near=before[ms][0]),
                 forecast.capacity(ms, slots, near=before[ms][1]),
             )
             for ms in self._meters

@@ -67,7 +67,8 @@ class Meter:
         self.lag = LagWindow()
 
     def stepped(self, rows: int, possible: int, step_s: float, lags: list[float], now: float) -> None:
-        """A batch of `rows` of the `possible` rows took `step_s`; `lags`: audio complete -> result told, seconds."""
+        """A batch of `rows` of the `possible` rows took `step_s`; `lags`: seconds, from audio complete to result
+        reported."""
         weight = 1.0 if self.steps == 0 else _SMOOTHING
         self.steps += 1
         self.rows += rows

@@ -16,24 +16,24 @@ Launch = Callable[[], None]
 Capture = Callable[[Launch], Launch]
 """Makes a recording of a launch sequence and returns what plays it. Raises `RuntimeError` where it cannot."""
 
-Key = TypeVar("Key", bound=Hashable)
-Outcome = TypeVar("Outcome")
+GraphKey = TypeVar("GraphKey", bound=Hashable)
+TrialResult = TypeVar("TrialResult")
 
 
-class Graphs(Generic[Key]):
+class Graphs(Generic[GraphKey]):
     """Launch sequences by key. Without `capture` all are plain."""
 
     def __init__(self, capture: Capture | None) -> None:
         self._capture = capture
-        self._plain: dict[Key, Launch] = {}
-        self._recorded: dict[Key, Launch] = {}
+        self._plain: dict[GraphKey, Launch] = {}
+        self._recorded: dict[GraphKey, Launch] = {}
 
     @property
-    def recorded(self) -> frozenset[Key]:
+    def recorded(self) -> frozenset[GraphKey]:
         """Keys that play a recording."""
         return frozenset(self._recorded)
 
-    def add(self, key: Key, launch: Launch) -> None:
+    def add(self, key: GraphKey, launch: Launch) -> None:
         """Take a sequence and record it. One that cannot be recorded stays plain, with an error in the log."""
         self._plain[key] = launch
         if self._capture is None:
@@ -44,7 +44,10 @@ class Graphs(Generic[Key]):
             logger.exception("capturing %s failed: it runs without a graph", key)
 
     def verify(
-        self, key: Key, trial: Callable[[Launch], Outcome], differences: Callable[[Outcome, Outcome], str]
+        self,
+        key: GraphKey,
+        trial: Callable[[Launch], TrialResult],
+        differences: Callable[[TrialResult, TrialResult], str],
     ) -> None:
         """Hold a recording against the plain sequence; one that differs is dropped, with an error in the log.
 
@@ -61,7 +64,7 @@ class Graphs(Generic[Key]):
             logger.error("the graph of %s is wrong (%s): it runs without one", key, found)
             del self._recorded[key]
 
-    def run(self, key: Key) -> None:
+    def run(self, key: GraphKey) -> None:
         self._recorded.get(key, self._plain[key])()
 
 

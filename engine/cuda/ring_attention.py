@@ -66,9 +66,9 @@ def ring_attention_kernel(  # type: ignore[no-untyped-def]
     by_position = asked + tl.load(bias_v + head * d_head + feature, mask=in_head, other=0.0)[None, :]
 
     age = ((chunk % ring_chunks).to(tl.int32) - place // chunk_frames + ring_chunks) % ring_chunks
-    heard = (place < ring_frames) & (age <= chunk)
-    new = heard & (age == 0)
-    old_cells = (heard & (age > 0))[:, None] & in_head[None, :]
+    valid = (place < ring_frames) & (age <= chunk)
+    new = valid & (age == 0)
+    old_cells = (valid & (age > 0))[:, None] & in_head[None, :]
     new_cells = new[:, None] & in_head[None, :]
     cell = place[:, None] * d_head + feature[None, :]
     arrived = (place % chunk_frames)[:, None] * (3 * width) + feature[None, :]
@@ -86,7 +86,7 @@ def ring_attention_kernel(  # type: ignore[no-untyped-def]
     at = ring_frames - 1 - (age * chunk_frames - place % chunk_frames)[None, :] - query[:, None]
     at = tl.minimum(tl.maximum(at, 0), table_block - 1)
     scores = tl.dot(by_content, tl.trans(key), input_precision=precision) + tl.gather(by_column, at, 1)
-    scores = tl.where(heard[None, :], scores, float("-inf"))
+    scores = tl.where(valid[None, :], scores, float("-inf"))
     share = tl.exp(scores - tl.max(scores, 1)[:, None])
     share = share / tl.sum(share, 1)[:, None]
     new_value = tl.load(mine + 2 * width + arrived, mask=new_cells, other=0.0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.cuda.graphs import Capture, Graphs, Launch
-from engine.cuda.step import DeviceStep
+from engine.cuda.step import StaticStep
 from engine.model.emission import Emission
 
 _LAUNCH, _PROCEED = "step", "continuation"
@@ -22,23 +22,24 @@ _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrialRows:
     """What the rows of a trial brought. B: rows, T: ticks and turns.
 
-    said: int32 (B, T); likely: float32 (B, T), 0 where nothing was said; frames: float32 (B, ticks * c * d_joint).
+    emitted: int32 (B, T); probabilities: float32 (B, T), 0 where nothing was emitted; frames: float32
+    (B, ticks * c * d_joint).
     """
 
-    said: NDArray[np.int32]
-    likely: NDArray[np.float32]
+    emitted: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
     frames: NDArray[np.float32]
 
 
-class Runner:
-    """Runs a `DeviceStep`. `slots`: how many slots streams may use; `name`: of the class, in logs; `wait`: returns when
+class GraphRunner:
+    """Runs a `StaticStep`. `slots`: how many slots streams may use; `name`: of the class, in logs; `wait`: returns when
     the device has done all it was given."""
 
     def __init__(
-        self, step: DeviceStep, slots: int, name: str, capture: Capture | None, wait: Callable[[], None]
+        self, step: StaticStep, slots: int, name: str, capture: Capture | None, wait: Callable[[], None]
     ) -> None:
         self._step = step
         self._slots = slots
@@ -58,7 +59,7 @@ class Runner:
         return self._step.encoded
 
     def prepare(self) -> Iterator[None]:
-        """Record every batch size, then hold each against the plain sequence; may rest after each of them. Streams must
+        """Record every batch size, then hold each against the plain sequence; yields after each of them. Streams must
         not be there yet."""
         parts: list[tuple[str, Callable[[int], None]]] = [(_LAUNCH, self._step.launch), (_PROCEED, self._step.proceed)]
         for size in reversed(self._step.sizes):  # the largest first: the others fit the memory it took
@@ -75,7 +76,7 @@ class Runner:
     def run(
         self, audio: NDArray[np.float32], slots: Sequence[int], chunks: Sequence[int], prompts: Sequence[int]
     ) -> list[Emission]:
-        """Advance the streams in `slots` by one chunk. Returns what they said, of each in order of time."""
+        """Advance the streams in `slots` by one chunk. Returns what they emitted, of each in order of time."""
         step, count = self._step, len(slots)
         size = step.fill(audio, slots, chunks, prompts)
         self._graphs.run((self._name, _LAUNCH, size))
@@ -87,14 +88,14 @@ class Runner:
             found += step.emissions(count)
         return found
 
-    def _trial(self, part: str, size: int) -> Callable[[Launch], Outcome]:
+    def _trial(self, part: str, size: int) -> Callable[[Launch], TrialRows]:
         """Streams of noise through the part under trial, the other part plain."""
         step, count = self._step, min(size, self._slots)
         slots = [self._slots - 1 - row for row in range(count)]
 
-        def trial(launch: Launch) -> Outcome:
+        def trial(launch: Launch) -> TrialRows:
             rng = np.random.default_rng(size)
-            said, likely, frames = [], [], []
+            emitted, probabilities, frames = [], [], []
             step.wipe(state=True)
             for tick in range(_TICKS):
                 audio = (rng.standard_normal((count, step.audio.shape[1])) * 0.1).astype(np.float32)
@@ -107,19 +108,19 @@ class Runner:
                 step.wipe(state=False)
                 launch()
                 self._wait()
-                tokens, probabilities = step.spoken(count)
-                said.append(tokens)
-                likely.append(np.where(tokens >= 0, probabilities, np.float32(0)))
+                tokens, chances = step.by_turn(count)
+                emitted.append(tokens)
+                probabilities.append(np.where(tokens >= 0, chances, np.float32(0)))
                 frames.append(step.projected[:count].flatten(1).float().cpu().numpy())
-            return Outcome(np.hstack(said), np.hstack(likely), np.hstack(frames))
+            return TrialRows(np.hstack(emitted), np.hstack(probabilities), np.hstack(frames))
 
         return trial
 
-    def _differences(self, plain: Outcome, recorded: Outcome) -> str:
+    def _differences(self, plain: TrialRows, recorded: TrialRows) -> str:
         tolerance = _TOLERANCES[self._step.projected.dtype]
         scale = np.linalg.norm(plain.frames, axis=1) + 1e-6
         wrong = ~(np.linalg.norm(plain.frames - recorded.frames, axis=1) <= tolerance * scale)
-        wrong |= (plain.said != recorded.said).any(1)
-        wrong |= ~(np.abs(plain.likely - recorded.likely) <= tolerance).all(1)
+        wrong |= (plain.emitted != recorded.emitted).any(1)
+        wrong |= ~(np.abs(plain.probabilities - recorded.probabilities) <= tolerance).all(1)
         rows = np.flatnonzero(wrong)
         return f"{len(rows)} of {len(wrong)} rows differ, the first is {rows[0]}" if len(rows) else ""

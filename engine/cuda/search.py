@@ -1,10 +1,10 @@
-"""Greedy transducer decoding that never waits for the device: a fixed number of turns, whatever the rows say.
+"""Greedy transducer decoding that never waits for the device: a fixed number of turns, whatever the rows emit.
 
-The same search as `engine.model.decoder`: at a turn every row scores the frame it stands at, a blank moves it on, a
-token stays and updates its prediction network. All rows take part in all turns; a row whose chunk is done, or that says
-nothing, keeps what it had. A row needs as many turns as it has frames and tokens. Hardly one needs more than `turns`;
-where one does, the result says so and the caller launches `proceed` before the row's next chunk, so nothing is ever cut
-short.
+At a turn every row scores the frame it stands at, a blank moves it on, a token stays and updates its prediction
+network. All rows take part in all turns; a row whose chunk is done, or that emits nothing, keeps what it had. The
+tokens are those of `engine.model.decoder`. A row needs as many turns as it has frames and tokens. Hardly one needs more
+than `turns`; where one does, the result says so and the caller launches `proceed` before the row's next chunk, so
+nothing is ever cut short.
 """
 
 import torch
@@ -25,7 +25,7 @@ def turns(frames: int) -> int:
 class StaticSearch:
     """Greedy search over chunks of c frames, in preallocated memory, for batches of up to `max_rows`.
 
-    result: int32 (max_rows, 2 K + 1), K turns: first what each turn said, token * c + frame or `NOTHING`, then the
+    result: int32 (max_rows, 2 K + 1), K turns: first what each turn emitted, token * c + frame or `NOTHING`, then the
     probabilities' bits, last 1 where the row needs `proceed`.
     """
 
@@ -53,7 +53,7 @@ class StaticSearch:
         self._search(DecoderState(*past), state, rows)
 
     def proceed(self, state: DecoderState, rows: Rows) -> None:
-        """The next turns of the rows that were not done; the others say nothing more."""
+        """The next turns of the rows that were not done; the others emit nothing more."""
         self._search(DecoderState(*(tensor.index_select(0, rows.slots) for tensor in state.tensors)), state, rows)
 
     def rewind(self, count: int) -> None:
@@ -67,15 +67,15 @@ class StaticSearch:
         hidden, cell, predicted = past.tensors
         blank, most = self._decoder.blank, self._decoder.max_symbols
         row = torch.arange(count, device=frames.device)
-        said, likely = [], []
+        emitted, probabilities = [], []
         for _ in range(self.turns):
             active = at < self.frames
             frame = at.clamp(max=self.frames - 1)
             logits = self._decoder.scores(frames[row, frame], predicted).float()  # (B, V + 1)
             best = logits.argmax(-1)
             emits = active & (best != blank)
-            said.append(torch.where(emits, best * self.frames + at, NOTHING).int())
-            likely.append(torch.softmax(logits, -1).gather(-1, best[:, None])[:, 0].view(torch.int32))
+            emitted.append(torch.where(emits, best * self.frames + at, NOTHING).int())
+            probabilities.append(torch.softmax(logits, -1).gather(-1, best[:, None])[:, 0].view(torch.int32))
             new_hidden, new_cell, new_predicted = self._decoder.predict(best, hidden, cell)
             hidden = torch.where(emits[:, None, None], new_hidden, hidden)
             cell = torch.where(emits[:, None, None], new_cell, cell)
@@ -89,4 +89,4 @@ class StaticSearch:
         for tensor, new in zip(state.tensors, (hidden, cell, predicted), strict=True):
             tensor.index_copy_(0, rows.slots, new)
         unfinished = (at < self.frames).int()
-        self.result[:count].copy_(torch.stack([*said, *likely, unfinished], dim=1))
+        self.result[:count].copy_(torch.stack([*emitted, *probabilities, unfinished], dim=1))

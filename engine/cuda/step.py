@@ -39,7 +39,7 @@ def batch_sizes(max_rows: int) -> tuple[int, ...]:
     return tuple(sorted(sizes))
 
 
-class DeviceStep:
+class StaticStep:
     """The step of a class with c frames a chunk, for batches of up to `max_rows`.
 
     `state` has one slot more than streams may use: its last one belongs to the rows of padding.
@@ -120,15 +120,15 @@ class DeviceStep:
         return bool(self._downloaded.numpy()[:count, -1].any())
 
     def emissions(self, count: int) -> list[Emission]:
-        """What the first `count` rows said, row by row in order of time."""
-        said, likely = self.spoken(count)
-        rows, at = np.nonzero(said >= 0)
-        tokens, frames = np.divmod(said[rows, at], self._search.frames)
-        columns = (rows.tolist(), tokens.tolist(), frames.tolist(), likely[rows, at].tolist())
+        """What the first `count` rows emitted, row by row in order of time."""
+        emitted, probabilities = self.by_turn(count)
+        rows, at = np.nonzero(emitted >= 0)
+        tokens, frames = np.divmod(emitted[rows, at], self._search.frames)
+        columns = (rows.tolist(), tokens.tolist(), frames.tolist(), probabilities[rows, at].tolist())
         return [Emission(*item) for item in zip(*columns, strict=True)]
 
-    def spoken(self, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """What each turn said in the first `count` rows, as `StaticSearch.result` has it, and with what probability."""
+    def by_turn(self, count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Tokens and probabilities of the first `count` rows, (B, turns) each, as `StaticSearch.result` has them."""
         result, turns = self._downloaded.numpy()[:count], self._search.turns
         return result[:, :turns].copy(), result[:, turns:-1].view(np.float32).copy()
 

@@ -2,7 +2,7 @@
 
 What is not finished is held back: the bytes of a character whose others have not come, and text that may become a
 language tag. A tag is read from the written text, so it does not matter in how many pieces, chunks or bytes it comes.
-Held text is given out as it was written as soon as it cannot become a tag any more. At most one tag's length is held.
+Held text is written out as it came as soon as it cannot become a tag any more. At most one tag's length is held.
 """
 
 import re
@@ -42,11 +42,11 @@ class Detokenizer:
         self._text = ""
         self._bytes: tuple[tuple[int, int, float], ...] = ()
 
-    def fork(self) -> "Detokenizer":
+    def clone(self) -> "Detokenizer":
         """An independent one that goes on from here."""
-        twin = Detokenizer(self._tokenizer)
-        twin._held, twin._text, twin._bytes = self._held, self._text, self._bytes
-        return twin
+        clone = Detokenizer(self._tokenizer)
+        clone._held, clone._text, clone._bytes = self._held, self._text, self._bytes
+        return clone
 
     @property
     def is_holding(self) -> bool:
@@ -62,7 +62,7 @@ class Detokenizer:
             return out
         if piece.kind is PieceKind.SILENT and not piece.text:
             return out
-        self._give_bytes(out)
+        self._flush_bytes(out)
         if piece.kind is PieceKind.TAG:
             self._release(out)
             out.append(TagWritten(piece.text, spaced=False))
@@ -74,7 +74,7 @@ class Detokenizer:
         """The end of the stream: an unfinished character becomes a replacement character, what may have become a tag is
         never written."""
         out: list[Fragment | TagWritten] = []
-        self._give_bytes(out)
+        self._flush_bytes(out)
         self.discard()
         return out
 
@@ -105,7 +105,7 @@ class Detokenizer:
         self._release(out)
         text = fragment.piece.text
         if not text.startswith((OPENING, UNKNOWN)) or not self._hold(text, fragment, out):
-            _give(fragment, out)
+            _write(fragment, out)
 
     def _hold(self, text: str, fragment: Fragment, out: list[Fragment | TagWritten]) -> bool:
         """Whether `text`, which ends with the fragment, is a tag or may become one."""
@@ -122,18 +122,18 @@ class Detokenizer:
 
     def _release(self, out: list[Fragment | TagWritten]) -> None:
         for fragment in self._held:
-            _give(fragment, out)
+            _write(fragment, out)
         self._held, self._text = (), ""
 
     def _add_byte(self, byte: int, frame: int, probability: float, out: list[Fragment | TagWritten]) -> None:
         """UTF-8: a leading byte says how many follow it, and those are 0x80 to 0xBF (RFC 3629, section 3)."""
         if byte & 0xC0 != 0x80:
-            self._give_bytes(out)
+            self._flush_bytes(out)
         self._bytes = (*self._bytes, (byte, frame, probability))
         if len(self._bytes) >= _length(self._bytes[0][0]):
-            self._give_bytes(out)
+            self._flush_bytes(out)
 
-    def _give_bytes(self, out: list[Fragment | TagWritten]) -> None:
+    def _flush_bytes(self, out: list[Fragment | TagWritten]) -> None:
         """Write the bytes that are there as a character; what is none becomes a replacement character."""
         if not self._bytes:
             return
@@ -144,7 +144,7 @@ class Detokenizer:
         self._add_text(Fragment(_character(text), frames[0], frames[-1], likely), out)
 
 
-def _give(fragment: Fragment, out: list[Fragment | TagWritten]) -> None:
+def _write(fragment: Fragment, out: list[Fragment | TagWritten]) -> None:
     if fragment.piece.kind is PieceKind.TEXT:
         out.append(fragment)
 

@@ -1,10 +1,10 @@
-"""Language lock: a stream whose language the model has told goes on with that language's own prompt.
+"""Language lock: a stream whose language the model has detected goes on with that language's own prompt.
 
 The first tag locks. From the next chunk on the stream's words are decoded with the prompt of the tag's language, and a
-watcher, which has a decoder state of its own and hears the same encoder frames, goes on with `auto`: it writes exactly
-what the stream would have without a lock. As long as the watcher tags its sentences with the locked language, its words
-are not used. With the first other tag the lock moves: the stream's words since the watcher's tag before are replaced by
-the watcher's, the stream's decoder takes over the watcher's state, and the prompt is that of the new language.
+watcher, which has a decoder state of its own and decodes the same encoder frames, goes on with `auto`: it writes
+exactly what the stream would have without a lock. As long as the watcher tags its sentences with the locked language,
+its words are not used. With the first other tag the lock moves: the stream's words since the watcher's tag before are
+replaced by the watcher's, the stream's decoder adopts the watcher's state, and the prompt is that of the new language.
 """
 
 from collections.abc import Mapping
@@ -20,15 +20,16 @@ _MOST_TOKENS = 1_024
 class Move(Enum):
     """What the decoder states of a slot have to do after a step.
 
-    WATCH: the watcher takes over the stream's; FOLLOW: the stream takes over the watcher's.
+    START_WATCHER: the watcher begins with a copy of the stream's; ADOPT_WATCHER: the stream goes on with a copy of the
+    watcher's.
     """
 
-    WATCH = auto()
-    FOLLOW = auto()
+    START_WATCHER = auto()
+    ADOPT_WATCHER = auto()
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TimedToken:
     """One token at an encoder frame of the stream."""
 
     token: int
@@ -42,7 +43,7 @@ class Rewrite:
 
     after: int
     language: str
-    tokens: tuple[Said, ...]
+    tokens: tuple[TimedToken, ...]
 
 
 class SpelledTags:
@@ -52,16 +53,16 @@ class SpelledTags:
         self._detokenizer = detokenizer
         self._prompts = prompts
 
-    def fork(self) -> "SpelledTags":
+    def clone(self) -> "SpelledTags":
         """An independent one that goes on from here."""
-        return SpelledTags(self._detokenizer.fork(), self._prompts)
+        return SpelledTags(self._detokenizer.clone(), self._prompts)
 
-    def add(self, said: Said) -> tuple[str, int] | None:
+    def add(self, token: TimedToken) -> tuple[str, int] | None:
         """Language and prompt of the tag that ends with this token."""
-        if self._detokenizer.pieces[said.token].is_plain and not self._detokenizer.is_holding:
+        if self._detokenizer.pieces[token.token].is_plain and not self._detokenizer.is_holding:
             return None
         found = None
-        for item in self._detokenizer.add(said.token, said.frame, said.probability):
+        for item in self._detokenizer.add(token.token, token.frame, token.probability):
             if isinstance(item, TagWritten) and item.locale is not None and item.locale in self._prompts:
                 found = item.locale, self._prompts[item.locale]
         return found
@@ -81,29 +82,29 @@ class LanguageLock:
         self._tags = tags
         self._spelled = spelled
         self._language = ""
-        self._heard: list[tuple[Said, tuple[str, int] | None]] = []
+        self._tokens: list[tuple[TimedToken, tuple[str, int] | None]] = []
         self._has_tag = False
 
     @property
     def is_locked(self) -> bool:
         return self.prompt is not None
 
-    def fork(self) -> "LanguageLock":
+    def clone(self) -> "LanguageLock":
         """An independent lock that goes on from here."""
-        twin = LanguageLock(self._tags, self._spelled.fork() if self._spelled is not None else None)
-        twin.prompt, twin.since, twin._language = self.prompt, self.since, self._language
-        twin._heard, twin._has_tag = list(self._heard), self._has_tag
-        return twin
+        clone = LanguageLock(self._tags, self._spelled.clone() if self._spelled is not None else None)
+        clone.prompt, clone.since, clone._language = self.prompt, self.since, self._language
+        clone._tokens, clone._has_tag = list(self._tokens), self._has_tag
+        return clone
 
-    def hear(self, said: Said) -> None:
+    def add(self, token: TimedToken) -> None:
         """A token that `auto` wrote: the stream's own while nothing is locked, its watcher's afterwards."""
-        spelled = self._spelled.add(said) if self._spelled is not None else None
-        tag = self._tags.get(said.token, spelled)
+        spelled = self._spelled.add(token) if self._spelled is not None else None
+        tag = self._tags.get(token.token, spelled)
         self._has_tag |= tag is not None
-        self._heard.append((said, tag))
-        if len(self._heard) > _MOST_TOKENS:
-            self.since = self._heard[_MOST_TOKENS // 2][0].frame
-            self._heard = [kept for kept in self._heard if kept[0].frame > self.since]
+        self._tokens.append((token, tag))
+        if len(self._tokens) > _MOST_TOKENS:
+            self.since = self._tokens[_MOST_TOKENS // 2][0].frame
+            self._tokens = [kept for kept in self._tokens if kept[0].frame > self.since]
 
     def decide(self) -> tuple[Move | None, Rewrite | None]:
         """After a step: what becomes of the decoder states, and of the words."""
@@ -111,16 +112,16 @@ class LanguageLock:
             return None, None
         was_locked, begin = self.is_locked, 0
         rewrite: Rewrite | None = None
-        for index, (last, tag) in enumerate(self._heard):
+        for index, (last, tag) in enumerate(self._tokens):
             if tag is None:
                 continue
             language, prompt = tag
             if was_locked and rewrite is None and language != self._language:
-                rewrite = Rewrite(self.since, self._language, tuple(said for said, _ in self._heard[begin:]))
+                rewrite = Rewrite(self.since, self._language, tuple(token for token, _ in self._tokens[begin:]))
             self._language, self.prompt, self.since = language, prompt, last.frame
             begin = index + 1
-        del self._heard[:begin]
+        del self._tokens[:begin]
         self._has_tag = False
         if rewrite is not None:
-            return Move.FOLLOW, rewrite
-        return (Move.WATCH if self.is_locked and not was_locked else None), None
+            return Move.ADOPT_WATCHER, rewrite
+        return (Move.START_WATCHER if self.is_locked and not was_locked else None), None

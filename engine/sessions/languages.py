@@ -9,6 +9,7 @@ from engine.config import ENGLISH_ONLY
 from engine.errors import UnknownLocale
 from engine.sessions.detokenizer import Detokenizer
 from engine.sessions.language_lock import LanguageLock, SpelledTags
+from engine.sessions.transcript import Transcript
 
 
 class Languages:
@@ -33,10 +34,14 @@ class Languages:
         return self.prompts[language]
 
     def configured(self, language: str) -> str | None:
-        """The language that words have by configuration; None where the model tells it."""
+        """The language that words have by configuration; None where the model detects it."""
         if not self.detects:
             return ENGLISH_ONLY
         return None if language == AUTO else language
+
+    def transcript(self, language: str) -> Transcript:
+        """An empty one for a session of that language."""
+        return Transcript(self._tokenizer, self.configured(language))
 
     def lock(self, language: str) -> LanguageLock | None:
         """A lock for a session that asks for one; there is nothing to lock where the language is given."""

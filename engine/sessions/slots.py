@@ -4,19 +4,19 @@ from dataclasses import dataclass
 
 from engine.errors import UnknownChunk
 
-_FORK_SLOTS = 4
-_SESSIONS_PER_FORK = 8
-"""Slots of each class kept back for flushing forks: four, and one for each eight sessions where that is more. A
+_CLONE_SLOTS = 4
+_SESSIONS_PER_CLONE = 8
+"""Slots of each class kept back for flushing clones: four, and one for each eight sessions where that is more. A
 `finalize` waits when all are busy."""
 
 
 @dataclass(slots=True)
 class Pool:
-    """Slots of one latency class. Sessions use the first ones, forks those above. `allocated`: the device has them.
-    `failure`: why it cannot have them."""
+    """Slots of one latency class. Sessions use the first ones (`free` are those of nobody), clones those above
+    (`free_clones`). `allocated`: the device has them. `failure`: why it cannot have them."""
 
     free: list[int]
-    forks: list[int]
+    free_clones: list[int]
     generations: list[int]
     open: int = 0
     allocated: bool = False
@@ -29,18 +29,18 @@ class Pool:
         self.open += 1
         return slot, self.generations[slot]
 
-    def give(self, slot: int) -> None:
+    def release(self, slot: int) -> None:
         """The session in the slot has ended."""
         self.free.append(slot)
         self.open -= 1
 
 
 class Slots:
-    """The pools of all latency classes. `count`: slots of each, forks included; `sessions`: those for sessions."""
+    """The pools of all latency classes. `count`: slots of each, clones included; `sessions`: those for sessions."""
 
     def __init__(self, classes: tuple[int, ...], sessions: int) -> None:
         self.sessions = sessions
-        self.count = sessions + max(_FORK_SLOTS, sessions // _SESSIONS_PER_FORK)
+        self.count = sessions + max(_CLONE_SLOTS, sessions // _SESSIONS_PER_CLONE)
         self.pools = {
             chunk_ms: Pool(list(range(sessions)), list(range(sessions, self.count)), [0] * sessions)
             for chunk_ms in classes

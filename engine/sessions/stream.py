@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from engine.api import SAMPLE_RATE_HZ, Session
 from engine.chunking import FRAME, FRAME_MS, chunk_begin, chunk_end, flushed_chunks
-from engine.sessions.language_lock import LanguageLock, Move, Rewrite, Said
+from engine.sessions.language_lock import LanguageLock, Move, Rewrite, TimedToken
 from engine.sessions.transcript import Transcript
 
 _PACE = 0.75
@@ -54,21 +54,26 @@ class AudioBuffer:
         self._start += count
         self._first += count
 
-    def fork(self, end: int) -> "AudioBuffer":
+    def clone(self, end: int) -> "AudioBuffer":
         """An independent copy of the samples before index `end`."""
-        twin = AudioBuffer()
-        twin._first = self._first
-        twin.append(self._data[self._start : self._start + max(0, end - self._first)])
-        return twin
+        clone = AudioBuffer()
+        clone._first = self._first
+        clone.append(self._data[self._start : self._start + max(0, end - self._first)])
+        return clone
 
 
 class Stream:
-    """One session, or the fork of one that is being flushed for `finalize`.
+    """One session, or the clone of one that is being flushed for `finalize`.
 
-    `chunks` counts steps taken. `skipped_frames`: encoder frames of audio thrown away unheard because the engine was
-    too slow; later frames keep their true time. `marks`: sample counts at which finals were asked for. `dropped`: its
+    A `finalize` sets a mark at the end of the audio so far. When the next chunk would go past it the stream stands
+    still, and a clone in a slot of its own is flushed with silence; its words are the final. Then the stream goes on
+    from where it was. `reported_ahead`: what a clone brought, tokens at their frames and rewrites, in order.
+
+    `chunks` counts steps taken. `skipped_frames`: encoder frames of audio thrown away because the engine was too slow
+    to step it; later frames keep their true time. `marks`: sample counts at which finals were asked for. `dropped`: its
     owner is gone, and it ends without a flush. `fault`: what of ours ended it, in a line. `completed_at`: when the
-    audio of the chunk read last was complete; None for flushing silence.
+    audio of the chunk read last was complete; None for flushing silence. `locks_language`: the session asked for a
+    language lock; `lock`: the one it has, None where its language is given.
     """
 
     def __init__(self, session: Session, slot: int, prompt: int, transcript: Transcript) -> None:
@@ -84,22 +89,24 @@ class Stream:
         self.fault: str | None = None
         self.marks: deque[int] = deque()
         self.parent: Stream | None = None
-        self.forked = False
-        self.foretold: list[tuple[int, int] | Rewrite] = []
+        self.has_clone = False
+        self.reported_ahead: list[tuple[int, int] | Rewrite] = []
+        self.locks_language = False
         self.lock: LanguageLock | None = None
         self.completed_at: float | None = None
         self._completions: deque[float] = deque()
         self._paced_to = float("-inf")
         self._frames = session.chunk_ms // FRAME_MS
 
-    def fork(self, slot: int) -> "Stream":
-        """A twin that will be flushed for the oldest mark: it hears what was pushed before it, and no more to come."""
-        twin = Stream(self.session, slot, self.prompt, self.transcript.fork())
-        twin.audio, twin.chunks, twin.skipped_frames = self.audio.fork(self.marks[0]), self.chunks, self.skipped_frames
-        twin.closing, twin.parent = True, self
-        twin.lock = self.lock.fork() if self.lock is not None else None
-        self.forked = True
-        return twin
+    def clone(self, slot: int) -> "Stream":
+        """A copy that will be flushed for the oldest mark: it steps what was pushed before, and no more comes."""
+        clone = Stream(self.session, slot, self.prompt, self.transcript.clone())
+        clone.audio = self.audio.clone(self.marks[0])
+        clone.chunks, clone.skipped_frames = self.chunks, self.skipped_frames
+        clone.closing, clone.parent = True, self
+        clone.lock = self.lock.clone() if self.lock is not None else None
+        self.has_clone = True
+        return clone
 
     def push(self, pcm: NDArray[np.float32], now: float) -> None:
         """Append audio and note which chunks it completes.
@@ -123,7 +130,7 @@ class Stream:
         return self.skipped_frames * FRAME
 
     @property
-    def heard_s(self) -> float:
+    def consumed_s(self) -> float:
         """Seconds of media that the steps so far have consumed."""
         if not self.chunks:
             return 0.0
@@ -140,13 +147,13 @@ class Stream:
 
     @property
     def at_mark(self) -> bool:
-        """The next chunk would go past the oldest mark: time to fork."""
-        return bool(self.marks) and not self.forked and not self.dropped and self._next_end > self.marks[0]
+        """The next chunk would go past the oldest mark: a clone is due."""
+        return bool(self.marks) and not self.has_clone and not self.dropped and self._next_end > self.marks[0]
 
     @property
     def ready(self) -> bool:
         """There is a chunk to step."""
-        if self.forked or self.at_mark or self.dropped:
+        if self.has_clone or self.at_mark or self.dropped:
             return False
         return self._next_end <= self.audio.end or (self.closing and not self.done)
 
@@ -154,8 +161,8 @@ class Stream:
     def done(self) -> bool:
         """Closing, and flushed to the last word, or dropped."""
         if self.dropped:
-            return not self.forked
-        if not self.closing or self.marks or self.forked:
+            return not self.has_clone
+        if not self.closing or self.marks or self.has_clone:
             return False
         return self.chunks >= flushed_chunks(self.audio.end - self._skipped, self._frames)
 
@@ -167,35 +174,36 @@ class Stream:
         self.audio.discard(chunk_begin(self.chunks, self._frames) + self._skipped)
 
     def skip_chunk(self) -> None:
-        """Throw the next chunk's audio away unheard."""
+        """Throw the next chunk's audio away instead of stepping it."""
         self.skipped_frames += self._frames
         if self._completions:
             self._completions.popleft()
         self.audio.discard(chunk_begin(self.chunks, self._frames) + self._skipped)
 
-    def emit(self, token: int, frame: int, probability: float) -> None:
+    def add_token(self, token: int, frame: int, probability: float) -> None:
         """Take a token of the chunk stepped last, `frame` counted from its start."""
         at = (self.chunks - 1) * self._frames + frame + self.skipped_frames
         if self.parent is not None:
-            self.foretold.append((token, at))
+            self.reported_ahead.append((token, at))
         if self.lock is not None and not self.lock.is_locked:
-            self.lock.hear(Said(token, at, probability))
+            self.lock.add(TimedToken(token, at, probability))
         self.transcript.add(token, at, probability)
 
-    def overhear(self, lock: LanguageLock, token: int, frame: int, probability: float) -> None:
-        """Take a token of the watcher of `lock`, as in `emit`; ignored where the stream has another lock by now."""
+    def add_watcher_token(self, lock: LanguageLock, token: int, frame: int, probability: float) -> None:
+        """Take a token of the watcher of `lock`, `frame` counted from the start of the chunk stepped last. Ignored
+        where the stream has another lock by now."""
         if self.lock is lock:
             at = (self.chunks - 1) * self._frames + frame + self.skipped_frames
-            lock.hear(Said(token, at, probability))
+            lock.add(TimedToken(token, at, probability))
 
-    def follow_lock(self) -> Move | None:
-        """After the tokens of a step: lock, or move the lock and its words. Returns what the decoder states must do."""
+    def update_lock(self) -> Move | None:
+        """After the tokens of a step: lock, or move the lock and its words. Returns what decoder states have to do."""
         if self.lock is None:
             return None
         move, rewrite = self.lock.decide()
         if rewrite is not None:
             if self.parent is not None:
-                self.foretold.append(rewrite)
+                self.reported_ahead.append(rewrite)
             self.transcript.rewrite(rewrite)
         if self.lock.prompt is not None:
             self.prompt = self.lock.prompt

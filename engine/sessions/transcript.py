@@ -1,6 +1,39 @@
-"""The words of one stream, from tokens.
+"""The words of one stream, from tokens. Pure.
 
-Kept is only what can still change: the words since the last language tag. Earlier ones are counted, not stored.
+The model writes pieces of text and language tags. A tag stands at the end of a sentence and names its language, so it
+changes words that were reported already; a piece may make the last word longer; a language lock may put other words in
+the place of the last ones (`rewrite`). All words are numbered, from 0 at the start of the session:
+
+    0 ............ settled ......................... words
+    counted only   the tail: can still change
+
+The invariant. Who keeps a list of words and, for each (first, words) of `take`, puts `words` in the place of all from
+index `first` on, has the words of this transcript. `_changed` is the first index at which that list is out of date;
+every operation lowers it (`_mark`), `take` reports from there on and clears it. Words are settled by a `take`, after
+it has reported them, and no report begins before the first one kept.
+
+What can still change, and stays in the tail (`_settle`): the words after the last tag; the last word, to which a mark
+may come; the words that a lock may rewrite (`unsettled_after`). Where no tag comes the tail is limited
+(`_LONGEST_TAIL`), and its older half is settled as it stands.
+
+Example, with a `take` after each token (a space before a piece is written as _):
+
+    token     take                                        settled
+    _de       (0, [de])                                   0
+    en        (0, [deen])         one word, grown         0
+    _is       (1, [is])                                   0
+    <es-US>   (0, [deen, is])     both are es-US now      1     "is" is the last word
+    _le       (2, [le])           es-US, carried over     2
+
+Words ahead of time. A final comes from a clone of the stream, flushed with silence while the stream itself stands
+still. Its words were reported, and then the stream goes on from before them. It gets the audio that really followed,
+and mostly writes the same tokens at the same frames: `expect` takes those of the clone, and while exactly these come
+nothing is marked. At the first other one all words since the clone are marked, and so they are at the end where some
+never came:
+
+    reported  [deen, is, le]      the clone then writes  er _el   its final: (2, [leer, el])
+    er        nothing             as expected
+    _est      (2, [leer, est])    not as expected: what the final said is taken back
 """
 
 from collections.abc import Sequence
@@ -33,7 +66,7 @@ class _OpenWord:
 
 
 class Transcript:
-    """Turns tokens into words; remembers what its reader has not been told yet.
+    """Turns tokens into words; remembers which of them changed since the last `take`.
 
     A language tag names the language of the words since the tag before and never appears in text, nor does the
     beginning of one. Until it comes, words have the configured language, or the one carried over from the last tag.
@@ -50,47 +83,47 @@ class Transcript:
         self._space_due = True
         self._changed: int | None = None
         self.unsettled_after: int | None = None
-        self._foreseen: list[tuple[int, int] | Rewrite] = []
-        self._foreseen_from = 0
+        self._expected: list[tuple[int, int] | Rewrite] = []
+        self._expected_from = 0
 
-    def fork(self) -> "Transcript":
-        """An independent transcript that goes on from here, for the same reader."""
-        twin = Transcript(self._tokenizer, self.configured)
-        twin._detected, twin._settled, twin._space_due = self._detected, self._settled, self._space_due
-        twin._detokenizer = self._detokenizer.fork()
-        twin._tail = [replace(word) for word in self._tail]
-        twin._changed, twin.unsettled_after = self._changed, self.unsettled_after
-        twin._foreseen, twin._foreseen_from = list(self._foreseen), self._foreseen_from
-        return twin
+    def clone(self) -> "Transcript":
+        """An independent transcript that goes on from here."""
+        clone = Transcript(self._tokenizer, self.configured)
+        clone._detected, clone._settled, clone._space_due = self._detected, self._settled, self._space_due
+        clone._detokenizer = self._detokenizer.clone()
+        clone._tail = [replace(word) for word in self._tail]
+        clone._changed, clone.unsettled_after = self._changed, self.unsettled_after
+        clone._expected, clone._expected_from = list(self._expected), self._expected_from
+        return clone
 
     @property
     def words(self) -> int:
         """Number of words so far."""
         return self._settled + len(self._tail)
 
-    def foresee(self, steps: Sequence[tuple[int, int] | Rewrite]) -> None:
-        """The reader was told already what `steps`, tokens at their frames and rewrites from here on, would say (by a
-        flushed fork).
+    def expect(self, steps: Sequence[tuple[int, int] | Rewrite]) -> None:
+        """What `steps`, tokens at their frames and rewrites from here on, will bring was reported already: by the final
+        of a flushed clone.
 
         As long as exactly these follow, nothing is reported again; where others come, the words from here on are.
         """
-        self._foreseen = list(reversed(steps))
+        self._expected = list(reversed(steps))
         # A token may have made the last word longer, a tag may have given all words since the last tag their language:
-        # they belong to what was foretold. A rewrite reaches further back.
+        # they belong to what was reported ahead. A rewrite reaches further back.
         rewrites = any(isinstance(step, Rewrite) for step in steps)
         first = 0 if rewrites else min(self._first_untagged(), max(0, len(self._tail) - 1))
-        self._foreseen_from = self._settled + first
+        self._expected_from = self._settled + first
 
     def add(self, token: int, frame: int, probability: float) -> None:
         """Append one token, emitted at encoder frame `frame` of the stream."""
-        as_foretold = self._is_foretold((token, frame))
+        as_expected = self._is_expected((token, frame))
         changed = self._append(token, frame, probability)
-        if not as_foretold and changed is not None:
+        if not as_expected and changed is not None:
             self._mark(changed)
 
     def rewrite(self, rewrite: Rewrite) -> None:
         """Put other words in the place of those that began after `rewrite.after`."""
-        as_foretold = self._is_foretold(rewrite)
+        as_expected = self._is_expected(rewrite)
         kept = sum(word.first_frame <= rewrite.after for word in self._tail)
         changed = kept
         for index, word in enumerate(self._tail[:kept]):
@@ -101,20 +134,20 @@ class Transcript:
         self._detokenizer.discard()
         self._space_due = not self.words
         self._detected = rewrite.language
-        for said in rewrite.tokens:
-            self._append(said.token, said.frame, said.probability)
-        if not as_foretold:
+        for token in rewrite.tokens:
+            self._append(token.token, token.frame, token.probability)
+        if not as_expected:
             self._mark(self._settled + changed)
 
     def take(self, *, last: bool = False) -> tuple[int, tuple[Word, ...]] | None:
         """What changed since the last call: all words from an index on; None where nothing did.
 
-        With `last`, no token will follow: a foretold rest that never came counts as a change, and what is held back
+        With `last`, no token will follow: what was expected and never came counts as a change, and what is held back
         because it may become a tag is given up.
         """
-        if last and self._foreseen:
-            self._foreseen.clear()
-            self._mark(self._foreseen_from)
+        if last and self._expected:
+            self._expected.clear()
+            self._mark(self._expected_from)
         if last and (changed := self._apply(self._detokenizer.finish())) is not None:
             self._mark(changed)
         if self._changed is None:
@@ -125,15 +158,15 @@ class Transcript:
         self._settle()
         return first, words
 
-    def _is_foretold(self, step: tuple[int, int] | Rewrite) -> bool:
-        """Whether the step is the one that was foretold; where another was, all that was foretold is told again."""
-        if not self._foreseen:
+    def _is_expected(self, step: tuple[int, int] | Rewrite) -> bool:
+        """Whether the step is the one that was expected; where another was, the words since count as changed."""
+        if not self._expected:
             return False
-        if self._foreseen[-1] == step:
-            self._foreseen.pop()
+        if self._expected[-1] == step:
+            self._expected.pop()
             return True
-        self._mark(self._foreseen_from)
-        self._foreseen.clear()
+        self._mark(self._expected_from)
+        self._expected.clear()
         return False
 
     def _mark(self, index: int) -> None:

@@ -92,8 +92,8 @@ def assembled(tokenizer: Tokenizer, tokens: Iterable[Token], configured: str | N
     words: list[Word] = []
     for token in tokens:
         transcript.add(token.piece, token.frame, 1.0)
-        if (news := transcript.take()) is not None:
-            words[news[0] :] = news[1]
-    if (news := transcript.take(last=True)) is not None:
-        words[news[0] :] = news[1]
+        if (changed := transcript.take()) is not None:
+            words[changed[0] :] = changed[1]
+    if (changed := transcript.take(last=True)) is not None:
+        words[changed[0] :] = changed[1]
     return spoken(words)

@@ -453,12 +453,12 @@ def test_both_formats_give_the_same_words(made: MakeCheckpoint, shape: Shape) ->
 def test_a_session_does_not_grow_with_its_length(demo_engine: Engine) -> None:
     engine = demo_engine
     session = engine.open(SessionOptions(1_120))
-    heard = Counter[str]()
+    received = Counter[str]()
 
-    def hear(events: StepEvents) -> None:
-        heard["words"] += sum(len(hypothesis.words) for hypothesis in events.hypotheses)
+    def receive(events: StepEvents) -> None:
+        received["words"] += sum(len(hypothesis.words) for hypothesis in events.hypotheses)
 
-    engine.subscribe(hear)
+    engine.subscribe(receive)
     sound = np.concatenate([audio.speech(1), np.zeros(8_000, np.float32)])
 
     def talk(sentences: int) -> int:
@@ -475,9 +475,9 @@ def test_a_session_does_not_grow_with_its_length(demo_engine: Engine) -> None:
     tracemalloc.start()
     try:
         before = talk(2)
-        words = heard["words"]
+        words = received["words"]
         after = talk(30)
     finally:
         tracemalloc.stop()
-    assert heard["words"] > words + 200
+    assert received["words"] > words + 200
     assert after - before < 64_000, "a tenth of a percent of the audio that was heard"

@@ -14,7 +14,7 @@ from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineError
-from engine.executor import Core
+from engine.executor import StepExecutor
 from engine.model.emission import Emission
 from engine.remote.__main__ import load
 from testing import audio
@@ -42,25 +42,25 @@ class Device:
         self.overlaps: list[tuple[str, str]] = []
         self.at_step: Callable[[], object] = lambda: None
         self._now: str | None = None
-        step, allocate = Core.step, Core.allocating
+        step, allocate = StepExecutor.step, StepExecutor.allocating
 
-        def stepping(core: Core, chunk_ms: int, *arguments: Sequence[object]) -> list[Emission]:
+        def stepping(executor: StepExecutor, chunk_ms: int, *arguments: Sequence[object]) -> list[Emission]:
             self._enter("step", chunk_ms)
             self.at_step()
             try:
-                return step(core, chunk_ms, *arguments)  # type: ignore[arg-type]
+                return step(executor, chunk_ms, *arguments)  # type: ignore[arg-type]
             finally:
                 self._now = None
 
-        def allocating(core: Core, chunk_ms: int, slots: int) -> Iterator[None]:
+        def allocating(executor: StepExecutor, chunk_ms: int, slots: int) -> Iterator[None]:
             self._enter("allocate", chunk_ms)
             try:
-                yield from allocate(core, chunk_ms, slots)
+                yield from allocate(executor, chunk_ms, slots)
             finally:
                 self._now = None
 
-        monkeypatch.setattr(Core, "step", stepping)
-        monkeypatch.setattr(Core, "allocating", allocating)
+        monkeypatch.setattr(StepExecutor, "step", stepping)
+        monkeypatch.setattr(StepExecutor, "allocating", allocating)
 
     def _enter(self, what: str, chunk_ms: int) -> None:
         if self._now is not None:
@@ -73,12 +73,12 @@ def ends(engine: Engine, count: int) -> tuple[threading.Event, list[StepEvents]]
     """Set once so many sessions have ended; all events."""
     ended, told = threading.Event(), list[StepEvents]()
 
-    def hear(events: StepEvents) -> None:
+    def receive(events: StepEvents) -> None:
         told.append(events)
         if sum(len(one.closed) for one in told) >= count:
             ended.set()
 
-    engine.subscribe(hear)
+    engine.subscribe(receive)
     return ended, told
 
 
@@ -149,7 +149,7 @@ def test_many_threads_that_ask_for_classes_while_others_speak_change_nobodys_wor
 
 def test_steps_go_on_between_the_pieces_of_an_allocation(plain: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    allocate = Core.allocating
+    allocate = StepExecutor.allocating
     engine = Engine(plain, max_sessions=4)
     engine.reserve(80)
     with engine:
@@ -157,14 +157,14 @@ def test_steps_go_on_between_the_pieces_of_an_allocation(plain: Checkpoint, monk
         first = engine.open(SessionOptions(80))
         engine.push(first, np.zeros(1_600, np.float32))
 
-        def allocating(core: Core, chunk_ms: int, slots: int) -> Iterator[None]:
-            yield from allocate(core, chunk_ms, slots)
+        def allocating(executor: StepExecutor, chunk_ms: int, slots: int) -> Iterator[None]:
+            yield from allocate(executor, chunk_ms, slots)
             for _ in range(4):
                 order.append("piece")
                 engine.push(first, CHUNK)
                 yield
 
-        monkeypatch.setattr(Core, "allocating", allocating)
+        monkeypatch.setattr(StepExecutor, "allocating", allocating)
         engine.subscribe(lambda events: order.append("step") if first in events.progress else None)
         second = engine.open(SessionOptions(160))
         engine.push(second, np.zeros(16_000, np.float32))
@@ -178,14 +178,14 @@ def test_steps_go_on_between_the_pieces_of_an_allocation(plain: Checkpoint, monk
 def test_a_class_that_cannot_be_had_ends_its_own_sessions_and_no_others(
     plain: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    allocate = Core.allocating
+    allocate = StepExecutor.allocating
 
-    def allocating(core: Core, chunk_ms: int, slots: int) -> Iterator[None]:
+    def allocating(executor: StepExecutor, chunk_ms: int, slots: int) -> Iterator[None]:
         if chunk_ms == 1_120:
             raise RuntimeError("out of memory")
-        return allocate(core, chunk_ms, slots)
+        return allocate(executor, chunk_ms, slots)
 
-    monkeypatch.setattr(Core, "allocating", allocating)
+    monkeypatch.setattr(StepExecutor, "allocating", allocating)
     signal = audio.babble(1.0, 710)
     with Engine(plain, max_sessions=4) as engine:
         listener, (ended, told) = Listener(engine), ends(engine, 2)
@@ -212,7 +212,7 @@ def test_a_class_that_cannot_be_had_ends_its_own_sessions_and_no_others(
 def test_before_anything_steps_a_class_is_there_when_it_was_reserved(plain: Checkpoint) -> None:
     engine = Engine(plain, max_sessions=2)
     engine.reserve(320)
-    assert engine._core.audio(320).shape[0] > 0
+    assert engine._executor.audio(320).shape[0] > 0
 
 
 def test_the_sessions_of_an_engine_that_failed_end_with_why(plain: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +222,7 @@ def test_the_sessions_of_an_engine_that_failed_end_with_why(plain: Checkpoint, m
     with Engine(plain, max_sessions=2) as engine:
         ended, told = ends(engine, 1)
         session = engine.open(SessionOptions(80))
-        monkeypatch.setattr(Core, "step", step)
+        monkeypatch.setattr(StepExecutor, "step", step)
         engine.push(session, np.zeros(16_000, np.float32))
         assert ended.wait(WAIT_S)
     assert told[-1].faults[session].reason is FaultReason.FAILED
@@ -305,7 +305,7 @@ def test_what_a_snapshot_has_to_reckon_is_reckoned_without_the_engines_lock(
     for _ in range(8):
         engine.open(SessionOptions(160))
     held: list[bool] = []
-    for name in ("room", "capacity", "utilisation_of"):
+    for name in ("headroom", "capacity", "utilisation"):
         reckon = getattr(Forecast, name)
 
         def watched(*arguments: object, reckon: Callable[..., object] = reckon, **options: object) -> object:
@@ -335,8 +335,8 @@ def test_counting_rooms_anew_takes_a_few_trials_where_little_has_changed(
         return refusal(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Forecast, "refusal", counted)
-    first = capacity.load({160: 600}, 900, 0.0)
+    first = capacity.compute_load(capacity.snapshot({160: 600}, 900, 0.0))
     cold, trials = trials, 0
-    second = capacity.load({160: 601}, 900, 2.0)
+    second = capacity.compute_load(capacity.snapshot({160: 601}, 900, 2.0))
     assert [of.capacity for of in second.classes] == [of.capacity for of in first.classes]
     assert trials < cold / 2

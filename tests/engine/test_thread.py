@@ -11,7 +11,7 @@ from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineError, SessionClosed
-from engine.executor import Core
+from engine.executor import StepExecutor
 from testing import audio
 from testing.shapes import PLAIN
 from tests.engine.conftest import MakeCheckpoint
@@ -35,12 +35,12 @@ def when_closed(engine: Engine, count: int) -> threading.Event:
     """Set once so many sessions have ended."""
     ended, closed = threading.Event(), list[Session]()
 
-    def hear(events: StepEvents) -> None:
+    def receive(events: StepEvents) -> None:
         closed.extend(events.closed)
         if len(closed) >= count:
             ended.set()
 
-    engine.subscribe(hear)
+    engine.subscribe(receive)
     return ended
 
 
@@ -83,7 +83,7 @@ def test_a_session_can_be_opened_from_within_the_callback(running: Engine) -> No
     """The thread that steps holds no lock while it tells."""
     opened, ended = list[Session](), when_closed(running, 3)
 
-    def hear(events: StepEvents) -> None:
+    def receive(events: StepEvents) -> None:
         for _ in events.closed:
             if len(opened) < 2:
                 session = running.open(SessionOptions(80))
@@ -91,7 +91,7 @@ def test_a_session_can_be_opened_from_within_the_callback(running: Engine) -> No
                 running.push(session, audio.babble(0.4, 320))
                 running.close(session)
 
-    running.subscribe(hear)
+    running.subscribe(receive)
     running.close(running.open(SessionOptions(80)))
     assert ended.wait(WAIT_S)
 
@@ -113,7 +113,7 @@ def test_a_failing_step_ends_all_sessions_and_refuses_new_ones(
     def fail(*_: object) -> None:
         raise RuntimeError("the device is gone")
 
-    monkeypatch.setattr(Core, "step", fail)
+    monkeypatch.setattr(StepExecutor, "step", fail)
     with Engine(plain, max_sessions=2) as engine:
         ended = when_closed(engine, 2)
         sessions = [engine.open(SessionOptions(80)) for _ in range(2)]

@@ -154,7 +154,7 @@ def test_an_engine_that_fails_ends_the_run(
     def fails(*_: object) -> None:
         raise RuntimeError("no more")
 
-    monkeypatch.setattr(engine, "_advance", fails)
+    monkeypatch.setattr(engine._executor, "step", fails)
     with pytest.raises(EngineError, match=r"see its log|has failed|engine failed"):
         Transcription(engine, files, 4)
     assert "no more" in caplog.text

@@ -45,7 +45,7 @@ def ticks(running: Running) -> None:
 
 
 def engine(running: Running) -> None:
-    running.server.engine._core.step = raise_boom  # type: ignore[union-attr, method-assign]
+    running.server.engine._executor.step = raise_boom  # type: ignore[union-attr, method-assign]
 
 
 def sink(running: Running) -> None:

@@ -97,10 +97,10 @@ pipeline.call.Calls.run = run
 """
 
 BROKEN_ENGINE = """
-import engine.engine
+import engine.sessions.streams
 def step(self, now=None):
     raise MemoryError('boom')
-engine.engine.Engine._due = step
+engine.sessions.streams.Streams.is_due = step
 """
 
 

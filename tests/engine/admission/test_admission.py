@@ -22,14 +22,14 @@ def fill(made: Admission, wanted: list[int]) -> Counter[int]:
     """Sessions of each class, after all that were wanted have asked for a place."""
     open_rows: Counter[int] = Counter()
     for ms in wanted:
-        if made.refusal(open_rows, ms, {}, 0.0) is None:
+        if made.forecast(0.0).refusal(open_rows, ms, {}) is None:
             open_rows[ms] += 1
     return open_rows
 
 
 def simulate(device: str, max_batch: int, made: Admission, open_rows: Counter[int], seed: int) -> list[Caller]:
     rng, scheduler = random.Random(seed), Scheduler[Caller](CLASSES, max_batch, 0.005)
-    for ms, rows in made.limits(open_rows, 0.0).items():
+    for ms, rows in made.forecast(0.0).limits(open_rows).items():
         scheduler.limit(ms, rows)
     callers = [caller for ms, count in open_rows.items() for caller in crowd(rng, count, ms, 8.0)]
     World(scheduler, DEVICES[device]).run(callers)
@@ -60,7 +60,7 @@ def test_a_larger_batch_is_never_taken_for_faster() -> None:
 def test_a_class_that_was_not_measured_follows_from_the_nearest() -> None:
     made, all_measured = admission(classes=(160,)), admission(classes=CLASSES)
     for ms in CLASSES:
-        assert made.capacity(ms, 0.0) == pytest.approx(all_measured.capacity(ms, 0.0), rel=0.1), ms
+        assert made.forecast(0.0).capacity(ms) == pytest.approx(all_measured.forecast(0.0).capacity(ms), rel=0.1), ms
 
 
 @pytest.mark.parametrize("most", [0, 1, 7, 8, 1_000])
@@ -77,7 +77,7 @@ def test_the_largest_that_fits(most: int) -> None:
 @pytest.mark.parametrize("ms", [80, 160, 1_120])
 def test_sessions_that_were_admitted_are_answered_within_a_chunk(device: str, max_batch: int, ms: int) -> None:
     made = admission(device, max_batch, (ms,))
-    count = made.capacity(ms, 0.0)
+    count = made.forecast(0.0).capacity(ms)
     if count > 3_000:
         pytest.skip("too many callers for a test")
     callers = simulate(device, max_batch, made, Counter({ms: count}), seed=1)
@@ -89,7 +89,7 @@ def test_sessions_that_were_admitted_are_answered_within_a_chunk(device: str, ma
 def test_not_many_more_could_have_been_admitted(device: str, ms: int) -> None:
     """With half as many again the deadline is missed: the prediction is no excuse for an idle machine."""
     made = admission(device, 64, (ms,))
-    count = made.capacity(ms, 0.0)
+    count = made.forecast(0.0).capacity(ms)
     callers = simulate(device, 64, made, Counter({ms: 1 + count * 3 // 2}), seed=2)
     assert quantile(lags(callers, 1.0, 8.0), 0.95) > ms / 1000
 
@@ -110,75 +110,75 @@ def test_any_mixture_that_was_admitted_is_answered_within_its_chunks(seed: int) 
 def test_room_is_what_is_admitted_one_by_one() -> None:
     made = admission()
     open_rows = Counter({160: 40, 1_120: 60})
-    room = made.room(open_rows, 80, {}, 0.0)
+    room = made.forecast(0.0).headroom(open_rows, 80, {})
     for _ in range(room):
-        assert made.refusal(open_rows, 80, {}, 0.0) is None
+        assert made.forecast(0.0).refusal(open_rows, 80, {}) is None
         open_rows[80] += 1
     assert room > 3
-    assert made.refusal(open_rows, 80, {}, 0.0) is not None
+    assert made.forecast(0.0).refusal(open_rows, 80, {}) is not None
 
 
 def test_an_empty_engine_takes_a_session_even_if_it_is_too_slow_for_it() -> None:
     made = Admission(CLASSES, 64)
     made.measured(80, {1: 0.150, 4: 0.200})
-    assert made.refusal({}, 80, {}, 0.0) is None
-    assert made.refusal({80: 1}, 80, {}, 0.0) is not None
-    assert made.capacity(80, 0.0) == 0
-    assert made.capacity(1_120, 0.0) > 0
+    assert made.forecast(0.0).refusal({}, 80, {}) is None
+    assert made.forecast(0.0).refusal({80: 1}, 80, {}) is not None
+    assert made.forecast(0.0).capacity(80) == 0
+    assert made.forecast(0.0).capacity(1_120) > 0
 
 
 def test_without_a_measurement_everybody_is_admitted() -> None:
     made = Admission(CLASSES, 64)
-    assert made.refusal({80: 5_000}, 80, {80: 9.0}, 0.0) is None
-    assert not made.is_measured
+    assert made.forecast(0.0).refusal({80: 5_000}, 80, {80: 9.0}) is None
+    assert not made.forecast(0.0).curves
     made.observed(80, 4, 0.5, 1.0)
-    assert made.utilisation({80: 5_000}, 1.0) == 0.0
+    assert made.forecast(1.0).utilisation({80: 5_000}) == 0.0
 
 
 def test_an_observed_lag_near_the_deadline_refuses_whatever_was_measured() -> None:
     made = admission()
-    assert made.refusal({160: 5}, 80, {160: 0.100}, 0.0) is None
-    refusal = made.refusal({160: 5}, 80, {160: 0.140}, 0.0)
+    assert made.forecast(0.0).refusal({160: 5}, 80, {160: 0.100}) is None
+    refusal = made.forecast(0.0).refusal({160: 5}, 80, {160: 0.140})
     assert refusal is not None
     assert "160 ms" in refusal
     assert "140 ms" in refusal
-    assert made.refusal({160: 5}, 80, {1_120: 2.0}, 0.0) is None, "nobody of that class is open"
+    assert made.forecast(0.0).refusal({160: 5}, 80, {1_120: 2.0}) is None, "nobody of that class is open"
 
 
 def test_slower_steps_than_measured_lower_the_capacity_and_faster_ones_raise_it() -> None:
     made = admission()
-    before = made.capacity(160, 0.0)
+    before = made.forecast(0.0).capacity(160)
     for step in range(200):
         made.observed(160, 32, 2 * DEVICES["small model"](160, 32), step * 0.02)
-    slower = made.capacity(160, 4.0)
+    slower = made.forecast(4.0).capacity(160)
     assert slower < 0.6 * before
     for step in range(200):
         made.observed(160, 32, DEVICES["small model"](160, 32) / 2, 4 + step * 0.02)
-    assert made.capacity(160, 8.0) > 1.5 * before
+    assert made.forecast(8.0).capacity(160) > 1.5 * before
 
 
 def test_one_slow_step_changes_little() -> None:
     made = admission()
-    before = made.capacity(160, 0.0)
+    before = made.forecast(0.0).capacity(160)
     made.observed(160, 1, 1.0, 0.1)
-    assert made.capacity(160, 0.1) > before / 2
+    assert made.forecast(0.1).capacity(160) > before / 2
 
 
 def test_a_slowdown_is_forgotten_while_nothing_is_stepped() -> None:
     """Or an engine that refuses everybody would never learn that it could serve them again."""
     made = admission()
-    before = made.capacity(160, 0.0)
+    before = made.forecast(0.0).capacity(160)
     for step in range(200):
         made.observed(160, 4, 1.0, step * 0.02)
-    assert made.capacity(160, 4.0) <= 1
-    assert made.capacity(160, 120.0) > 0.95 * before
+    assert made.forecast(4.0).capacity(160) <= 1
+    assert made.forecast(120.0).capacity(160) > 0.95 * before
 
 
 def test_batches_of_slow_classes_leave_the_fast_one_its_time() -> None:
     made = admission("two cores", 64, CLASSES)
-    assert set(made.limits({1_120: 20}, 0.0).values()) == {64}
-    limits = made.limits({80: 1, 1_120: 20}, 0.0)
+    assert set(made.forecast(0.0).limits({1_120: 20}).values()) == {64}
+    limits = made.forecast(0.0).limits({80: 1, 1_120: 20})
     assert limits[80] == 64
     assert limits[1_120] == 1
-    small = admission("small model", 64, CLASSES).limits({160: 1, 1_120: 20}, 0.0)
+    small = admission("small model", 64, CLASSES).forecast(0.0).limits({160: 1, 1_120: 20})
     assert DEVICES["small model"](1_120, small[1_120]) <= 0.040 < DEVICES["small model"](1_120, small[1_120] + 1)

@@ -25,11 +25,11 @@ class Gate:
         self.predicted = 0.0
 
     def admits(self, open_rows: Mapping[int, int], chunk_ms: int, now: float) -> bool:
-        self.predicted = max(self.predicted, self.capacity.admission.utilisation(open_rows, now))
+        self.predicted = max(self.predicted, self.capacity.admission.forecast(now).utilisation(open_rows))
         if self.capacity.refusal(open_rows, chunk_ms, now) is not None:
             return False
         rows = {**open_rows, chunk_ms: open_rows.get(chunk_ms, 0) + 1}
-        for ms, limit in self.capacity.admission.limits(rows, now).items():
+        for ms, limit in self.capacity.admission.forecast(now).limits(rows).items():
             self.scheduler.limit(ms, limit)
         return True
 
@@ -38,7 +38,7 @@ class Gate:
 
     def holds(self, chunk_ms: int) -> int:
         """Sessions of the class that it takes when the machine is as it was measured."""
-        return self.capacity.admission.capacity(chunk_ms, 0.0)
+        return self.capacity.admission.forecast(0.0).capacity(chunk_ms)
 
 
 def play(gate: Gate, callers: list[Caller], device: str, slowness: Slowness = lambda _now: 1.0) -> World:

@@ -287,10 +287,10 @@ def test_slow_classes_step_in_smaller_batches_while_a_fast_one_is_open(plain: Ch
 def test_room_is_counted_at_most_once_a_second() -> None:
     capacity = Capacity(CLASSES, 16, admits=True)
     capacity.admission.measured(160, {1: 0.010, 4: 0.020})
-    first = capacity.load({160: 1}, 100, 5.0)
+    first = capacity.compute_load(capacity.snapshot({160: 1}, 100, 5.0))
     capacity.admission.measured(160, {1: 0.100, 4: 0.200})
-    assert capacity.load({160: 1}, 100, 5.5).classes[1].capacity == first.classes[1].capacity
-    assert capacity.load({160: 1}, 100, 6.5).classes[1].capacity < first.classes[1].capacity
+    assert capacity.compute_load(capacity.snapshot({160: 1}, 100, 5.5)).classes[1].capacity == first.classes[1].capacity
+    assert capacity.compute_load(capacity.snapshot({160: 1}, 100, 6.5)).classes[1].capacity < first.classes[1].capacity
 
 
 def test_few_lags_do_not_refuse_anybody() -> None:

@@ -9,18 +9,18 @@ import pytest
 
 from engine.checkpoint.find import load_checkpoint
 from engine.cuda.graphs import Graphs, Launch
-from engine.cuda.step import DeviceStep
-from engine.executor import Core
+from engine.cuda.step import StaticStep
+from engine.executor import StepExecutor
 from testing import audio
 from testing.streams import Stream, run
 
 MS = 160
 
 
-def said(core: Core) -> list[list[object]]:
+def said(executor: StepExecutor) -> list[list[object]]:
     """Tokens of three streams, in batches of one to three."""
     streams = [Stream(audio.speech(row), slot=row, prompt=101, chunks=20, joins=3 * row) for row in range(3)]
-    run(core, MS, streams)
+    run(executor, MS, streams)
     return [list(stream.tokens) for stream in streams]
 
 
@@ -55,26 +55,26 @@ class Recorder:
         return play
 
 
-MakeCore = Callable[[Recorder | None], Core]
+MakeExecutor = Callable[[Recorder | None], StepExecutor]
 
 
 @pytest.fixture(scope="module")
-def core_with(demo_path: Path) -> MakeCore:
+def executor_with(demo_path: Path) -> MakeExecutor:
     checkpoint = load_checkpoint(demo_path)
-    return lambda recorder: Core(checkpoint, {MS: 4}, static=True, max_batch=4, capture=recorder)
+    return lambda recorder: StepExecutor(checkpoint, {MS: 4}, static=True, max_batch=4, capture=recorder)
 
 
 SEQUENCES = 6
 """Sizes 4, 2 and 1, a step and a continuation each, in this order."""
 
 
-def test_right_recordings_are_played(core_with: MakeCore, caplog: pytest.LogCaptureFixture) -> None:
+def test_right_recordings_are_played(executor_with: MakeExecutor, caplog: pytest.LogCaptureFixture) -> None:
     recorder = Recorder()
-    core = core_with(recorder)
+    executor = executor_with(recorder)
     proven = dict(recorder.played)
-    assert core.recorded(MS) == SEQUENCES
+    assert executor.recorded(MS) == SEQUENCES
     assert all(proven.values()), "a recording was not tried"
-    assert said(core) == said(core_with(None))
+    assert said(executor) == said(executor_with(None))
     assert sum(recorder.played.values()) - sum(proven.values()) >= 26, "steps did not play recordings"
     assert not caplog.records
 
@@ -82,20 +82,20 @@ def test_right_recordings_are_played(core_with: MakeCore, caplog: pytest.LogCapt
 @pytest.mark.parametrize("number", range(SEQUENCES))
 @pytest.mark.parametrize("fault", ["wrong", "broken", "refused"])
 def test_a_faulty_recording_is_never_played(
-    core_with: MakeCore, fault: str, number: int, caplog: pytest.LogCaptureFixture
+    executor_with: MakeExecutor, fault: str, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder = Recorder(**{fault: (number,)})
-    core = core_with(recorder)
+    executor = executor_with(recorder)
     tried = recorder.played[number]
-    assert core.recorded(MS) == SEQUENCES - 1
+    assert executor.recorded(MS) == SEQUENCES - 1
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert f"'{MS} ms'" in caplog.text
-    assert said(core) == said(core_with(None))
+    assert said(executor) == said(executor_with(None))
     assert recorder.played[number] == tried
 
 
 def test_one_wrong_row_is_enough(
-    core_with: MakeCore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    executor_with: MakeExecutor, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A recording that steps all rows but leaves the last one's result as it was."""
 
@@ -111,15 +111,15 @@ def test_one_wrong_row_is_enough(
 
             return spoilt
 
-    steps: list[DeviceStep] = []
-    init = DeviceStep.__init__
+    steps: list[StaticStep] = []
+    init = StaticStep.__init__
 
-    def kept(step: DeviceStep, *arguments: Any) -> None:
+    def kept(step: StaticStep, *arguments: Any) -> None:
         steps.append(step)
         init(step, *arguments)
 
-    monkeypatch.setattr(DeviceStep, "__init__", kept)
-    assert core_with(LastRow()).recorded(MS) == SEQUENCES - 1
+    monkeypatch.setattr(StaticStep, "__init__", kept)
+    assert executor_with(LastRow()).recorded(MS) == SEQUENCES - 1
     assert "1 of 4 rows differ, the first is 3" in caplog.text
 
 

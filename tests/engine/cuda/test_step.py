@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.weights import Checkpoint
 from engine.cuda import search as device_decoder
-from engine.cuda.step import DeviceStep, batch_sizes
-from engine.executor import Core, Emission
+from engine.cuda.step import StaticStep, batch_sizes
+from engine.executor import Emission, StepExecutor
 from testing import audio
 from testing.shapes import BIASED
 from testing.streams import Stream, run
@@ -25,8 +25,8 @@ SLOTS = 8
 class Both:
     """Two cores that take the same steps; fails where they say different things."""
 
-    def __init__(self, one: Core, other: Core) -> None:
-        self._cores = one, other
+    def __init__(self, one: StepExecutor, other: StepExecutor) -> None:
+        self._executors = one, other
         self.said = 0
 
     def step(
@@ -38,8 +38,8 @@ class Both:
         prompts: Sequence[int],
     ) -> list[Emission]:
         ours, theirs = (
-            sorted(core.step(chunk_ms, audio, slots, chunks, prompts), key=lambda said: said.row)
-            for core in self._cores
+            sorted(executor.step(chunk_ms, audio, slots, chunks, prompts), key=lambda said: said.row)
+            for executor in self._executors
         )
         assert [(e.row, e.token, e.frame) for e in ours] == [(e.row, e.token, e.frame) for e in theirs]
         np.testing.assert_allclose([e.probability for e in ours], [e.probability for e in theirs], atol=1e-4)
@@ -49,7 +49,10 @@ class Both:
 
 def compare(checkpoint: Checkpoint, chunk_ms: int) -> None:
     """Streams that come and go, five at most in slots that are used again, batches padded to sizes of 1, 2, 4 and 8."""
-    both = Both(Core(checkpoint, {chunk_ms: SLOTS}), Core(checkpoint, {chunk_ms: SLOTS}, static=True, max_batch=8))
+    both = Both(
+        StepExecutor(checkpoint, {chunk_ms: SLOTS}),
+        StepExecutor(checkpoint, {chunk_ms: SLOTS}, static=True, max_batch=8),
+    )
     prompts = sorted(set(checkpoint.config.prompt.dictionary.values())) if checkpoint.config.prompt else [0]
     # Longer than the left context (5.6 s), so that the ring of keys and values goes round.
     signals = [audio.babble(8.3, 1), audio.speech(1), audio.noise(2.0, 3), audio.speech(2), audio.babble(3.1, 2)]
@@ -64,7 +67,7 @@ def compare(checkpoint: Checkpoint, chunk_ms: int) -> None:
             )
             for row, signal in enumerate(signals)
         ]
-        run(cast(Core, both), chunk_ms, streams)
+        run(cast(StepExecutor, both), chunk_ms, streams)
     assert both.said > 40, "the signals say too little to compare"
 
 
@@ -84,14 +87,14 @@ def test_rows_that_need_more_turns_are_continued(
 ) -> None:
     monkeypatch.setattr(device_decoder, "turns", lambda frames: 1)
     continued = 0
-    proceed = DeviceStep.proceed
+    proceed = StaticStep.proceed
 
-    def counted(step: DeviceStep, size: int) -> None:
+    def counted(step: StaticStep, size: int) -> None:
         nonlocal continued
         continued += 1
         proceed(step, size)
 
-    monkeypatch.setattr(DeviceStep, "proceed", counted)
+    monkeypatch.setattr(StaticStep, "proceed", counted)
     compare(load_checkpoint(demo_path), chunk_ms)
     assert continued > 20
 
@@ -107,8 +110,8 @@ def test_a_frame_is_left_after_the_most_symbols(made: MakeCheckpoint, monkeypatc
         {**checkpoint.weights, "joint.joint_net.2.bias": head},
         checkpoint.tokenizer,
     )
-    both = Both(Core(checkpoint, {160: 2}), Core(checkpoint, {160: 2}, static=True, max_batch=2))
-    run(cast(Core, both), 160, [Stream(audio.babble(2.0, 1), slot, slot, chunks=3) for slot in range(2)])
+    both = Both(StepExecutor(checkpoint, {160: 2}), StepExecutor(checkpoint, {160: 2}, static=True, max_batch=2))
+    run(cast(StepExecutor, both), 160, [Stream(audio.babble(2.0, 1), slot, slot, chunks=3) for slot in range(2)])
     assert both.said == 2 * 3 * 2 * checkpoint.config.decoder.max_symbols
 
 
@@ -125,13 +128,13 @@ def test_batches_are_padded_to_few_sizes() -> None:
 @pytest.mark.parametrize("static", [False, True], ids=["cpu", "device"])
 def test_a_used_slot_is_as_good_as_a_new_one(demo_path: Path, static: bool) -> None:
     checkpoint = load_checkpoint(demo_path)
-    used = Core(checkpoint, {80: 2}, static=static, max_batch=2)
+    used = StepExecutor(checkpoint, {80: 2}, static=static, max_batch=2)
     run(used, 80, [Stream(audio.babble(3.0, 7), slot, prompt=0, chunks=30 + slot) for slot in range(2)])
-    both = Both(used, Core(checkpoint, {80: 2}, static=static, max_batch=2))
-    run(cast(Core, both), 80, [Stream(audio.speech(slot), slot, prompt=101, chunks=40) for slot in range(2)])
+    both = Both(used, StepExecutor(checkpoint, {80: 2}, static=static, max_batch=2))
+    run(cast(StepExecutor, both), 80, [Stream(audio.speech(slot), slot, prompt=101, chunks=40) for slot in range(2)])
     assert both.said > 20
     encoded = [
-        core.encode(80, np.zeros((1, 1_521), np.float32), [1], [0], [101])
-        for core in (used, Core(checkpoint, {80: 2}, static=static, max_batch=2))
+        executor.encode(80, np.zeros((1, 1_521), np.float32), [1], [0], [101])
+        for executor in (used, StepExecutor(checkpoint, {80: 2}, static=static, max_batch=2))
     ]
     assert encoded[0].equal(encoded[1])

@@ -17,7 +17,7 @@ from engine.cpu.product import Int8Linear
 from engine.cpu.subsampling import Int8Subsampling
 from engine.engine import Engine
 from engine.errors import UnsupportedPrecision
-from engine.executor import Core
+from engine.executor import StepExecutor
 from engine.model.model import Model
 from engine.model.state import Rows, SlotState
 from engine.model.subsampling import Subsampling
@@ -68,27 +68,27 @@ def test_a_row_of_zeros_gives_the_bias() -> None:
 
 
 @pytest.fixture(scope="module")
-def core(demo_path: Path) -> Core:
-    return Core(load_checkpoint(demo_path), {80: 8, 1120: 8}, precision=Precision.INT8)
+def executor(demo_path: Path) -> StepExecutor:
+    return StepExecutor(load_checkpoint(demo_path), {80: 8, 1120: 8}, precision=Precision.INT8)
 
 
 @pytest.mark.parametrize("chunk_ms", [80, 1120])
-def test_a_batch_gives_each_stream_what_it_gets_alone(core: Core, chunk_ms: int) -> None:
+def test_a_batch_gives_each_stream_what_it_gets_alone(executor: StepExecutor, chunk_ms: int) -> None:
     together = [Stream(speech(index), slot, 0, CHUNKS[chunk_ms]) for index, slot in ((0, 5), (1, 2), (2, 7))]
-    run(core, chunk_ms, together)
+    run(executor, chunk_ms, together)
     for stream in together:
         alone = Stream(stream.audio, 0, 0, CHUNKS[chunk_ms])
-        run(core, chunk_ms, [alone])
+        run(executor, chunk_ms, [alone])
         assert alone.tokens == stream.tokens
         assert stream.tokens
 
 
-def test_encoder_frames_are_close_to_those_in_float32(demo_path: Path, core: Core) -> None:
-    exact = Core(load_checkpoint(demo_path), {80: 1})
+def test_encoder_frames_are_close_to_those_in_float32(demo_path: Path, executor: StepExecutor) -> None:
+    exact = StepExecutor(load_checkpoint(demo_path), {80: 1})
     rng = np.random.default_rng(0)
     for step in range(70):
         audio = rng.standard_normal((1, 1521)).astype(np.float32) * 0.1
-        found, expected = (one.encode(80, audio, [0], [step], [0]) for one in (core, exact))
+        found, expected = (one.encode(80, audio, [0], [step], [0]) for one in (executor, exact))
     assert 0 < error(found, expected) < 0.12
 
 
@@ -106,7 +106,7 @@ def test_whoever_waits_for_the_kernels_is_told_why(
 
     monkeypatch.setattr("engine.executor._NOTICE_S", 0.0)
     monkeypatch.setattr(Model, "encode", compile_first)
-    Core(load_checkpoint(demo_path), {}, precision=Precision.INT8)
+    StepExecutor(load_checkpoint(demo_path), {}, precision=Precision.INT8)
 
 
 def test_int8_elsewhere_than_on_a_cpu_is_refused(demo_path: Path) -> None:

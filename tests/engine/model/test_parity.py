@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.weights import Checkpoint
-from engine.executor import Core
+from engine.executor import StepExecutor
 from testing import audio
 from testing.audio import Audio
 from testing.oracle import NemoReference
@@ -78,7 +78,7 @@ def test_encoder_equals_nemo_offline(case: tuple[Pair, int]) -> None:
     both, chunk_ms = case
     frames = chunk_ms // 80
     streams = both.streams(chunk_ms, joins=(0, 2, 1, 4, 0))
-    run(Core(both.checkpoint, {chunk_ms: SLOTS}), chunk_ms, streams, encode_only=True)
+    run(StepExecutor(both.checkpoint, {chunk_ms: SLOTS}), chunk_ms, streams, encode_only=True)
     for row, stream in enumerate(streams):
         raw = both.reference.encode(stream.audio, stream.chunks * frames, frames)
         wanted = both.reference.prompt(raw, LANGUAGES[row % len(LANGUAGES)])
@@ -89,7 +89,7 @@ def test_tokens_equal_nemo_offline(case: tuple[Pair, int]) -> None:
     both, chunk_ms = case
     frames = chunk_ms // 80
     streams = both.streams(chunk_ms, joins=(3, 0, 1, 0, 2))
-    run(Core(both.checkpoint, {chunk_ms: SLOTS}), chunk_ms, streams)
+    run(StepExecutor(both.checkpoint, {chunk_ms: SLOTS}), chunk_ms, streams)
     for row, stream in enumerate(streams):
         language = LANGUAGES[row % len(LANGUAGES)]
         assert stream.tokens == both.reference.tokens(stream.audio, stream.chunks * frames, frames, language)

@@ -9,7 +9,7 @@ import torch
 
 from engine.checkpoint.find import load_checkpoint
 from engine.errors import CheckpointError, DamagedCheckpoint, UnsupportedCheckpoint
-from engine.executor import Core
+from engine.executor import StepExecutor
 from testing import audio
 from testing.damage import copy_folder, edit_json
 from testing.oracle import NemoReference, TransformersReference
@@ -31,7 +31,7 @@ def test_tokens_equal_transformers_offline(made: MakeCheckpoint, shape: Shape) -
             Stream(signal, row, dictionary[languages[row]], chunks=-(-len(signal) // (1_280 * frames)) + 1)
             for row, signal in enumerate(signals)
         ]
-        run(Core(checkpoint, {chunk_ms: 3}), chunk_ms, streams)
+        run(StepExecutor(checkpoint, {chunk_ms: 3}), chunk_ms, streams)
         for stream, language in zip(streams, languages, strict=True):
             wanted = reference.tokens(stream.audio, stream.chunks * frames, frames, language)
             assert [token.piece for token in stream.tokens] == wanted
@@ -77,7 +77,7 @@ def test_half_precision_weights_are_read(made: MakeCheckpoint, tmp_path: Path) -
     edit_json(folder / "config.json", {"dtype": "bfloat16"})
     checkpoint = load_checkpoint(folder)
     stream = Stream(audio.babble(2.0, 211), 0, 101, chunks=26)
-    run(Core(checkpoint, {80: 1}), 80, [stream])
+    run(StepExecutor(checkpoint, {80: 1}), 80, [stream])
     reference = TransformersReference(folder)
     reference.model.float()
     assert [token.piece for token in stream.tokens] == reference.tokens(stream.audio, 26, 1, "auto")

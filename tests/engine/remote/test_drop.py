@@ -40,7 +40,7 @@ def alone(checkpoint: Checkpoint) -> list[list[object]]:
 
 @pytest.mark.parametrize("steps", [0, 1, 30, 38, 40, 43, 60])
 def test_a_dropped_session_leaves_its_slot_clean(checkpoint: Checkpoint, alone: list[list[object]], steps: int) -> None:
-    """A final was asked for after 3 s: its fork is flushed in the steps 38 to 47."""
+    """A final was asked for after 3 s: its clone is flushed in the steps 38 to 47."""
     engine, reader = Engine(checkpoint, max_sessions=2), Reader()
     engine.subscribe(reader.hear)
     doomed, kept = engine.open(OPTIONS), engine.open(OPTIONS)

@@ -39,7 +39,7 @@ def boom(*_args: object, **_options: object) -> None:
 
 
 def fault_in_engine_emit(pair: Pair, victim: Session) -> None:
-    stream_of(pair, victim).emit = boom  # type: ignore[method-assign]
+    stream_of(pair, victim).add_token = boom  # type: ignore[method-assign]
 
 
 def fault_in_engine_words(pair: Pair, victim: Session) -> None:
@@ -68,7 +68,7 @@ def fault_in_script(pair: Pair, victim: Session) -> None:
 
 def stream_of(pair: Pair, session: Session) -> Stream:
     number = pair.client.sessions[session].wire_id
-    return pair.engine._streams[pair.gateway.sessions[number]]
+    return pair.engine._streams.by_session[pair.gateway.sessions[number]]
 
 
 SEAMS: list[Callable[[Pair, Session], None]] = [
@@ -175,11 +175,11 @@ def test_audio_of_the_others_in_one_message_is_heard(checkpoint: Checkpoint) -> 
     for number in range(3):
         pair.exchange.receive(pair.gateway, Open(number, OPTIONS, False))
     first = pair.gateway.sessions[0]
-    pair.engine._streams[first].push = boom  # type: ignore[method-assign]
+    pair.engine._streams.by_session[first].push = boom  # type: ignore[method-assign]
     pcm = np.zeros(3 * 3_200, np.float32)
     (answer,) = pair.exchange.receive(pair.gateway, Push([0, 1, 2], [3_200] * 3, pcm.data.cast("B")))
     assert answer == Events([], [0], {}, {0: "RuntimeError: boom"})
-    others = [pair.engine._streams[session] for session in pair.gateway.sessions.values()]
+    others = [pair.engine._streams.by_session[session] for session in pair.gateway.sessions.values()]
     assert [stream.audio.end for stream in others] == [3_200] * 2
 
 
@@ -336,7 +336,7 @@ def test_a_step_that_fails_ends_an_engine_in_this_process_and_is_told_in_spite_o
     one = Engine(checkpoint, max_sessions=2)
     reader = Watched(one)
     one._callbacks.insert(0, boom)
-    one._core.step = boom  # type: ignore[method-assign, assignment]
+    one._executor.step = boom  # type: ignore[method-assign, assignment]
     with one:
         session = one.open(OPTIONS)
         one.push(session, audio(1.0))

@@ -13,7 +13,7 @@ from engine.api import Session, SessionOptions, StepEvents
 from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineFull, EngineUnavailable
-from engine.executor import Core
+from engine.executor import StepExecutor
 from engine.remote import RemoteEngine
 from engine.remote.server import EngineServer
 from engine.remote.wire import VERSION, Greeting, Open, Ping, frame
@@ -180,7 +180,7 @@ async def test_an_engine_that_fails_ends_the_server_and_no_session(
     async with serving(checkpoint, path) as server, gateway(path) as remote:
         closed = ends(remote)
         session = remote.open(OPTIONS)
-        monkeypatch.setattr(Core, "step", fail)
+        monkeypatch.setattr(StepExecutor, "step", fail)
         remote.push(session, SECOND)
         remote.flush()
         await until(lambda: server.failed)

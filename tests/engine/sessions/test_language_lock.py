@@ -13,8 +13,8 @@ from engine.api import AUTO, LanguageSource, Session, SessionOptions, Word
 from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
-from engine.executor import Core
-from engine.sessions.language_lock import LanguageLock, Move, Rewrite, Said
+from engine.executor import StepExecutor
+from engine.sessions.language_lock import LanguageLock, Move, Rewrite, TimedToken
 from engine.sessions.stream import Stream
 from engine.sessions.transcript import Transcript
 from testing.audio import Audio
@@ -48,14 +48,14 @@ def seconds(leg: Audio, start: float, end: float) -> Audio:
 # The rule ----------------------------------------------------------------------------------------------------------
 
 
-def said(token: int, frame: int) -> Said:
-    return Said(token, frame, 0.5)
+def said(token: int, frame: int) -> TimedToken:
+    return TimedToken(token, frame, 0.5)
 
 
 def say(lock: LanguageLock, *tokens: tuple[int, int]) -> tuple[Move | None, Rewrite | None]:
     """One step in which `auto` wrote these tokens at these frames."""
     for token, frame in tokens:
-        lock.hear(said(token, frame))
+        lock.add(said(token, frame))
     return lock.decide()
 
 
@@ -63,7 +63,7 @@ def test_the_first_tag_locks_and_has_the_decoder_watched() -> None:
     lock = LanguageLock(TAGS)
     assert say(lock, (10, 0), (11, 1)) == (None, None)
     assert not lock.is_locked
-    assert say(lock, (12, 2), (SPANISH, 5), (13, 6)) == (Move.WATCH, None)
+    assert say(lock, (12, 2), (SPANISH, 5), (13, 6)) == (Move.START_WATCHER, None)
     assert (lock.prompt, lock.since) == (31, 5)
 
 
@@ -79,7 +79,7 @@ def test_another_tag_moves_the_lock_and_brings_the_words_since_the_tag_before() 
     say(lock, (10, 1), (SPANISH, 5), (11, 6))
     assert say(lock, (12, 8)) == (None, None)
     move, rewrite = say(lock, (ENGLISH, 11), (13, 12))
-    assert move is Move.FOLLOW
+    assert move is Move.ADOPT_WATCHER
     assert rewrite == Rewrite(5, "es-US", (said(11, 6), said(12, 8), said(ENGLISH, 11), said(13, 12)))
     assert (lock.prompt, lock.since) == (32, 11)
     assert say(lock, (14, 15), (ENGLISH, 17)) == (None, None)
@@ -89,7 +89,7 @@ def test_several_tags_in_a_step_end_with_the_last() -> None:
     lock = LanguageLock(TAGS)
     say(lock, (SPANISH, 5))
     move, rewrite = say(lock, (10, 6), (SPANISH, 7), (11, 8), (ENGLISH, 9), (12, 10), (FRENCH, 11))
-    assert move is Move.FOLLOW
+    assert move is Move.ADOPT_WATCHER
     assert rewrite == Rewrite(7, "es-US", (said(11, 8), said(ENGLISH, 9), said(12, 10), said(FRENCH, 11)))
     assert (lock.prompt, lock.since) == (33, 11)
 
@@ -116,8 +116,8 @@ def test_a_watcher_that_never_tags_costs_no_memory() -> None:
 def test_a_fork_goes_on_by_itself() -> None:
     lock = LanguageLock(TAGS)
     say(lock, (SPANISH, 5), (10, 6))
-    twin = lock.fork()
-    assert say(twin, (ENGLISH, 8))[0] is Move.FOLLOW
+    twin = lock.clone()
+    assert say(twin, (ENGLISH, 8))[0] is Move.ADOPT_WATCHER
     assert say(lock, (SPANISH, 8)) == (None, None)
 
 
@@ -130,18 +130,18 @@ def test_the_fork_of_a_locked_stream_moves_by_itself_and_foretells_what_it_rewro
     stream.lock = LanguageLock({spanish: ("es-US", 3), english: ("en-US", 0)})
     stream.audio.append(np.zeros(RATE, np.float32))
     stream.chunks = 1
-    stream.emit(spanish, 0, 0.9)
-    assert stream.follow_lock() is Move.WATCH
+    stream.add_token(spanish, 0, 0.9)
+    assert stream.update_lock() is Move.START_WATCHER
     stream.marks.append(stream.audio.end)
-    twin = stream.fork(1)
+    twin = stream.clone(1)
     assert twin.lock is not None
     twin.chunks = 2
-    twin.overhear(stream.lock, spanish, 0, 0.9)  # the watcher of another lock
-    twin.overhear(twin.lock, english, 0, 0.9)
-    assert twin.follow_lock() is Move.FOLLOW
-    assert twin.foretold == [Rewrite(0, "es-US", (said(english, 2),))]
+    twin.add_watcher_token(stream.lock, spanish, 0, 0.9)  # the watcher of another lock
+    twin.add_watcher_token(twin.lock, english, 0, 0.9)
+    assert twin.update_lock() is Move.ADOPT_WATCHER
+    assert twin.reported_ahead == [Rewrite(0, "es-US", (said(english, 2),))]
     assert (stream.prompt, twin.prompt) == (3, 0)
-    assert stream.follow_lock() is None
+    assert stream.update_lock() is None
 
 
 # Sessions ----------------------------------------------------------------------------------------------------------
@@ -226,8 +226,8 @@ def test_without_a_lock_there_are_no_watchers(
     def never(*_: object) -> None:
         raise AssertionError("a watcher")
 
-    for name in ("watch", "overhear", "follow"):
-        monkeypatch.setattr(Core, name, never)
+    for name in ("start_watcher", "step_watchers", "adopt_watcher"):
+        monkeypatch.setattr(StepExecutor, name, never)
     calls = [(seconds(legs[1], 0, 6), FREE), (seconds(legs[1], 0, 6), replace(LOCKED, language="en-US"))]
     free, configured = transcribe(Engine(demo, max_sessions=2), calls)
     assert told_language(free) == told_language(configured) == "en-US"
@@ -299,21 +299,21 @@ def test_the_watcher_writes_what_auto_would_however_steps_are_made(
     chunks = 7_000 // chunk_ms
     wanted: list[list[tuple[int, int, int]]] = []
     for static in (False, True):
-        plain, watched = (Core(demo, {chunk_ms: 3}, max_batch=2, static=static) for _ in range(2))
-        auto_said, overheard = [], []
+        plain, watched = (StepExecutor(demo, {chunk_ms: 3}, max_batch=2, static=static) for _ in range(2))
+        auto_said, of_watcher = [], []
         for chunk in range(chunks):
             audio = np.stack([window(part, chunk, frames) for part in parts])
             spoke = plain.step(chunk_ms, audio, [0, 1], [chunk] * 2, [auto] * 2)
             auto_said += [(chunk, one.token, one.frame) for one in spoke if one.row == 1]
             watched.step(chunk_ms, audio, [0, 1], [chunk] * 2, [8, 8])
             if chunk == 0:
-                watched.watch(chunk_ms, 1)
+                watched.start_watcher(chunk_ms, 1)
             else:
-                heard = watched.overhear(chunk_ms, [1], [1], auto)
-                overheard += [(chunk, one.token, one.frame) for one in heard]
-        assert len(overheard) > 10
-        assert overheard == auto_said
-        wanted.append(overheard)
+                emissions = watched.step_watchers(chunk_ms, [1], [1], auto)
+                of_watcher += [(chunk, one.token, one.frame) for one in emissions]
+        assert len(of_watcher) > 10
+        assert of_watcher == auto_said
+        wanted.append(of_watcher)
     assert wanted[0] == wanted[1]
 
 
@@ -322,21 +322,21 @@ def test_a_stream_that_follows_its_watcher_goes_on_as_if_it_had_never_been_locke
 ) -> None:
     auto = demo.config.prompt.dictionary[AUTO] if demo.config.prompt else 0
     sound, english, turn = seconds(legs[0], 14, 24), 0, 21  # Spanish, which English writes otherwise
-    plain, locked = Core(demo, {160: 1}), Core(demo, {160: 1})
+    plain, locked = StepExecutor(demo, {160: 1}), StepExecutor(demo, {160: 1})
 
-    def step(core: Core, chunk: int, prompt: int) -> list[tuple[int, int, float]]:
-        said = core.step(160, window(sound, chunk, 2)[None], [0], [chunk], [prompt])
+    def step(executor: StepExecutor, chunk: int, prompt: int) -> list[tuple[int, int, float]]:
+        said = executor.step(160, window(sound, chunk, 2)[None], [0], [chunk], [prompt])
         return [(one.token, one.frame, one.probability) for one in said]
 
     differs = False
     for chunk in range(turn):
         differs = step(plain, chunk, auto) != step(locked, chunk, english) or differs
         if chunk == 0:
-            locked.watch(160, 0)
+            locked.start_watcher(160, 0)
         else:
-            locked.overhear(160, [0], [0], auto)
+            locked.step_watchers(160, [0], [0], auto)
     assert differs, "the wrong prompt changes nothing"
-    locked.follow(160, 0)
+    locked.adopt_watcher(160, 0)
     wanted = [step(plain, chunk, auto) for chunk in range(turn, 60)]
     assert sum(map(len, wanted)) > 10
     assert [step(locked, chunk, auto) for chunk in range(turn, 60)] == wanted

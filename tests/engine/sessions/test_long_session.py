@@ -31,7 +31,7 @@ def period() -> audio.Audio:
     return signal[:total]
 
 
-def hear(engine: Engine, listener: Listener, periods: int) -> tuple[list[list[Spoken]], list[int]]:
+def transcribe(engine: Engine, listener: Listener, periods: int) -> tuple[list[list[Spoken]], list[int]]:
     """The words of each period of a new session, and resident memory after each, in bytes."""
     session = engine.open(SessionOptions(CHUNK_MS, "auto"))
     sound, memory = period(), []
@@ -62,8 +62,8 @@ def test_the_thirtieth_minute_is_as_the_third_and_memory_stays(demo_path: Path, 
         pytest.skip("needs an x86 CPU with AVX2")
     checkpoint = load_checkpoint(demo_path)
     long, fresh = (Engine(checkpoint, precision=precision, max_sessions=1) for _ in range(2))
-    minutes, memory = hear(long, Listener(long), MINUTES)
-    few, _ = hear(fresh, Listener(fresh), 4)
+    minutes, memory = transcribe(long, Listener(long), MINUTES)
+    few, _ = transcribe(fresh, Listener(fresh), 4)
     assert len(few[2]) > 60, "the sound says too little to compare"
     # The last minute of each also holds what the flush brings.
     assert minutes[:3] == few[:3]

@@ -12,7 +12,7 @@ from engine.api import AUTO, LanguageSource, Session, Word
 from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.tokenizer import PieceKind, Tokenizer
 from engine.sessions.detokenizer import Detokenizer
-from engine.sessions.language_lock import LanguageLock, Move, Rewrite, Said, SpelledTags
+from engine.sessions.language_lock import LanguageLock, Move, Rewrite, SpelledTags, TimedToken
 from engine.sessions.languages import Languages
 from engine.sessions.stream import Stream
 from engine.sessions.transcript import Transcript
@@ -44,9 +44,9 @@ class Reader:
         return self
 
     def look(self, *, last: bool = False) -> None:
-        news = self.transcript.take(last=last)
-        if news is not None:
-            self.words[news[0] :] = news[1]
+        changed = self.transcript.take(last=last)
+        if changed is not None:
+            self.words[changed[0] :] = changed[1]
         self.seen.append(text_of(self.words))
 
     @property
@@ -149,11 +149,11 @@ def test_held_text_keeps_its_times_and_confidence() -> None:
 
 def test_a_final_in_the_middle_of_a_tag_shows_no_part_and_the_stream_goes_on_in_it() -> None:
     reader = Reader().say("▁Hello", *"<mt")
-    twin = reader.transcript.fork()
+    twin = reader.transcript.clone()
     for offset, piece in enumerate("-M"):
         twin.add(PIECES.index(piece), reader.frame + offset, 0.9)
     assert twin.take(last=True) is None
-    reader.transcript.foresee([(PIECES.index(piece), reader.frame + offset) for offset, piece in enumerate("-M")])
+    reader.transcript.expect([(PIECES.index(piece), reader.frame + offset) for offset, piece in enumerate("-M")])
     reader.say(*"-MT>", "▁wor")
     assert set(reader.seen) == {"Hello", "Hello wor"}
     assert [word.language_source for word in reader.words] == [DETECTED, CARRIED]
@@ -163,22 +163,22 @@ def test_a_final_in_the_middle_of_a_tag_shows_no_part_and_the_stream_goes_on_in_
 def test_a_language_that_a_final_told_in_vain_is_taken_back_from_all_its_words(tag: str) -> None:
     reader = Reader().say("▁Hello", "▁wor")
     spelled = [tag] if tag in PIECES else list(tag)
-    twin, steps = reader.transcript.fork(), []
+    twin, steps = reader.transcript.clone(), []
     for offset, piece in enumerate(spelled):
         steps.append((PIECES.index(piece), reader.frame + offset))
         twin.add(*steps[-1], 0.9)
     first, words = twin.take(last=True) or (0, ())
     reader.words[first:] = words
     assert [word.language_source for word in reader.words] == [DETECTED] * 2
-    reader.transcript.foresee(steps)
+    reader.transcript.expect(steps)
     reader.say("ld")
     assert [(word.text, word.language) for word in reader.words] == [("Hello", None), ("world", None)]
 
 
 def test_text_that_a_final_gave_up_comes_when_it_is_no_tag() -> None:
     reader = Reader().say("▁", "a", "▁<")
-    assert reader.transcript.fork().take(last=True) is None
-    reader.transcript.foresee([])
+    assert reader.transcript.clone().take(last=True) is None
+    reader.transcript.expect([])
     reader.say("▁", "b")
     assert reader.text == "a < b"
 
@@ -187,7 +187,7 @@ def test_a_rewrite_forgets_what_was_held_and_reads_the_tags_in_its_own_tokens() 
     reader = Reader()
     reader.transcript.unsettled_after = -1
     reader.say("▁wor", *"<mt-")
-    said = tuple(Said(PIECES.index(piece), frame, 0.5) for frame, piece in enumerate(["▁Hello", *"<sl-SL>"]))
+    said = tuple(TimedToken(PIECES.index(piece), frame, 0.5) for frame, piece in enumerate(["▁Hello", *"<sl-SL>"]))
     reader.transcript.rewrite(Rewrite(-1, "en-US", said))
     reader.look()
     assert [(word.text, word.language) for word in reader.words] == [("Hello", "sl-SI")]
@@ -220,9 +220,9 @@ def test_what_is_shown_never_depends_on_how_it_was_cut(text: str, data: st.DataO
             last = token == len(pieces)
             if not last:
                 transcript.add(token, token, 0.9)
-            news = transcript.take(last=last)
-            if news is not None:
-                words[news[0] :] = news[1]
+            changed = transcript.take(last=last)
+            if changed is not None:
+                words[changed[0] :] = changed[1]
             seen.append("".join(" " * word.spaced + word.text for word in words))
         return text_of(words), [word.language for word in words for _ in word.text], seen
 
@@ -244,41 +244,41 @@ def lock() -> LanguageLock:
     return LanguageLock(tags, SpelledTags(Detokenizer(VOCABULARY), PROMPTS))
 
 
-def hear(subject: LanguageLock, frame: int, *pieces: str) -> list[Said]:
-    said = [Said(PIECES.index(piece), frame + offset, 0.5) for offset, piece in enumerate(pieces)]
+def add_tokens(subject: LanguageLock, frame: int, *pieces: str) -> list[TimedToken]:
+    said = [TimedToken(PIECES.index(piece), frame + offset, 0.5) for offset, piece in enumerate(pieces)]
     for one in said:
-        subject.hear(one)
+        subject.add(one)
     return said
 
 
 def test_a_spelled_tag_locks_when_it_is_complete() -> None:
     subject = lock()
-    hear(subject, 0, "▁Hello", *"<mt-")
+    add_tokens(subject, 0, "▁Hello", *"<mt-")
     assert subject.decide() == (None, None)
-    hear(subject, 5, *"MT>")
-    assert subject.decide() == (Move.WATCH, None)
+    add_tokens(subject, 5, *"MT>")
+    assert subject.decide() == (Move.START_WATCHER, None)
     assert (subject.prompt, subject.since) == (102, 7)
 
 
 def test_a_spelled_tag_of_another_language_moves_the_lock_with_the_words_since_the_last() -> None:
     subject = lock()
-    hear(subject, 0, "▁Hello", "<en-US>")
-    assert subject.decide() == (Move.WATCH, None)
-    early = hear(subject, 2, "▁wor", *"<sl")
+    add_tokens(subject, 0, "▁Hello", "<en-US>")
+    assert subject.decide() == (Move.START_WATCHER, None)
+    early = add_tokens(subject, 2, "▁wor", *"<sl")
     assert subject.decide() == (None, None)
-    late = hear(subject, 6, *"-SL>", "▁Hello")
-    assert subject.decide() == (Move.FOLLOW, Rewrite(1, "en-US", tuple(early + late)))
+    late = add_tokens(subject, 6, *"-SL>", "▁Hello")
+    assert subject.decide() == (Move.ADOPT_WATCHER, Rewrite(1, "en-US", tuple(early + late)))
     assert (subject.prompt, subject.since) == (62, 9)
 
 
 def test_a_fork_of_a_lock_goes_on_within_a_tag() -> None:
     subject = lock()
-    hear(subject, 0, *"<mt-")
-    twin = subject.fork()
-    hear(twin, 4, *"MT>")
-    assert twin.decide()[0] is Move.WATCH
+    add_tokens(subject, 0, *"<mt-")
+    twin = subject.clone()
+    add_tokens(twin, 4, *"MT>")
+    assert twin.decide()[0] is Move.START_WATCHER
     assert subject.decide() == (None, None)
-    hear(subject, 4, "▁Hello")
+    add_tokens(subject, 4, "▁Hello")
     assert subject.decide() == (None, None)
     assert not subject.is_locked
 
@@ -293,17 +293,17 @@ def test_a_stream_locks_by_a_tag_that_its_model_spells_out_and_moves_by_another(
     for pieces in (["▁Hello", *"<es-"], [*"US>", "▁wor"]):
         stream.chunks += 1
         for piece in pieces:
-            stream.emit(PIECES.index(piece), int(piece == "▁wor"), 0.9)
-        moves.append(stream.follow_lock())
-    assert moves == [None, Move.WATCH]
+            stream.add_token(PIECES.index(piece), int(piece == "▁wor"), 0.9)
+        moves.append(stream.update_lock())
+    assert moves == [None, Move.START_WATCHER]
     assert stream.prompt == languages.prompt("es-US")
     for pieces in (["▁Hello", *"<en_"], [*"us>"]):
         stream.chunks += 1
-        stream.emit(PIECES.index("ld"), 0, 0.9)
+        stream.add_token(PIECES.index("ld"), 0, 0.9)
         for piece in pieces:
-            stream.overhear(own, PIECES.index(piece), 0, 0.9)
-        moves.append(stream.follow_lock())
-    assert moves[2:] == [None, Move.FOLLOW]
+            stream.add_watcher_token(own, PIECES.index(piece), 0, 0.9)
+        moves.append(stream.update_lock())
+    assert moves[2:] == [None, Move.ADOPT_WATCHER]
     assert stream.prompt == languages.prompt("en-US")
     _, words = stream.transcript.take() or (0, ())
     assert [(word.text, word.language) for word in words] == [("Hello", "es-US"), ("wor", "en-US"), ("Hello", "en-US")]
