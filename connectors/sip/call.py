@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 
 from connectors.sip.dialog import Dialog
 from connectors.sip.message.envelope import Envelope
@@ -32,11 +32,11 @@ class CallEvent(Enum):
 
 
 class CallAction(Enum):
-    """`TELL`: the user of the core hears that the call is over."""
+    """`REPORT_END`: the user of the core gets an `Ended`."""
 
     SEND_BYE = auto()
     REFUSE_INVITE = auto()
-    TELL = auto()
+    REPORT_END = auto()
 
 
 S, E, A = CallState, CallEvent, CallAction
@@ -44,16 +44,16 @@ S, E, A = CallState, CallEvent, CallAction
 TABLE: dict[tuple[CallState, CallEvent], tuple[CallState, tuple[CallAction, ...]]] = {
     (S.INCOMING, E.ACCEPT): (S.ANSWERED, ()),
     (S.INCOMING, E.REJECT): (S.ENDED, ()),
-    (S.INCOMING, E.CANCEL): (S.ENDED, (A.REFUSE_INVITE, A.TELL)),  # 9.2: 487 to the INVITE
-    (S.INCOMING, E.BYE): (S.ENDED, (A.REFUSE_INVITE, A.TELL)),  # 15.1.2: in an early dialog, 487 too
-    (S.INCOMING, E.HANG_UP): (S.ENDED, (A.REFUSE_INVITE, A.TELL)),
+    (S.INCOMING, E.CANCEL): (S.ENDED, (A.REFUSE_INVITE, A.REPORT_END)),  # 9.2: 487 to the INVITE
+    (S.INCOMING, E.BYE): (S.ENDED, (A.REFUSE_INVITE, A.REPORT_END)),  # 15.1.2: in an early dialog, 487 too
+    (S.INCOMING, E.HANG_UP): (S.ENDED, (A.REFUSE_INVITE, A.REPORT_END)),
     (S.ANSWERED, E.ACK): (S.CONFIRMED, ()),
-    (S.ANSWERED, E.NO_ACK): (S.ENDED, (A.SEND_BYE, A.TELL)),  # 13.3.1.4
-    (S.ANSWERED, E.BYE): (S.ENDED, (A.TELL,)),
-    (S.ANSWERED, E.HANG_UP): (S.HANGING_UP, (A.TELL,)),  # 15: no BYE of ours before the ACK
-    (S.CONFIRMED, E.NO_ACK): (S.ENDED, (A.SEND_BYE, A.TELL)),  # of a re-INVITE
-    (S.CONFIRMED, E.BYE): (S.ENDED, (A.TELL,)),
-    (S.CONFIRMED, E.HANG_UP): (S.ENDED, (A.SEND_BYE, A.TELL)),
+    (S.ANSWERED, E.NO_ACK): (S.ENDED, (A.SEND_BYE, A.REPORT_END)),  # 13.3.1.4
+    (S.ANSWERED, E.BYE): (S.ENDED, (A.REPORT_END,)),
+    (S.ANSWERED, E.HANG_UP): (S.HANGING_UP, (A.REPORT_END,)),  # 15: no BYE of ours before the ACK
+    (S.CONFIRMED, E.NO_ACK): (S.ENDED, (A.SEND_BYE, A.REPORT_END)),  # of a re-INVITE
+    (S.CONFIRMED, E.BYE): (S.ENDED, (A.REPORT_END,)),
+    (S.CONFIRMED, E.HANG_UP): (S.ENDED, (A.SEND_BYE, A.REPORT_END)),
     (S.HANGING_UP, E.ACK): (S.ENDED, (A.SEND_BYE,)),
     (S.HANGING_UP, E.NO_ACK): (S.ENDED, (A.SEND_BYE,)),
     (S.HANGING_UP, E.BYE): (S.ENDED, ()),
@@ -123,6 +123,16 @@ class SipCall:
         return self.state in (CallState.ENDED, CallState.HANGING_UP)
 
 
+class CallTimer(IntEnum):
+    """What a call has deadlines for: an answer that is sent again and how long it is, and its session timer."""
+
+    REPEAT_2XX = auto()
+    LIMIT_2XX = auto()
+    REPEAT_1XX = auto()
+    LIMIT_1XX = auto()
+    SESSION = auto()
+
+
 class EndReason(Enum):
     """Why a call is over, as the END of its record says it."""
 
@@ -171,7 +181,7 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The call is over, and nothing more is heard of it."""
+    """The last event of a call."""
 
     call: SipCall
     reason: EndReason

@@ -26,6 +26,7 @@ from connectors.sip.media import MediaPlace, Stream
 from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.message.parser import MalformedMessage
 from connectors.sip.oddity_log import OddityLog
+from connectors.sip.options import UasOptions
 from connectors.sip.recording_dialog import RecordedDialog, Recordings
 from connectors.sip.session_timer import SessionTimerOptions
 from connectors.sip.stats import SipStats
@@ -33,7 +34,7 @@ from connectors.sip.transaction import Flow, TimerValues
 from connectors.sip.transport.peers import AllowList
 from connectors.sip.transport.tcp import TcpTransport, tls_context
 from connectors.sip.transport.udp import UdpTransport
-from connectors.sip.uas import SipUas, UasOptions
+from connectors.sip.uas import SipUas
 from connectors.siprec.recording_session import RecordedCalls
 from pipeline.errors import Draining
 from supervision import Supervisor
@@ -72,7 +73,7 @@ class SipConnector:
         self.uas = SipUas(_options(config, timers), authenticator)
         recorded = RecordedCalls(config.recording_roles)
         self.stats = SipStats(
-            requests=self.uas.stats, transactions=self.uas.transaction_stats, recording=recorded.stats
+            requests=self.uas.stats, transactions=self.uas.transactions.stats, recording=recorded.stats
         )
         if authenticator is not None:
             self.stats.digest = authenticator.stats
@@ -201,7 +202,7 @@ class SipConnector:
                     transport.send(message, flow)
                 except Exception as error:  # noqa: BLE001 - of this message alone
                     self.fault(error, "a message is not sent")
-        if self._answered is not None and not self.uas.is_waiting:
+        if self._answered is not None and not self.uas.transactions.is_waiting:
             self._answered.set()
         due = self.uas.next_timer()
         if due is not None and (self._armed_for is None or due < self._armed_for):
@@ -264,8 +265,8 @@ class SipConnector:
         assert session.call is not None
         self._background(self._follow(sip, session.call.handle.wait_ended))
         if self._config.ring:
-            self.uas.ring(sip, now)
-        self.uas.accept(sip, answer, now)
+            self.uas.calls.ring(sip, now)
+        self.uas.calls.accept(sip, answer, now)
 
     async def _accept_admitted(self, sip: SipCall, session: Session, answer: Answer) -> None:
         """Answer an INVITE once the engine has said whether it takes the call's legs, unless it was cancelled by
@@ -289,7 +290,7 @@ class SipConnector:
         pending = event.call.pending
         answer = await session.settled(answer, added)
         if pending is not None and event.call.pending is pending and self._sessions.get(event.call) is session:
-            self.uas.accept(event.call, answer, time.monotonic())
+            self.uas.calls.accept(event.call, answer, time.monotonic())
             self._pump()
 
     def _session(self, sip: SipCall) -> Session:
@@ -304,7 +305,7 @@ class SipConnector:
         if isinstance(error, Draining):
             self.drain()
         self._report(sip, refused, error)
-        self.uas.reject(sip, refused.status, now, headers=refused.headers)
+        self.uas.calls.reject(sip, refused.status, now, headers=refused.headers)
 
     def _go_on(self, event: Reoffer | Acknowledged | Info, session: Session, now: float) -> None:
         try:
@@ -317,10 +318,10 @@ class SipConnector:
                 if added := session.media.unanswered:
                     self._background(self._accept_settled(event, session, answer, added))
                 else:
-                    self.uas.accept(event.call, answer, now)
+                    self.uas.calls.accept(event.call, answer, now)
             if session.question is not None and event.call.unacked is None:
                 question, session.question = session.question, None
-                self.stats.recording.asked += self.uas.ask_metadata(event.call, question, now)
+                self.stats.recording.asked += self.uas.calls.ask_metadata(event.call, question, now)
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this call and no other
             if isinstance(event, Reoffer) and event.call.pending is not None:
                 self._refuse(event.call, error, now)
@@ -342,7 +343,7 @@ class SipConnector:
 
     def _hang_up(self, sip: SipCall, reason: str) -> None:
         """Our side ends the call."""
-        self.uas.hang_up(sip, time.monotonic())
+        self.uas.calls.hang_up(sip, time.monotonic())
         self._end(sip, reason)
         self._pump()
 
