@@ -17,6 +17,7 @@ from connectors.errors import ConnectorError
 from connectors.multipart import MultipartError
 from connectors.rtp.errors import UnsupportedSuite
 from connectors.rtp.events import DtmfEvent
+from connectors.sdp.body import SDP_TYPE, read_description
 from connectors.sdp.description import SdpError, SessionDescription, encode
 from connectors.sdp.media_lines import Direction
 from connectors.sdp.offer_answer import Negotiated, NoCommonCodec
@@ -27,7 +28,6 @@ from connectors.sip.dtmf_info import KeyPresses, Source, parse_dtmf
 from connectors.sip.media import Background, DialogMedia, MediaPlace, Stream, capabilities
 from connectors.sip.message.message import SipRequest
 from connectors.sip.stats import SipStats
-from connectors.siprec.recording_session import RecordingBody, read_body
 from pipeline.call import CallInfo, LegOptions
 from pipeline.errors import CallEnded, CallError, EngineError
 from pipeline.records import SpeakerRole
@@ -131,14 +131,14 @@ class Session:
         published of the call."""
         request = self.sip.request
         try:
-            body = self.read(request)
-            description = self.describe(body.sdp)
+            offer = self.read(request)
+            description = self.describe(offer)
             if replaced is None:
-                self.call = self.start(body)
+                self.call = self.start()
             else:
                 self.call = replaced.hand_over(request, self)
                 self._running = True
-            description = self._join_answered(body, description)
+            description = self._join_answered(offer, description)
             if not self.awaits_answer:
                 self.call.handle.announce()
         except BaseException:
@@ -146,7 +146,7 @@ class Session:
             self._shared.background(self._end(call, "refused"))
             raise
         self._running = True
-        return Answer(encode(description), is_offer=body.sdp is None)
+        return Answer(encode(description), is_offer=offer is None)
 
     @property
     def awaits_answer(self) -> bool:
@@ -190,12 +190,12 @@ class Session:
     def reoffer(self, request: SipRequest) -> Answer:
         """Answer a re-INVITE or UPDATE; lines that it adds and there is no room for are refused in the answer, those of
         legs that await the engine's word by `settled`. Raises what `refusal_of` knows; nothing is changed then."""
-        body = self.read(request)
-        if body.sdp is None and request.method == "UPDATE":
-            self.join(body)
+        offer = self.read(request)
+        if offer is None and request.method == "UPDATE":
+            self.join(None)
             return Answer()
-        description = self._join_answered(body, self.describe(body.sdp))
-        return Answer(encode(description), is_offer=body.sdp is None)
+        description = self._join_answered(offer, self.describe(offer))
+        return Answer(encode(description), is_offer=offer is None)
 
     def acknowledge(self, request: SipRequest | None) -> None:
         """The answer to our offer came, or None: an ACK without one. Raises what `refusal_of` knows; the call is to be
@@ -205,8 +205,8 @@ class Session:
         if request is None:
             negotiation.withdraw()
             return
-        body = self._read_answer(request)
-        if body is None or body.sdp is None:
+        answer = self._read_answer(request)
+        if answer is None:
             if not negotiation.streams:
                 raise Refused(488, "no description in the ACK")
             logger.warning(
@@ -215,12 +215,12 @@ class Session:
             self._shared.stats.requests.unanswered_offers += 1
             negotiation.withdraw()
             return
-        agreed = negotiation.accept(body.sdp)
-        if len(self.join(body)) == len(agreed) > 0:
+        agreed = negotiation.accept(answer)
+        if len(self.join(answer)) == len(agreed) > 0:
             raise Refused(503, "no room for a leg")
 
-    def _read_answer(self, request: SipRequest) -> RecordingBody | None:
-        """None: it cannot be read, and there is a session to go on with."""
+    def _read_answer(self, request: SipRequest) -> SessionDescription | None:
+        """None: there is none, or it cannot be read, and there is a session to go on with."""
         try:
             return self.read(request)
         except (SdpError, MultipartError):
@@ -228,29 +228,30 @@ class Session:
                 raise
             return None
 
-    def read(self, request: SipRequest) -> RecordingBody:
-        """The description in a request's body, and what else a recording client puts into it."""
-        if not request.body:
-            return RecordingBody()
-        body = read_body(str(request.content_type or "application/sdp"), request.body)
-        if body.sdp is not None:
-            self._shared.stats.sdp_mended += body.sdp.mended
-            self._shared.stats.sdp_ignored += body.sdp.ignored
-        return body
+    def read(self, request: SipRequest) -> SessionDescription | None:
+        """The description in a request's body. Raises `MultipartError`, `SdpError`."""
+        sdp = self.read_body(str(request.content_type or SDP_TYPE), request.body) if request.body else None
+        if sdp is not None:
+            self._shared.stats.sdp_mended += sdp.mended
+            self._shared.stats.sdp_ignored += sdp.ignored
+        return sdp
+
+    def read_body(self, content_type: str, body: bytes) -> SessionDescription | None:
+        return read_description(content_type, body)
 
     def describe(self, offer: SessionDescription | None) -> SessionDescription:
         """Our answer, or our offer where there is none."""
         negotiation = self.media.negotiation
         return negotiation.offer() if offer is None else negotiation.answer(offer)[0]
 
-    def _join_answered(self, body: RecordingBody, description: SessionDescription) -> SessionDescription:
+    def _join_answered(self, offer: SessionDescription | None, description: SessionDescription) -> SessionDescription:
         """The description anew, where our answer is to refuse lines for want of room."""
-        unheard = self.join(body)
-        return self.media.negotiation.refuse(unheard) if unheard and body.sdp is not None else description
+        unheard = self.join(offer)
+        return self.media.negotiation.refuse(unheard) if unheard and offer is not None else description
 
     # -- the call
 
-    def start(self, body: RecordingBody) -> PipelineCall:  # noqa: ARG002 - a recording client's says who calls
+    def start(self) -> PipelineCall:
         """Begin the pipeline's call. Raises `CallError`."""
         request = self.sip.request
         return self.start_call(number_of(request.from_.uri), number_of(request.to.uri))
@@ -264,7 +265,7 @@ class Session:
         info = CallInfo(call_id, self.connector, from_=from_, to=to, metadata=metadata)
         return PipelineCall(calls.start(info, announce=False), time.monotonic())
 
-    def join(self, body: RecordingBody) -> list[int]:  # noqa: ARG002 - as above
+    def join(self, sdp: SessionDescription | None) -> list[int]:  # noqa: ARG002 - a recording is joined to it
         """Bring the legs in line with what was agreed; the places of the lines that there is no room for. Raises
         `CallError`, `EngineError` where the call does not run yet."""
         negotiation, streams = self.media.negotiation, self.media.streams

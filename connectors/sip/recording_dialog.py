@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connectors.calls import LegHandle
+from connectors.sdp.description import SessionDescription
 from connectors.sdp.media_lines import Direction
 from connectors.sdp.offer_answer import Negotiated
 from connectors.sip.call import SipCall
@@ -30,6 +31,7 @@ from connectors.siprec.recording_session import (
     Resumed,
     SiprecEvent,
     Transferred,
+    read_body,
 )
 from pipeline.call import LegOptions
 from pipeline.records import SpeakerRole
@@ -61,14 +63,24 @@ class RecordedDialog(Session):
         super().__init__(sip, shared, place)
         self._recordings = recordings
         self._recording: RecordingSession | None = None
+        self._body = RecordingBody()
         self._ports: dict[str, int] = {}
         self._asked = False
         self._doubts: tuple[str, ...] = ()
         self.media.on_gone = self._look_at_others
 
-    def start(self, body: RecordingBody) -> PipelineCall:
+    def read(self, request: SipRequest) -> SessionDescription | None:
+        """The description in a request's body; the metadata in it are kept for `start` and `join`."""
+        self._body = RecordingBody()
+        return super().read(request)
+
+    def read_body(self, content_type: str, body: bytes) -> SessionDescription | None:
+        self._body = read_body(content_type, body)
+        return self._body.sdp
+
+    def start(self) -> PipelineCall:
         """The call of the communication session that the metadata names, or a new one."""
-        recordings = self._recordings
+        recordings, body = self._recordings, self._body
         self._recording = recording = recordings.known.open("/".join(self.sip.dialog.id), body.metadata)
         recordings.dialogs[recording] = self
         call = recordings.calls.get(recording.call)
@@ -82,16 +94,17 @@ class RecordedDialog(Session):
     def hand_over(self, request: SipRequest, successor: Session) -> PipelineCall:  # noqa: ARG002 - no such thing
         raise Refused(488, "a recording is not replaced")
 
-    def join(self, body: RecordingBody) -> list[int]:
+    def join(self, sdp: SessionDescription | None) -> list[int]:
         """Legs come and go as the description and the metadata say; the places of the lines that there is no room
         for."""
         if self._recording is None:
             raise Refused(488, "the dialog began without a recording")
+        body = self._body
         if body.metadata_error is not None:
             self._shared.stats.recording.bad_documents += 1
             logger.warning("call %s: recording metadata left out: %s", self.call_id, body.metadata_error)
         agreed = self._agreed()
-        unheard = self._follow(self._recording.apply(body.sdp, body.metadata, accepted=agreed))
+        unheard = self._follow(self._recording.apply(sdp, body.metadata, accepted=agreed))
         self._check_metadata(body, self._recording)
         self._tell_doubts(self._recording)
         for index, one in agreed.items():
