@@ -14,6 +14,7 @@ from sinks.fanout import FanOut
 from supervision import Supervisor
 
 if TYPE_CHECKING:
+    from connectors.sip.stats import SipStats
     from engine.engine import Engine
     from engine.remote import RemoteEngine
 
@@ -39,13 +40,13 @@ class Metrics:
         engine: "Engine | RemoteEngine",
         calls: Calls,
         fanout: FanOut,
-        connectors: Mapping[str, ConnectorStats],
-        sip: object | None = None,
+        connectors: "Mapping[str, ConnectorStats | SipStats]",
         supervisor: Supervisor | None = None,
         http: Sequence[object] = (),
     ) -> None:
-        self._parts = (engine, calls, fanout, connectors)
-        self._sip = sip
+        self._parts = (engine, calls, fanout)
+        self._streams = {name: stats for name, stats in connectors.items() if isinstance(stats, ConnectorStats)}
+        self._sip = [stats for stats in connectors.values() if not isinstance(stats, ConnectorStats)]
         self._supervisor = supervisor or Supervisor()
         self._http = http
         self._registry = CollectorRegistry(auto_describe=False)
@@ -56,15 +57,15 @@ class Metrics:
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        engine, calls, fanout, connectors = self._parts
+        engine, calls, fanout = self._parts
         yield from self._engine(engine)
         yield from self._pipeline(calls)
         yield from self._sinks(fanout)
-        yield from self._connectors(connectors)
-        if self._sip is not None:
-            yield from sip_metrics(self._sip)
+        yield from self._connectors(self._streams)
+        for stats in self._sip:
+            yield from sip_metrics(stats)
         yield from self._supervision(self._supervisor)
-        for name, value in (number for stats in self._http for number in _numbers(stats)):
+        for name, value in (number for http in self._http for number in _numbers(http)):
             family = GaugeMetricFamily if name == "connections" else CounterMetricFamily
             yield family(f"trunkline_http_{name}", f"HTTP: {name.replace('_', ' ')}", value)
 

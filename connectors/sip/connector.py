@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from aiohttp import web
+
 from connectors.calls import CallRegistry
 from connectors.errors import ConnectorError
 from connectors.rtp.endpoint import RtpEndpoint
@@ -113,6 +115,10 @@ class SipConnector:
         self._watch = asyncio.get_running_loop().call_later(WATCH_S, self._look_for_silence)
         where = ", ".join(f"{name} {host}:{port}" for name, (host, port) in self.addresses.items())
         logger.info("SIP: listening on %s", where)
+
+    def routes(self) -> list[web.RouteDef]:
+        """SIP has sockets of its own."""
+        return []
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:

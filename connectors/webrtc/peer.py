@@ -52,6 +52,16 @@ class WebRtcConnector:
     def routes(self) -> list[web.RouteDef]:
         return self._server.routes()
 
+    async def start(self) -> None:
+        """Its routes are served as soon as they are added."""
+
+    def drain(self) -> None:
+        """New sessions are refused by the calls, which drain themselves."""
+
+    def reload(self) -> list[str]:
+        """There is nothing to read again."""
+        return []
+
     async def close(self) -> None:
         """Take no more sessions, end the running ones and wait until their calls have ended."""
         await self._server.close()
