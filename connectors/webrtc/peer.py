@@ -165,7 +165,7 @@ class WebRtcTrack:
         return self._rtp.alive_at if self._rtp.arrived else 0.0
 
     def report(self) -> None:
-        """A receiver report: a browser chooses its redundancy by the loss that it is told."""
+        """A receiver report: a browser chooses its redundancy by the loss that it reports."""
         self._feed.report(self._rtp.stats)
         if self.arrived and not self._finished:
             task = self._supervisor.spawn(self._send(self._rtp.report(time.monotonic())), "webrtc report")
