@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from connectors.multipart import Part, split_multipart
+from connectors.multipart import BodyPart, split_multipart
 from connectors.sdp.description import SdpError, SessionDescription, parse
 
 SDP_TYPE = "application/sdp"
@@ -14,7 +14,7 @@ def read_description(content_type: str, body: bytes) -> SessionDescription | Non
     return first_description([part for part in parts if part.content_type == SDP_TYPE])[1]
 
 
-def first_description(parts: Sequence[Part]) -> tuple[Sequence[Part], SessionDescription | None]:
+def first_description(parts: Sequence[BodyPart]) -> tuple[Sequence[BodyPart], SessionDescription | None]:
     """The first of these descriptions that can be read, and the parts up to it. Raises `SdpError` where there are some
     and none can."""
     unreadable: SdpError | None = None

@@ -11,7 +11,7 @@ from connectors.sip.session_timer import SessionTimer
 from connectors.sip.transaction import Flow, Transaction
 
 
-class CallState(Enum):
+class SipCallState(Enum):
     """`ANSWERED`: our 2xx waits for its ACK. `HANGING_UP`: so does our BYE."""
 
     INCOMING = auto()
@@ -21,7 +21,7 @@ class CallState(Enum):
     ENDED = auto()
 
 
-class CallEvent(Enum):
+class SipCallEvent(Enum):
     ACCEPT = auto()
     REJECT = auto()
     CANCEL = auto()
@@ -31,7 +31,7 @@ class CallEvent(Enum):
     HANG_UP = auto()
 
 
-class CallAction(Enum):
+class SipCallAction(Enum):
     """`REPORT_END`: the user of the core gets an `Ended`."""
 
     SEND_BYE = auto()
@@ -39,9 +39,9 @@ class CallAction(Enum):
     REPORT_END = auto()
 
 
-S, E, A = CallState, CallEvent, CallAction
+S, E, A = SipCallState, SipCallEvent, SipCallAction
 
-TABLE: dict[tuple[CallState, CallEvent], tuple[CallState, tuple[CallAction, ...]]] = {
+TABLE: dict[tuple[SipCallState, SipCallEvent], tuple[SipCallState, tuple[SipCallAction, ...]]] = {
     (S.INCOMING, E.ACCEPT): (S.ANSWERED, ()),
     (S.INCOMING, E.REJECT): (S.ENDED, ()),
     (S.INCOMING, E.CANCEL): (S.ENDED, (A.REFUSE_INVITE, A.REPORT_END)),  # 9.2: 487 to the INVITE
@@ -105,7 +105,7 @@ class SipCall:
     is_recording: bool = False
     gives_metadata: bool = False
     is_reliable: bool = False
-    state: CallState = CallState.INCOMING
+    state: SipCallState = SipCallState.INCOMING
     offering: bool = False
     unacked: Repeated | None = None
     unpracked: Repeated | None = None
@@ -120,7 +120,7 @@ class SipCall:
 
     @property
     def is_over(self) -> bool:
-        return self.state in (CallState.ENDED, CallState.HANGING_UP)
+        return self.state in (SipCallState.ENDED, SipCallState.HANGING_UP)
 
 
 class CallTimer(IntEnum):

@@ -14,9 +14,6 @@ from connectors.sip.call import (
     TABLE,
     Acknowledged,
     Answer,
-    CallAction,
-    CallEvent,
-    CallState,
     CallTimer,
     Ended,
     EndReason,
@@ -25,6 +22,9 @@ from connectors.sip.call import (
     Pending,
     Reoffer,
     SipCall,
+    SipCallAction,
+    SipCallEvent,
+    SipCallState,
     UasEvent,
 )
 from connectors.sip.dialog import Dialog
@@ -37,7 +37,7 @@ from connectors.sip.outgoing import Outgoing
 from connectors.sip.reliable_responses import ReliableResponses
 from connectors.sip.session_refresh import SessionRefresh
 from connectors.sip.stats import UasStats
-from connectors.sip.timers import Alarms
+from connectors.sip.timers import Deadlines
 from connectors.sip.transaction import Flow, Transaction
 from connectors.siprec.body import METADATA_REQUEST
 
@@ -50,9 +50,9 @@ class SipCalls:
         self._options, self._outgoing, self._stats = options, outgoing, stats
         self._calls: dict[tuple[str, str, str], SipCall] = {}
         self._peers: Counter[str] = Counter()
-        self._alarms: Alarms[tuple[SipCall, CallTimer]] = Alarms()
-        self._repeated = ReliableResponses(options.timers, outgoing.transactions, self._alarms)
-        self._sessions = SessionRefresh(options.session_timers, outgoing, self._alarms)
+        self._deadlines: Deadlines[tuple[SipCall, CallTimer]] = Deadlines()
+        self._repeated = ReliableResponses(options.timers, outgoing.transactions, self._deadlines)
+        self._sessions = SessionRefresh(options.session_timers, outgoing, self._deadlines)
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -95,12 +95,12 @@ class SipCalls:
         headers = [("Contact", outgoing.contact(call)), ("Allow", ALLOW), ("Supported", SUPPORTED)]
         headers += self._sessions.agree(call, pending.request, now)
         headers += answer.headers
-        first = call.state is CallState.INCOMING
+        first = call.state is SipCallState.INCOMING
         if first:
             headers += _record_route(pending)
             call.dialog.confirmed = True
             self._stats.accepted += 1
-            self._step(call, CallEvent.ACCEPT, now)
+            self._step(call, SipCallEvent.ACCEPT, now)
         else:
             call.dialog.refresh_target(pending.request, pending.transaction.flow)
         if answer.content_type == "application/sdp" and answer.body:
@@ -111,7 +111,7 @@ class SipCalls:
             self._repeated.start_2xx(call, pending, response, now)
         if first and call.replaces is not None:
             replaced, call.replaces = call.replaces, None
-            self._step(replaced, CallEvent.HANG_UP, now, EndReason.REPLACED)
+            self._step(replaced, SipCallEvent.HANG_UP, now, EndReason.REPLACED)
 
     def reject(
         self,
@@ -132,7 +132,7 @@ class SipCalls:
 
     def hang_up(self, call: SipCall, now: float) -> None:
         """BYE, as soon as it may be sent; 480 where the call was not answered yet. No event follows."""
-        self._step(call, CallEvent.HANG_UP, now)
+        self._step(call, SipCallEvent.HANG_UP, now)
 
     def ask_metadata(self, call: SipCall, reason: str, now: float) -> bool:
         """Ask a recording client for all its metadata anew (RFC 7866): they come in a request of its own.
@@ -165,8 +165,8 @@ class SipCalls:
         """A CANCEL of this INVITE (section 9.2); after its final answer it changes nothing."""
         if call.pending is None or call.pending.transaction is not invite:
             return
-        if call.state is CallState.INCOMING:
-            self._step(call, CallEvent.CANCEL, now, EndReason.CANCELLED)
+        if call.state is SipCallState.INCOMING:
+            self._step(call, SipCallEvent.CANCEL, now, EndReason.CANCELLED)
         else:
             self._reject(call, Refusal(487), now)
 
@@ -178,8 +178,8 @@ class SipCalls:
             return
         self._repeated.stop_2xx(call)
         offered, call.offering = call.offering, False
-        was_running = call.state is CallState.CONFIRMED
-        self._step(call, CallEvent.ACK, now)
+        was_running = call.state is SipCallState.CONFIRMED
+        self._step(call, SipCallEvent.ACK, now)
         if call.is_over:
             return
         if not offered or request.body:
@@ -188,7 +188,7 @@ class SipCalls:
             self._stats.unanswered_offers += 1
             self.events.append(Acknowledged(call, None))
         else:
-            self._step(call, CallEvent.HANG_UP, now, EndReason.NO_ANSWER)
+            self._step(call, SipCallEvent.HANG_UP, now, EndReason.NO_ANSWER)
 
     def reinvite(self, call: SipCall, pending: Pending, now: float) -> None:
         """Section 14.2: one at a time, and none while ours is on its way."""
@@ -196,7 +196,7 @@ class SipCalls:
         if refusal is None and call.unacked is not None:
             # A peer that goes on has got our 2xx: its ACK was lost.
             self._repeated.stop_2xx(call)
-            self._step(call, CallEvent.ACK, now)
+            self._step(call, SipCallEvent.ACK, now)
         self._offer(call, pending, refusal, now)
 
     def update(self, call: SipCall, pending: Pending, now: float) -> None:
@@ -208,7 +208,7 @@ class SipCalls:
             self._offer(call, pending, refusal, now)
             return
         headers = [("Contact", self._outgoing.contact(call)), ("Allow", ALLOW), ("Supported", SUPPORTED)]
-        if call.state is not CallState.INCOMING:
+        if call.state is not SipCallState.INCOMING:
             headers += self._sessions.agree(call, pending.request, now)
         call.dialog.refresh_target(pending.request, pending.transaction.flow)
         self._outgoing.answer(pending, call.dialog.local_tag, 200, now, headers)
@@ -216,7 +216,7 @@ class SipCalls:
     def bye(self, call: SipCall, pending: Pending, now: float) -> None:
         """Section 15.1.2."""
         self._outgoing.answer(pending, call.dialog.local_tag, 200, now)
-        self._step(call, CallEvent.BYE, now, EndReason.BYE)
+        self._step(call, SipCallEvent.BYE, now, EndReason.BYE)
 
     def info(self, call: SipCall, pending: Pending, now: float) -> None:
         """Keys pressed. An INFO without a body is a way to ask whether we are there."""
@@ -271,7 +271,7 @@ class SipCalls:
             self._outgoing.acknowledge(call, transaction)
         reason = self._sessions.receive_response(call, transaction, response, now)
         if reason is not None:
-            self._step(call, CallEvent.HANG_UP, now, reason)
+            self._step(call, SipCallEvent.HANG_UP, now, reason)
 
     def time_out(self, transaction: Transaction, now: float) -> None:
         """A request of ours was not answered. A BYE that was not is done all the same."""
@@ -279,26 +279,26 @@ class SipCalls:
         if isinstance(call, SipCall):
             reason = self._sessions.time_out(call, transaction)
             if reason is not None:
-                self._step(call, CallEvent.HANG_UP, now, reason)
+                self._step(call, SipCallEvent.HANG_UP, now, reason)
 
     # -- time
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is due."""
-        return self._alarms.next()
+        return self._deadlines.next()
 
     def handle_timer(self, now: float) -> None:
         """Whatever is due."""
-        for call, timer in self._alarms.due(now):
+        for call, timer in self._deadlines.due(now):
             if timer is CallTimer.LIMIT_2XX:
                 self._repeated.stop_2xx(call)
-                self._step(call, CallEvent.NO_ACK, now, EndReason.NO_ACK)
+                self._step(call, SipCallEvent.NO_ACK, now, EndReason.NO_ACK)
             elif timer is CallTimer.LIMIT_1XX:
                 self._give_up_1xx(call, now)
             elif timer is CallTimer.SESSION:
                 reason = self._sessions.handle_timer(call, now)
                 if reason is not None:
-                    self._step(call, CallEvent.HANG_UP, now, reason)
+                    self._step(call, SipCallEvent.HANG_UP, now, reason)
             else:
                 self._repeated.repeat(call, timer, now)
 
@@ -308,11 +308,11 @@ class SipCalls:
             self._repeated.stop_1xx(call)
             self._outgoing.refuse(call.pending, Refusal(504), now, call.dialog.local_tag)
             call.pending = None
-            self._step(call, CallEvent.CANCEL, now, EndReason.NO_PRACK)
+            self._step(call, SipCallEvent.CANCEL, now, EndReason.NO_PRACK)
 
     # -- state
 
-    def _step(self, call: SipCall, event: CallEvent, now: float, reason: EndReason | None = None) -> None:
+    def _step(self, call: SipCall, event: SipCallEvent, now: float, reason: EndReason | None = None) -> None:
         """One step of a call's table; what is not in it changes nothing. `reason`: of the `Ended`, where the user is to
         get one."""
         entry = TABLE.get((call.state, event))
@@ -320,23 +320,23 @@ class SipCalls:
             return
         call.state, actions = entry
         for action in actions:
-            if action is CallAction.SEND_BYE:
+            if action is SipCallAction.SEND_BYE:
                 self._outgoing.request(call, "BYE", now)
-            elif action is CallAction.REFUSE_INVITE:
-                self._refuse_pending(call, 480 if event is CallEvent.HANG_UP else 487, now)
-            elif action is CallAction.REPORT_END and reason is not None:
+            elif action is SipCallAction.REFUSE_INVITE:
+                self._refuse_pending(call, 480 if event is SipCallEvent.HANG_UP else 487, now)
+            elif action is SipCallAction.REPORT_END and reason is not None:
                 self._stats.ended[reason.value] += 1
                 self.events.append(Ended(call, reason))
         if call.is_over:  # 15.1.2: what is unanswered is answered with 487
             self._refuse_pending(call, 487, now)
-        if call.state is CallState.ENDED:
+        if call.state is SipCallState.ENDED:
             self._forget(call)
 
     def _reject(self, call: SipCall, refusal: Refusal, now: float) -> None:
         pending, call.pending = _pending(call), None
         self._outgoing.refuse(pending, refusal, now, call.dialog.local_tag)
-        if call.state is CallState.INCOMING:
-            self._step(call, CallEvent.REJECT, now)
+        if call.state is SipCallState.INCOMING:
+            self._step(call, SipCallEvent.REJECT, now)
 
     def _refuse_pending(self, call: SipCall, status: int, now: float) -> None:
         pending, call.pending = call.pending, None

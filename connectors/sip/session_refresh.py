@@ -18,7 +18,7 @@ from connectors.sip.session_timer import (
     negotiate,
     seconds,
 )
-from connectors.sip.timers import Alarms
+from connectors.sip.timers import Deadlines
 from connectors.sip.transaction import Transaction
 
 GONE = frozenset({408, 481})
@@ -29,9 +29,9 @@ class SessionRefresh:
     """Owns `timer`, `refresh` and `min_se_s` of each call. Where a call is to end, a method returns the reason."""
 
     def __init__(
-        self, options: SessionTimerOptions, outgoing: Outgoing, alarms: Alarms[tuple[SipCall, CallTimer]]
+        self, options: SessionTimerOptions, outgoing: Outgoing, deadlines: Deadlines[tuple[SipCall, CallTimer]]
     ) -> None:
-        self._options, self._outgoing, self._alarms = options, outgoing, alarms
+        self._options, self._outgoing, self._deadlines = options, outgoing, deadlines
 
     def refusal(self, request: SipRequest) -> Refusal | None:
         """422 for an interval that is too short."""
@@ -113,9 +113,9 @@ class SessionRefresh:
     def _set(self, call: SipCall, timer: SessionTimer | None) -> None:
         call.timer = timer
         if timer is None:
-            self._alarms.cancel((call, CallTimer.SESSION))
+            self._deadlines.cancel((call, CallTimer.SESSION))
         else:
-            self._alarms.set((call, CallTimer.SESSION), timer.next_timer())
+            self._deadlines.set((call, CallTimer.SESSION), timer.next_timer())
 
     def _refresh(self, call: SipCall, timer: SessionTimer, now: float) -> None:
         """UPDATE where the peer knows it, else a re-INVITE that repeats our description (section 7.4)."""

@@ -30,7 +30,7 @@ class UasStats:
 @dataclass(slots=True)
 class SipStats:
     """`calls`: dialogs now. `failed`: calls that a fault of ours ended. `refused_lines`: audio lines that running calls
-    wanted to add and had no room for. `sdp_mended`, `sdp_ignored`: lines of session descriptions that were written
+    wanted to add and that got no leg. `sdp_mended`, `sdp_ignored`: lines of session descriptions that were written
     wrongly and taken as they are meant, or left out. `unread_infos`: bodies of INFO of which no key could be read.
     `transport`: messages; `requests`: what the core made of them; `transactions`; `recording`: the metadata of
     recording clients; `digest`: credentials."""

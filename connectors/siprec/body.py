@@ -5,7 +5,7 @@ Sits between the SIP message and `connectors.siprec.recording_session`.
 
 from dataclasses import dataclass, replace
 
-from connectors.multipart import Part, split_multipart
+from connectors.multipart import BodyPart, split_multipart
 from connectors.sdp.body import SDP_TYPE, first_description
 from connectors.sdp.description import SessionDescription
 from connectors.siprec.metadata import RsMetadata
@@ -27,7 +27,7 @@ class RecordingBody:
     sdp: SessionDescription | None = None
     metadata: RsMetadata | None = None
     metadata_error: str | None = None
-    others: tuple[Part, ...] = ()
+    others: tuple[BodyPart, ...] = ()
 
 
 def read_body(content_type: str, body: bytes) -> RecordingBody:
@@ -53,7 +53,7 @@ def read_body(content_type: str, body: bytes) -> RecordingBody:
         return replace(found, metadata_error=str(error))
 
 
-def _is_metadata(part: Part) -> bool:
+def _is_metadata(part: BodyPart) -> bool:
     """By what it is for (RFC 7866, section 9.1), or as XML of any type with a recording in it."""
     disposition = part.headers.get("content-disposition", "").partition(";")[0].strip().lower()
     if disposition == "recording-session":

@@ -3,7 +3,7 @@
 import pytest
 
 from connectors.sip.message.message import SipRequest, SipResponse
-from connectors.sip.timers import Alarms
+from connectors.sip.timers import Deadlines
 from connectors.sip.transaction import TimerValues
 from connectors.sip.transaction_tables import CLIENT, INVITE_CLIENT, INVITE_SERVER, SERVER, Table
 from connectors.sip.uas import Answer, UasOptions
@@ -293,22 +293,22 @@ def test_200_to_a_reinvite_of_ours_is_acknowledged_each_time() -> None:
 # -- deadlines
 
 
-def test_alarms_ring_in_order_and_moved_ones_once() -> None:
-    alarms = Alarms[str]()
-    alarms.set("b", 2.0)
-    alarms.set("a", 1.0)
-    alarms.set("b", 0.5)
-    alarms.set("c", 3.0)
-    alarms.cancel("c")
-    assert alarms.next() == 0.5
-    assert alarms.due(10.0) == ["b", "a"]
-    assert alarms.next() is None
-    assert len(alarms) == 0
+def test_deadlines_come_in_order_and_moved_ones_once() -> None:
+    deadlines = Deadlines[str]()
+    deadlines.set("b", 2.0)
+    deadlines.set("a", 1.0)
+    deadlines.set("b", 0.5)
+    deadlines.set("c", 3.0)
+    deadlines.cancel("c")
+    assert deadlines.next() == 0.5
+    assert deadlines.due(10.0) == ["b", "a"]
+    assert deadlines.next() is None
+    assert len(deadlines) == 0
 
 
-def test_alarms_that_are_moved_for_ever_take_no_memory() -> None:
-    alarms = Alarms[int]()
+def test_deadlines_that_are_moved_for_ever_take_no_memory() -> None:
+    deadlines = Deadlines[int]()
     for at in range(10_000):
-        alarms.set(at % 7, float(at))
-    assert len(alarms._heap) < 100
-    assert alarms.due(1e9) == [(9993 + k) % 7 for k in range(7)]
+        deadlines.set(at % 7, float(at))
+    assert len(deadlines._heap) < 100
+    assert deadlines.due(1e9) == [(9993 + k) % 7 for k in range(7)]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from connectors.errors import LocalProtocolError
-from connectors.sip.call import TABLE, CallState
+from connectors.sip.call import TABLE, SipCallState
 from connectors.sip.digest import DigestAuthenticator, DigestClient
 from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.uas import (
@@ -58,8 +58,8 @@ def test_call_from_invite_to_bye() -> None:
 
 def test_states_of_a_call_end_all() -> None:
     reached = {after for after, _ in TABLE.values()}
-    assert {state for state in CallState if state not in {before for before, _ in TABLE}} == {CallState.ENDED}
-    assert reached == set(CallState) - {CallState.INCOMING}
+    assert {state for state in SipCallState if state not in {before for before, _ in TABLE}} == {SipCallState.ENDED}
+    assert reached == set(SipCallState) - {SipCallState.INCOMING}
 
 
 def test_bye_before_the_ack_ends_the_call_too() -> None:
@@ -297,7 +297,7 @@ def test_refused_reinvite_leaves_the_call_as_it_was() -> None:
     server.put(caller.request("INVITE", OFFER))
     server.uas.calls.reject(call, 488, server.now)
     assert only(server.collect()).status == 488
-    assert call.state is CallState.CONFIRMED
+    assert call.state is SipCallState.CONFIRMED
     assert only(server.put(caller.request("BYE"))).status == 200
 
 
