@@ -231,7 +231,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class _Destinations:
-    """Where the records go. `view`: what the live page reads; `redis_view`: the same where it reads Redis. `jsonl`: the
+    """Where the records go. `view`: what the live page reads; `redis_view`: the view where it is in Redis. `jsonl`: the
     file, one of `outputs`."""
 
     outputs: Sequence[Sink]
