@@ -10,7 +10,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
@@ -56,15 +56,6 @@ _WATCH_S = 1.0
 """How often the server asks its parts whether they work."""
 
 
-def _with_class(config: PipelineConfig, classes_ms: Collection[int]) -> PipelineConfig:
-    """The default latency class gives way to the nearest that the checkpoint has; one that was chosen does not."""
-    if config.chunk_ms != DEFAULT_CHUNK_MS or config.chunk_ms in classes_ms:
-        return config
-    nearest = nearest_class(config.chunk_ms, classes_ms)
-    logger.warning("this checkpoint has no chunks of %d ms, the default: legs run at %d ms", config.chunk_ms, nearest)
-    return msgspec.structs.replace(config, chunk_ms=nearest)
-
-
 class Server:
     """All running parts. `extra_sinks` get the records beside the configured ones.
 
@@ -78,7 +69,7 @@ class Server:
         if config.pipeline.language not in engine.languages:
             known = ", ".join(sorted(engine.languages - {AUTO}))
             raise UnknownLocale(f"[pipeline] language = {config.pipeline.language!r}: use 'auto' or one of {known}")
-        pipeline = _with_class(config.pipeline, engine.chunks_ms)
+        pipeline = _with_chunks(config.pipeline, engine.chunks_ms)
         engine.reserve(pipeline.chunk_ms)
         self.engine = engine
         self._config = config
@@ -116,8 +107,8 @@ class Server:
         go out, then everything stops. Raises `AddressInUse`, `SipUnavailable`, `SinkMisconfigured`."""
         config = self._config.server
         listener = _listen(config.host, config.port)
-        options: dict[str, Any] = {"access_log": None, "logger": ServerLog(self._http)}
-        runner = web.AppRunner(self._application(), shutdown_timeout=2.0, **options)
+        log = ServerLog(self._http)
+        runner = web.AppRunner(self._application(), shutdown_timeout=2.0, access_log=None, logger=log)
         async with contextlib.AsyncExitStack() as stack:  # what is entered or pushed last ends first
             stack.callback(listener.close)
             await self.fanout.start()
@@ -132,7 +123,7 @@ class Server:
             assert runner.server is not None
             refuse_expectations(runner.server)
             stack.push_async_callback(runner.cleanup)
-            await HttpSite(runner, listener, self._connections, **options).start()
+            await HttpSite(runner, listener, self._connections, access_log=None, logger=log).start()
             for connector in reversed(self.connectors.values()):
                 await connector.start()
                 stack.push_async_callback(connector.close)
@@ -227,6 +218,15 @@ class Server:
             headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
             return web.Response(status=error.status, text=f"{error}\n", headers=headers)
         return web.Response(body=self.metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+def _with_chunks(config: PipelineConfig, classes_ms: Collection[int]) -> PipelineConfig:
+    """The default latency class gives way to the nearest that the checkpoint has; one that was chosen does not."""
+    if config.chunk_ms != DEFAULT_CHUNK_MS or config.chunk_ms in classes_ms:
+        return config
+    nearest = nearest_class(config.chunk_ms, classes_ms)
+    logger.warning("this checkpoint has no chunks of %d ms, the default: legs run at %d ms", config.chunk_ms, nearest)
+    return msgspec.structs.replace(config, chunk_ms=nearest)
 
 
 @dataclass(frozen=True, slots=True)
