@@ -14,9 +14,9 @@ RUNS = 5
 _PROGRAM = """
 import time, torch
 began = time.perf_counter()
-import trunkline.config, trunkline.server
+import trunkline.config, trunkline.engines, trunkline.server
 imported = time.perf_counter()
-engine = trunkline.server.load_engine(trunkline.config.EngineConfig(), serving=True)
+engine = trunkline.engines.load_engine(trunkline.config.EngineConfig(), serving=True)
 engine.reserve(160)
 loaded = time.perf_counter()
 engine.start()

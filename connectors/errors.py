@@ -10,7 +10,7 @@ ConnectorError
 ├── multipart.MultipartError, siprec.safe_xml.XmlError    a body or its metadata that cannot be read
 ├── sdp.offer_answer.NoCommonCodec    a description without a line that can be used (488)
 ├── codecs.errors.CodecError, rtp.errors.RtpError, sip.message.errors.SipParseError    with the trees of their packages
-├── sip.dialog_call.Refused, webrtc.whip.WhipRefused    how a peer is answered that cannot have what it asks for
+├── sip.dialog_call.SipRefused, webrtc.whip.WhipRefused    how a peer is answered that cannot have what it asks for
 └── sip.connector.SipUnavailable, webrtc.whip.WebRtcUnavailable    the server cannot run as it is configured
 
 `retryable` says whether the same request may succeed later without a change.

@@ -38,7 +38,7 @@ class ContentType:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BodyPart:
     """`content_type`: in lower case and without parameters. `headers`: of the part, names in lower case; the first of
     several of one name."""
 
@@ -68,7 +68,7 @@ def parse_content_type(text: str) -> ContentType:
     return ContentType("".join(media_type.split()).lower().rstrip(","), parameters)
 
 
-def split_multipart(content_type: str, body: bytes) -> list[Part]:
+def split_multipart(content_type: str, body: bytes) -> list[BodyPart]:
     """All parts that are no multipart themselves, in order, those of nested ones in their place.
 
     What is meant most comes first: of `multipart/related` the root (RFC 2387, section 3.2), of `multipart/alternative`
@@ -77,7 +77,7 @@ def split_multipart(content_type: str, body: bytes) -> list[Part]:
     """
     if len(body) > MAX_BYTES:
         raise MultipartError(f"the body is longer than {MAX_BYTES} bytes")
-    parts: list[Part] = []
+    parts: list[BodyPart] = []
     for part in _parts(content_type, {}, body, 0):
         if len(parts) >= MAX_PARTS:
             raise MultipartError(f"the body has more than {MAX_PARTS} parts")
@@ -85,10 +85,10 @@ def split_multipart(content_type: str, body: bytes) -> list[Part]:
     return parts
 
 
-def _parts(content_type: str, headers: Mapping[str, str], body: bytes, depth: int) -> Iterator[Part]:
+def _parts(content_type: str, headers: Mapping[str, str], body: bytes, depth: int) -> Iterator[BodyPart]:
     kind = parse_content_type(content_type)
     if not kind.media_type.startswith("multipart/"):
-        yield Part(kind.media_type, headers, body)
+        yield BodyPart(kind.media_type, headers, body)
         return
     if depth >= MAX_DEPTH:
         raise MultipartError(f"the parts are nested deeper than {MAX_DEPTH}")

@@ -10,8 +10,8 @@ class ConnectorStats:
     they come from, `bad_upgrades` as no WebSocket, `crowded` for too many without a stream, `pending` without a stream
     now, `closed` by close code where it was not 1000.
 
-    Streams: `started`, `active` now, `refused` for what they are, `turned_away` for want of room, `ended` by reason,
-    `unknown_languages` that became the default. Messages, added when a stream ends: `packets`, `lost`, `late`,
+    Streams: `started`, `active` now, `refused` for what they are, `turned_away` for want of capacity, `ended` by
+    reason, `unknown_languages` that became the default. Messages, added when a stream ends: `packets`, `lost`, `late`,
     `duplicates`, `malformed`, `unknown_events`; `irregular` ones are not as the protocol has them and were taken;
     `implausible`: sequence numbers and timestamps not believed; `restarts`: the peer of a stream began to count anew.
     """

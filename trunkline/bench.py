@@ -5,7 +5,7 @@ import json
 import msgspec
 
 from trunkline.config import EngineConfig
-from trunkline.server import load_engine
+from trunkline.engines import load_engine
 
 
 def bench_engine(config: EngineConfig, *, as_json: bool = False) -> str:

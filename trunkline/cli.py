@@ -160,10 +160,11 @@ def _serve(options: argparse.Namespace) -> int:
     from trunkline.config_file import load_config, with_options
     from trunkline.descriptors import raise_descriptor_limit
     from trunkline.doors import tell_open_doors
+    from trunkline.engines import find_engine
     from trunkline.logs import set_up_logging
     from trunkline.loop import run
     from trunkline.running import Running
-    from trunkline.server import Server, find_engine
+    from trunkline.server import Server
 
     config = with_options(load_config(options.config, os.environ), port=options.port, chunk_ms=options.chunk_ms)
     set_up_logging(config.server.log_level, show_pii=config.server.log_pii)
@@ -190,9 +191,9 @@ def _engine(options: argparse.Namespace) -> int:
     from trunkline.config_file import load_config
     from trunkline.descriptors import raise_descriptor_limit
     from trunkline.doors import engine_door
+    from trunkline.engines import load_engine
     from trunkline.errors import ConfigError
     from trunkline.logs import set_up_logging
-    from trunkline.server import load_engine
 
     config = load_config(options.config, os.environ)
     set_up_logging(config.server.log_level)
@@ -235,9 +236,9 @@ def _transcribe(options: argparse.Namespace) -> int:
     from pipeline.raw_format import parse_raw_format
     from pipeline.segments import Segmenter
     from trunkline.config_file import load_config
+    from trunkline.engines import load_engine
     from trunkline.errors import OutputFailed
     from trunkline.inputs import Folders, Inputs
-    from trunkline.server import load_engine
     from trunkline.transcribe import check_output, durations, say, transcribe
 
     check_output()

@@ -15,6 +15,7 @@ from supervision import Supervisor
 from trunkline.metric_names import ACCESS, CLASS, CONNECTIONS, CONNECTOR, PIPELINE, SINK, SIP, Exported
 
 if TYPE_CHECKING:
+    from connectors.sip.stats import SipStats
     from engine.engine import Engine
     from engine.remote import RemoteEngine
 
@@ -27,14 +28,14 @@ class Metrics:
         engine: "Engine | RemoteEngine",
         calls: Calls,
         fanout: FanOut,
-        connectors: Mapping[str, ConnectorStats],
-        sip: object | None = None,
+        connectors: "Mapping[str, ConnectorStats | SipStats]",
         supervisor: Supervisor | None = None,
         access: object | None = None,
         connections: object | None = None,
     ) -> None:
-        self._parts = (engine, calls, fanout, connectors)
-        self._sip = sip
+        self._parts = (engine, calls, fanout)
+        self._streams = {name: stats for name, stats in connectors.items() if isinstance(stats, ConnectorStats)}
+        self._sip = [stats for stats in connectors.values() if not isinstance(stats, ConnectorStats)]
         self._supervisor = supervisor or Supervisor()
         self._http = ((ACCESS, access), (CONNECTIONS, connections))
         self._registry = CollectorRegistry(auto_describe=False)
@@ -45,17 +46,17 @@ class Metrics:
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        engine, calls, fanout, connectors = self._parts
+        engine, calls, fanout = self._parts
         yield from self._engine(engine)
         yield from self._pipeline(calls)
         yield from self._sinks(fanout)
-        yield from self._connectors(connectors)
-        if self._sip is not None:
-            yield from sip_metrics(self._sip)
+        yield from self._connectors(self._streams)
+        for stats in self._sip:
+            yield from sip_metrics(stats)
         yield from self._supervision(self._supervisor)
-        for table, stats in self._http:
-            if stats is not None:
-                yield from (_family(exported, [((), stats)]) for exported in table)
+        for table, counted in self._http:
+            if counted is not None:
+                yield from (_family(exported, [((), counted)]) for exported in table)
 
     @staticmethod
     def _supervision(supervisor: Supervisor) -> Iterator[Metric]:

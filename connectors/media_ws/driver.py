@@ -50,6 +50,16 @@ class MediaWebSocket:
         slash = [] if self._path.endswith("/") else [web.get(f"{self._path}/", self.handle)]  # people add one
         return [web.get(self._path, self.handle), *slash]
 
+    async def start(self) -> None:
+        """Its routes are served as soon as they are added."""
+
+    def drain(self) -> None:
+        """New streams are refused by the calls, which drain themselves."""
+
+    def reload(self) -> list[str]:
+        """There is nothing to read again."""
+        return []
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One peer, from its upgrade to the end of its stream."""
         stats, limits = self.stats, self._limits

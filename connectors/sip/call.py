@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 
 from connectors.sip.dialog import Dialog
 from connectors.sip.message.envelope import Envelope
@@ -11,7 +11,7 @@ from connectors.sip.session_timer import SessionTimer
 from connectors.sip.transaction import Flow, Transaction
 
 
-class CallState(Enum):
+class SipCallState(Enum):
     """`ANSWERED`: our 2xx waits for its ACK. `HANGING_UP`: so does our BYE."""
 
     INCOMING = auto()
@@ -21,7 +21,7 @@ class CallState(Enum):
     ENDED = auto()
 
 
-class CallEvent(Enum):
+class SipCallEvent(Enum):
     ACCEPT = auto()
     REJECT = auto()
     CANCEL = auto()
@@ -31,29 +31,29 @@ class CallEvent(Enum):
     HANG_UP = auto()
 
 
-class CallAction(Enum):
-    """`TELL`: the user of the core hears that the call is over."""
+class SipCallAction(Enum):
+    """`REPORT_END`: the user of the core gets an `Ended`."""
 
     SEND_BYE = auto()
     REFUSE_INVITE = auto()
-    TELL = auto()
+    REPORT_END = auto()
 
 
-S, E, A = CallState, CallEvent, CallAction
+S, E, A = SipCallState, SipCallEvent, SipCallAction
 
-TABLE: dict[tuple[CallState, CallEvent], tuple[CallState, tuple[CallAction, ...]]] = {
+TABLE: dict[tuple[SipCallState, SipCallEvent], tuple[SipCallState, tuple[SipCallAction, ...]]] = {
     (S.INCOMING, E.ACCEPT): (S.ANSWERED, ()),
     (S.INCOMING, E.REJECT): (S.ENDED, ()),
-    (S.INCOMING, E.CANCEL): (S.ENDED, (A.REFUSE_INVITE, A.TELL)),  # 9.2: 487 to the INVITE
-    (S.INCOMING, E.BYE): (S.ENDED, (A.REFUSE_INVITE, A.TELL)),  # 15.1.2: in an early dialog, 487 too
-    (S.INCOMING, E.HANG_UP): (S.ENDED, (A.REFUSE_INVITE, A.TELL)),
+    (S.INCOMING, E.CANCEL): (S.ENDED, (A.REFUSE_INVITE, A.REPORT_END)),  # 9.2: 487 to the INVITE
+    (S.INCOMING, E.BYE): (S.ENDED, (A.REFUSE_INVITE, A.REPORT_END)),  # 15.1.2: in an early dialog, 487 too
+    (S.INCOMING, E.HANG_UP): (S.ENDED, (A.REFUSE_INVITE, A.REPORT_END)),
     (S.ANSWERED, E.ACK): (S.CONFIRMED, ()),
-    (S.ANSWERED, E.NO_ACK): (S.ENDED, (A.SEND_BYE, A.TELL)),  # 13.3.1.4
-    (S.ANSWERED, E.BYE): (S.ENDED, (A.TELL,)),
-    (S.ANSWERED, E.HANG_UP): (S.HANGING_UP, (A.TELL,)),  # 15: no BYE of ours before the ACK
-    (S.CONFIRMED, E.NO_ACK): (S.ENDED, (A.SEND_BYE, A.TELL)),  # of a re-INVITE
-    (S.CONFIRMED, E.BYE): (S.ENDED, (A.TELL,)),
-    (S.CONFIRMED, E.HANG_UP): (S.ENDED, (A.SEND_BYE, A.TELL)),
+    (S.ANSWERED, E.NO_ACK): (S.ENDED, (A.SEND_BYE, A.REPORT_END)),  # 13.3.1.4
+    (S.ANSWERED, E.BYE): (S.ENDED, (A.REPORT_END,)),
+    (S.ANSWERED, E.HANG_UP): (S.HANGING_UP, (A.REPORT_END,)),  # 15: no BYE of ours before the ACK
+    (S.CONFIRMED, E.NO_ACK): (S.ENDED, (A.SEND_BYE, A.REPORT_END)),  # of a re-INVITE
+    (S.CONFIRMED, E.BYE): (S.ENDED, (A.REPORT_END,)),
+    (S.CONFIRMED, E.HANG_UP): (S.ENDED, (A.SEND_BYE, A.REPORT_END)),
     (S.HANGING_UP, E.ACK): (S.ENDED, (A.SEND_BYE,)),
     (S.HANGING_UP, E.NO_ACK): (S.ENDED, (A.SEND_BYE,)),
     (S.HANGING_UP, E.BYE): (S.ENDED, ()),
@@ -105,7 +105,7 @@ class SipCall:
     is_recording: bool = False
     gives_metadata: bool = False
     is_reliable: bool = False
-    state: CallState = CallState.INCOMING
+    state: SipCallState = SipCallState.INCOMING
     offering: bool = False
     unacked: Repeated | None = None
     unpracked: Repeated | None = None
@@ -120,7 +120,17 @@ class SipCall:
 
     @property
     def is_over(self) -> bool:
-        return self.state in (CallState.ENDED, CallState.HANGING_UP)
+        return self.state in (SipCallState.ENDED, SipCallState.HANGING_UP)
+
+
+class CallTimer(IntEnum):
+    """What a call has deadlines for: an answer that is sent again and how long it is, and its session timer."""
+
+    REPEAT_2XX = auto()
+    LIMIT_2XX = auto()
+    REPEAT_1XX = auto()
+    LIMIT_1XX = auto()
+    SESSION = auto()
 
 
 class EndReason(Enum):
@@ -171,7 +181,7 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The call is over, and nothing more is heard of it."""
+    """The last event of a call."""
 
     call: SipCall
     reason: EndReason

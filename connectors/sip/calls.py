@@ -1,440 +1,382 @@
-"""The calls of a `uas.SipUas`, from their INVITE to their BYE: answers, what is repeated until it is acknowledged,
-session timers, and the requests of ours that belong to them.
+"""The calls of a SIP server, from their INVITE to their BYE (RFC 3261, sections 12 to 15; RFC 3262, 3311, 6086).
 
-Sits between the requests, which `uas` and `in_dialog` sort out, and the transactions. Every step of a call's state goes
-through `TABLE` in `call`.
+Sits between `uas.SipUas`, which hands each request to its call, and `outgoing`. Every step of a call's state goes
+through `TABLE` in `call`. The user of the core answers what `events` bring with `ring`, `accept`, `reject` and
+`hang_up`.
 """
 
-import secrets
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from connectors.errors import LocalProtocolError
 from connectors.sip.call import (
     TABLE,
+    Acknowledged,
     Answer,
-    CallAction,
-    CallEvent,
-    CallState,
+    CallTimer,
     Ended,
     EndReason,
+    IncomingCall,
+    Info,
     Pending,
-    Repeated,
+    Reoffer,
     SipCall,
+    SipCallAction,
+    SipCallEvent,
+    SipCallState,
     UasEvent,
 )
-from connectors.sip.dialog import bracketed
+from connectors.sip.dialog import Dialog
+from connectors.sip.message.envelope import Envelope
+from connectors.sip.message.extensions import parse_rack
 from connectors.sip.message.inspection import ALLOW, SUPPORTED, Refusal
 from connectors.sip.message.message import SipRequest, SipResponse
-from connectors.sip.session_timer import (
-    LONGEST_S,
-    Due,
-    SessionExpires,
-    SessionTimer,
-    SessionTimerOptions,
-    Terms,
-    TooSmall,
-    negotiate,
-    seconds,
-)
-from connectors.sip.timers import Alarms
-from connectors.sip.transaction import TimerValues, Transaction, Transactions
+from connectors.sip.options import UasOptions
+from connectors.sip.outgoing import Outgoing
+from connectors.sip.reliable_responses import ReliableResponses
+from connectors.sip.session_refresh import SessionRefresh
+from connectors.sip.stats import UasStats
+from connectors.sip.timers import Deadlines
+from connectors.sip.transaction import Flow, Transaction
 from connectors.siprec.body import METADATA_REQUEST
 
-REPEAT_2XX, LIMIT_2XX, REPEAT_1XX, LIMIT_1XX, SESSION = range(5)
-"""What a call has alarms for."""
 
-GONE = frozenset({408, 481})
-"""Answers to a request of ours that end its dialog (section 12.2.1.2)."""
+class SipCalls:
+    """All calls of a server, by dialog. `len`: those whose dialog is there."""
 
-
-@dataclass(frozen=True, slots=True)
-class UasOptions:
-    """`refer_status`: 603 or 405. `retry_after_s`: with every 503. `user`: of our Contact. A peer is an address."""
-
-    timers: TimerValues = field(default_factory=TimerValues)
-    session_timers: SessionTimerOptions = field(default_factory=SessionTimerOptions)
-    refer_status: int = 603
-    retry_after_s: int = 5
-    server_name: str = "trunkline"
-    user: str = "trunkline"
-    max_calls: int = 5_000
-    max_calls_per_peer: int = 5_000
-    max_transactions: int = 50_000
-    max_transactions_per_peer: int = 50_000
-
-
-@dataclass(slots=True)
-class UasStats:
-    """`refused`: requests answered with a failure, by status. `malformed`: messages answered with the parser's words or
-    not at all. `ignored_headers`, `mended_headers`: of messages that were taken, header fields that cannot be read and
-    that nothing needed, and those that break the grammar and have one plain meaning (`needs`, `leniency`), by name.
-    `unanswered_offers`: ACKs of running calls without the answer to our offer. `ended`: calls, by reason."""
-
-    invites: int = 0
-    accepted: int = 0
-    refused: Counter[int] = field(default_factory=Counter)
-    malformed: int = 0
-    ignored_headers: Counter[str] = field(default_factory=Counter)
-    mended_headers: Counter[str] = field(default_factory=Counter)
-    unanswered_offers: int = 0
-    stray_acks: int = 0
-    ended: Counter[str] = field(default_factory=Counter)
-
-
-class Usages:
-    """All calls of a server, by dialog. `token`: makes tags and branches that nobody can guess, in hexadecimal."""
-
-    def __init__(self, options: UasOptions, token: Callable[[], str] = lambda: secrets.token_hex(8)) -> None:
-        self.options = options
-        self.stats = UasStats()
-        self.token = token
-        self.transactions = Transactions(options.timers, options.max_transactions, options.max_transactions_per_peer)
-        self.calls: dict[tuple[str, str, str], SipCall] = {}
-        self.peers: Counter[str] = Counter()
+    def __init__(self, options: UasOptions, outgoing: Outgoing, stats: UasStats) -> None:
         self.events: list[UasEvent] = []
-        self._alarms: Alarms[tuple[SipCall, int]] = Alarms()
+        self._options, self._outgoing, self._stats = options, outgoing, stats
+        self._calls: dict[tuple[str, str, str], SipCall] = {}
+        self._peers: Counter[str] = Counter()
+        self._deadlines: Deadlines[tuple[SipCall, CallTimer]] = Deadlines()
+        self._repeated = ReliableResponses(options.timers, outgoing.transactions, self._deadlines)
+        self._sessions = SessionRefresh(options.session_timers, outgoing, self._deadlines)
 
-    def random(self, below: int) -> int:
-        return int(self.token(), 16) % below
+    def __len__(self) -> int:
+        return len(self._calls)
 
-    # -- answers
+    def find(self, call_id: str, local_tag: str, remote_tag: str) -> SipCall | None:
+        return self._calls.get((call_id, local_tag, remote_tag))
 
-    def answer(
-        self,
-        pending: Pending,
-        tag: str,
-        status: int,
-        now: float,
-        headers: Sequence[tuple[str, str]] = (),
-        content: Answer | None = None,
-    ) -> SipResponse:
-        """Answer a request."""
-        if self.options.server_name:
-            headers = [*headers, ("Server", self.options.server_name)]
-        body = b"" if content is None else content.body
-        kind = content.content_type if content is not None and body else None
-        response = pending.request.response(status, to_tag=tag, headers=headers, body=body, content_type=kind)
-        self.transactions.respond(pending.transaction, response, now)
-        return response
+    def is_full(self, peer: str) -> bool:
+        """No further call of this peer is taken."""
+        options = self._options
+        return len(self._calls) >= options.max_calls or self._peers[peer] >= options.max_calls_per_peer
 
-    def refuse(self, pending: Pending, refusal: Refusal, now: float, tag: str | None = None) -> None:
-        """Answer a request with a failure."""
-        self.stats.refused[refusal.status] += 1
-        request = pending.request
-        response = request.response(refusal.status, refusal.reason, to_tag=tag or self.token(), headers=refusal.headers)
-        self.transactions.respond(pending.transaction, response, now)
+    def refusal_of_timer(self, request: SipRequest) -> Refusal | None:
+        """422 for a session interval that is too short (RFC 4028)."""
+        return self._sessions.refusal(request)
 
-    def ring(self, call: SipCall, now: float, status: int) -> None:
-        """See `SipUas.ring`."""
-        pending = self._pending(call)
+    # -- answers of the user
+
+    def ring(self, call: SipCall, now: float, status: int = 180) -> None:
+        """A provisional answer; reliable where the peer requires that (RFC 3262). One at a time: while another waits
+        for its PRACK, this one is left out."""
+        pending, outgoing = _pending(call), self._outgoing
         if call.unpracked is not None:
             return
-        headers = [("Contact", self.contact(call)), ("Allow", ALLOW), *self._record_route(pending)]
+        headers = [("Contact", outgoing.contact(call)), ("Allow", ALLOW), *_record_route(pending)]
         if call.is_reliable:
-            call.rseq = call.rseq + 1 if call.rseq else self.random(1 << 30) + 1
+            call.rseq = call.rseq + 1 if call.rseq else outgoing.random(1 << 30) + 1
             headers += [("Require", "100rel"), ("RSeq", str(call.rseq))]
-        response = self.answer(pending, call.dialog.local_tag, status, now, headers)
+        response = outgoing.answer(pending, call.dialog.local_tag, status, now, headers)
         if call.is_reliable:
-            timers = self.options.timers
-            call.unpracked = Repeated(response, pending.transaction, call.rseq, timers.t1)
-            self._alarms.set((call, REPEAT_1XX), now + timers.t1)
-            self._alarms.set((call, LIMIT_1XX), now + timers.limit)
+            self._repeated.start_1xx(call, pending, response, now)
 
     def accept(self, call: SipCall, answer: Answer, now: float) -> None:
-        """See `SipUas.accept`."""
-        pending = self._pending(call)
+        """200 to what is pending. It waits for the PRACK of a provisional answer that was sent reliably."""
+        pending, outgoing = _pending(call), self._outgoing
         if call.unpracked is not None:
             call.deferred = answer
             return
         call.pending = None
-        headers = [("Contact", self.contact(call)), ("Allow", ALLOW), ("Supported", SUPPORTED)]
-        headers += self.agree_timer(call, pending.request, now)
+        headers = [("Contact", outgoing.contact(call)), ("Allow", ALLOW), ("Supported", SUPPORTED)]
+        headers += self._sessions.agree(call, pending.request, now)
         headers += answer.headers
-        first = call.state is CallState.INCOMING
+        first = call.state is SipCallState.INCOMING
         if first:
-            headers += self._record_route(pending)
+            headers += _record_route(pending)
             call.dialog.confirmed = True
-            self.stats.accepted += 1
-            self.step(call, CallEvent.ACCEPT, now)
+            self._stats.accepted += 1
+            self._step(call, SipCallEvent.ACCEPT, now)
         else:
             call.dialog.refresh_target(pending.request, pending.transaction.flow)
         if answer.content_type == "application/sdp" and answer.body:
             call.local_sdp = answer.body
-        response = self.answer(pending, call.dialog.local_tag, 200, now, headers, answer)
+        response = outgoing.answer(pending, call.dialog.local_tag, 200, now, headers, answer)
         if pending.request.method == "INVITE":
-            timers = self.options.timers
             call.offering = answer.is_offer
-            call.unacked = Repeated(response, pending.transaction, pending.envelope.cseq, timers.t1)
-            self._alarms.set((call, REPEAT_2XX), now + timers.t1)
-            self._alarms.set((call, LIMIT_2XX), now + timers.limit)
+            self._repeated.start_2xx(call, pending, response, now)
         if first and call.replaces is not None:
             replaced, call.replaces = call.replaces, None
-            self.end(replaced, CallEvent.HANG_UP, EndReason.REPLACED, now)
+            self._step(replaced, SipCallEvent.HANG_UP, now, EndReason.REPLACED)
 
-    def reject(self, call: SipCall, refusal: Refusal, now: float) -> None:
-        """See `SipUas.reject`."""
-        pending = self._pending(call)
-        call.pending = None
-        self.refuse(pending, refusal, now, call.dialog.local_tag)
-        if call.state is CallState.INCOMING:
-            self.step(call, CallEvent.REJECT, now)
+    def reject(
+        self,
+        call: SipCall,
+        status: int,
+        now: float,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        retry_after_s: int | None = None,
+    ) -> None:
+        """A failure answer to what is pending; 503 always bears Retry-After. A refused re-INVITE or UPDATE leaves the
+        call as it was."""
+        if retry_after_s is not None:
+            headers = [*headers, ("Retry-After", str(retry_after_s))]
+        elif status == 503:
+            headers = [*headers, self._outgoing.retry_after]
+        self._reject(call, Refusal(status, tuple(headers)), now)
+
+    def hang_up(self, call: SipCall, now: float) -> None:
+        """BYE, as soon as it may be sent; 480 where the call was not answered yet. No event follows."""
+        self._step(call, SipCallEvent.HANG_UP, now)
+
+    def ask_metadata(self, call: SipCall, reason: str, now: float) -> bool:
+        """Ask a recording client for all its metadata anew (RFC 7866): they come in a request of its own.
+        False where it does not say that it can be asked. `reason`: one line."""
+        if call.is_over or not call.gives_metadata or "UPDATE" not in call.peer_allows:
+            return False
+        headers = [("Content-Disposition", "recording-session")]
+        self._outgoing.request(call, "UPDATE", now, headers, f"{reason}\r\n".encode(), METADATA_REQUEST)
+        return True
+
+    # -- requests of peers
+
+    def begin(self, pending: Pending, flow: Flow, replaced: SipCall | None) -> None:
+        """A new call by an INVITE that is not refused, in the place of `replaced` once it is accepted. Raises
+        `SipParseError`: no dialog can be made of it."""
+        request = pending.request
+        dialog = Dialog.from_invite(request, pending.envelope, self._outgoing.token(), flow)
+        call = SipCall(self._stats.invites, dialog, request, flow, pending, replaces=replaced)
+        call.is_recording = _is_recording(request)
+        call.is_reliable = "100rel" in request.require
+        call.peer_allows = request.allow
+        accepted = request.accept or ()
+        call.gives_metadata = call.is_recording and any(one.matches(METADATA_REQUEST) for one in accepted)
+        pending.transaction.usage = call
+        self._calls[dialog.id] = call
+        self._peers[flow.remote[0]] += 1
+        self.events.append(IncomingCall(call))
+
+    def cancel(self, call: SipCall, invite: Transaction, now: float) -> None:
+        """A CANCEL of this INVITE (section 9.2); after its final answer it changes nothing."""
+        if call.pending is None or call.pending.transaction is not invite:
+            return
+        if call.state is SipCallState.INCOMING:
+            self._step(call, SipCallEvent.CANCEL, now, EndReason.CANCELLED)
+        else:
+            self._reject(call, Refusal(487), now)
+
+    def acknowledge(self, request: SipRequest, envelope: Envelope, now: float) -> None:
+        """The ACK of a 2xx (section 13.3.1.4)."""
+        call = self.find(envelope.call_id, envelope.to_tag or "", envelope.from_tag or "")
+        if call is None or call.unacked is None or call.unacked.number != envelope.cseq:
+            self._stats.stray_acks += 1
+            return
+        self._repeated.stop_2xx(call)
+        offered, call.offering = call.offering, False
+        was_running = call.state is SipCallState.CONFIRMED
+        self._step(call, SipCallEvent.ACK, now)
+        if call.is_over:
+            return
+        if not offered or request.body:
+            self.events.append(Acknowledged(call, request if offered else None))
+        elif was_running:  # of a re-INVITE without a body: the session goes on as it was
+            self._stats.unanswered_offers += 1
+            self.events.append(Acknowledged(call, None))
+        else:
+            self._step(call, SipCallEvent.HANG_UP, now, EndReason.NO_ANSWER)
+
+    def reinvite(self, call: SipCall, pending: Pending, now: float) -> None:
+        """Section 14.2: one at a time, and none while ours is on its way."""
+        refusal = self._glare(call) or self.refusal_of_timer(pending.request)
+        if refusal is None and call.unacked is not None:
+            # A peer that goes on has got our 2xx: its ACK was lost.
+            self._repeated.stop_2xx(call)
+            self._step(call, SipCallEvent.ACK, now)
+        self._offer(call, pending, refusal, now)
+
+    def update(self, call: SipCall, pending: Pending, now: float) -> None:
+        """RFC 3311, section 5.2. Without a body it is answered here: a new target, or the session timer."""
+        has_body = bool(pending.request.body)
+        refusal = self._glare(call) if has_body else None
+        refusal = refusal or self.refusal_of_timer(pending.request)
+        if refusal is not None or has_body:
+            self._offer(call, pending, refusal, now)
+            return
+        headers = [("Contact", self._outgoing.contact(call)), ("Allow", ALLOW), ("Supported", SUPPORTED)]
+        if call.state is not SipCallState.INCOMING:
+            headers += self._sessions.agree(call, pending.request, now)
+        call.dialog.refresh_target(pending.request, pending.transaction.flow)
+        self._outgoing.answer(pending, call.dialog.local_tag, 200, now, headers)
+
+    def bye(self, call: SipCall, pending: Pending, now: float) -> None:
+        """Section 15.1.2."""
+        self._outgoing.answer(pending, call.dialog.local_tag, 200, now)
+        self._step(call, SipCallEvent.BYE, now, EndReason.BYE)
+
+    def info(self, call: SipCall, pending: Pending, now: float) -> None:
+        """Keys pressed. An INFO without a body is a way to ask whether we are there."""
+        self._outgoing.answer(pending, call.dialog.local_tag, 200, now)
+        kind = pending.request.content_type
+        if pending.request.body and kind is not None and not call.is_over:
+            whole = str(kind) if kind.essence.startswith("multipart/") else kind.essence
+            self.events.append(Info(call, whole, pending.request.body))
+
+    def prack(self, call: SipCall, pending: Pending, now: float) -> None:
+        """RFC 3262, section 3."""
+        outgoing, waiting = self._outgoing, call.unpracked
+        rack = parse_rack(pending.request.headers.get("RAck") or "")
+        known = None if waiting is None else (waiting.number, waiting.transaction.request.cseq.number, "INVITE")
+        if (rack.rseq, rack.cseq, rack.method) != known:
+            outgoing.refuse(pending, Refusal(481), now, call.dialog.local_tag)
+            return
+        if pending.request.body:  # our provisional answers carry no description, so there is nothing to renegotiate yet
+            outgoing.refuse(pending, Refusal(488), now, call.dialog.local_tag)
+            return
+        outgoing.answer(pending, call.dialog.local_tag, 200, now)
+        self._repeated.stop_1xx(call)
+        if call.deferred is not None:
+            answer, call.deferred = call.deferred, None
+            self.accept(call, answer, now)
+
+    def _glare(self, call: SipCall) -> Refusal | None:
+        if call.is_over:
+            return Refusal(481)
+        if call.pending is not None:
+            return Refusal(500, (("Retry-After", str(self._outgoing.random(11))),))
+        if call.offering or (call.refresh is not None and call.refresh.request.method == "INVITE"):
+            return Refusal(491)
+        return None
+
+    def _offer(self, call: SipCall, pending: Pending, refusal: Refusal | None, now: float) -> None:
+        if refusal is not None:
+            self._outgoing.refuse(pending, refusal, now, call.dialog.local_tag)
+            return
+        call.pending = pending
+        pending.transaction.usage = call
+        self.events.append(Reoffer(call))
+
+    # -- answers to requests of ours
+
+    def receive_response(self, transaction: Transaction, response: SipResponse, now: float) -> None:
+        """An answer to a request of ours. Those to a BYE say nothing new."""
+        call = transaction.usage
+        if not isinstance(call, SipCall) or response.status < 200:
+            return
+        if response.status < 300 and transaction.request.method == "INVITE":
+            self._outgoing.acknowledge(call, transaction)
+        reason = self._sessions.receive_response(call, transaction, response, now)
+        if reason is not None:
+            self._step(call, SipCallEvent.HANG_UP, now, reason)
+
+    def time_out(self, transaction: Transaction, now: float) -> None:
+        """A request of ours was not answered. A BYE that was not is done all the same."""
+        call = transaction.usage
+        if isinstance(call, SipCall):
+            reason = self._sessions.time_out(call, transaction)
+            if reason is not None:
+                self._step(call, SipCallEvent.HANG_UP, now, reason)
+
+    # -- time
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` is due."""
+        return self._deadlines.next()
+
+    def handle_timer(self, now: float) -> None:
+        """Whatever is due."""
+        for call, timer in self._deadlines.due(now):
+            if timer is CallTimer.LIMIT_2XX:
+                self._repeated.stop_2xx(call)
+                self._step(call, SipCallEvent.NO_ACK, now, EndReason.NO_ACK)
+            elif timer is CallTimer.LIMIT_1XX:
+                self._give_up_1xx(call, now)
+            elif timer is CallTimer.SESSION:
+                reason = self._sessions.handle_timer(call, now)
+                if reason is not None:
+                    self._step(call, SipCallEvent.HANG_UP, now, reason)
+            else:
+                self._repeated.repeat(call, timer, now)
+
+    def _give_up_1xx(self, call: SipCall, now: float) -> None:
+        """No PRACK came (RFC 3262, section 3)."""
+        if call.pending is not None:
+            self._repeated.stop_1xx(call)
+            self._outgoing.refuse(call.pending, Refusal(504), now, call.dialog.local_tag)
+            call.pending = None
+            self._step(call, SipCallEvent.CANCEL, now, EndReason.NO_PRACK)
 
     # -- state
 
-    def step(self, call: SipCall, event: CallEvent, now: float, reason: EndReason | None = None) -> None:
-        """One step of a call's table; what is not in it changes nothing. `reason`: for those who are told."""
+    def _step(self, call: SipCall, event: SipCallEvent, now: float, reason: EndReason | None = None) -> None:
+        """One step of a call's table; what is not in it changes nothing. `reason`: of the `Ended`, where the user is to
+        get one."""
         entry = TABLE.get((call.state, event))
         if entry is None:
             return
         call.state, actions = entry
         for action in actions:
-            if action is CallAction.SEND_BYE:
-                self._request(call, "BYE", now)
-            elif action is CallAction.REFUSE_INVITE and call.pending is not None:
-                pending, call.pending = call.pending, None
-                status = 480 if event is CallEvent.HANG_UP else 487
-                self.refuse(pending, Refusal(status), now, call.dialog.local_tag)
-            elif action is CallAction.TELL and reason is not None:
-                self.stats.ended[reason.value] += 1
+            if action is SipCallAction.SEND_BYE:
+                self._outgoing.request(call, "BYE", now)
+            elif action is SipCallAction.REFUSE_INVITE:
+                self._refuse_pending(call, 480 if event is SipCallEvent.HANG_UP else 487, now)
+            elif action is SipCallAction.REPORT_END and reason is not None:
+                self._stats.ended[reason.value] += 1
                 self.events.append(Ended(call, reason))
-        if call.is_over and call.pending is not None:  # 15.1.2: what is unanswered is answered with 487
-            pending, call.pending = call.pending, None
-            self.refuse(pending, Refusal(487), now, call.dialog.local_tag)
-        if call.state is CallState.ENDED:
+        if call.is_over:  # 15.1.2: what is unanswered is answered with 487
+            self._refuse_pending(call, 487, now)
+        if call.state is SipCallState.ENDED:
             self._forget(call)
 
-    def end(self, call: SipCall, event: CallEvent, reason: EndReason, now: float) -> None:
-        """The same for what ends a call."""
-        self.step(call, event, now, reason)
+    def _reject(self, call: SipCall, refusal: Refusal, now: float) -> None:
+        pending, call.pending = _pending(call), None
+        self._outgoing.refuse(pending, refusal, now, call.dialog.local_tag)
+        if call.state is SipCallState.INCOMING:
+            self._step(call, SipCallEvent.REJECT, now)
 
-    def stop_repeating_2xx(self, call: SipCall) -> None:
-        call.unacked = None
-        self._alarms.cancel((call, REPEAT_2XX))
-        self._alarms.cancel((call, LIMIT_2XX))
-
-    def stop_repeating_1xx(self, call: SipCall) -> None:
-        call.unpracked = None
-        self._alarms.cancel((call, REPEAT_1XX))
-        self._alarms.cancel((call, LIMIT_1XX))
+    def _refuse_pending(self, call: SipCall, status: int, now: float) -> None:
+        pending, call.pending = call.pending, None
+        if pending is not None:
+            self._outgoing.refuse(pending, Refusal(status), now, call.dialog.local_tag)
 
     def _forget(self, call: SipCall) -> None:
-        if self.calls.pop(call.dialog.id, None) is None:
+        if self._calls.pop(call.dialog.id, None) is None:
             return
         peer = call.flow.remote[0]
-        self.peers[peer] -= 1
-        if not self.peers[peer]:
-            del self.peers[peer]
-        call.timer = None
-        self.stop_repeating_1xx(call)
-        self.stop_repeating_2xx(call)
-        self._alarms.cancel((call, SESSION))
+        self._peers[peer] -= 1
+        if not self._peers[peer]:
+            del self._peers[peer]
+        self._repeated.stop_1xx(call)
+        self._repeated.stop_2xx(call)
+        self._sessions.stop(call)
 
-    # -- session timers (RFC 4028)
 
-    def terms(self, request: SipRequest) -> Terms | TooSmall | None:
-        """What a request asks for comes to."""
-        asked = request.headers.get("Session-Expires")
-        least = request.headers.get("Min-SE")
-        supported = "timer" in request.supported or "timer" in request.require
-        return negotiate(
-            None if asked is None else SessionExpires.parse(asked),
-            seconds(least),
-            supported=supported,
-            options=self.options.session_timers,
-        )
+def _pending(call: SipCall) -> Pending:
+    if call.pending is None:
+        raise LocalProtocolError("nothing waits for an answer")
+    return call.pending
 
-    def refusal_of_timer(self, request: SipRequest) -> Refusal | None:
-        """422 for an interval that is too short."""
-        terms = self.terms(request)
-        return Refusal(422, (("Min-SE", str(terms.min_se_s)),)) if isinstance(terms, TooSmall) else None
 
-    def agree_timer(self, call: SipCall, request: SipRequest, now: float) -> list[tuple[str, str]]:
-        """Start the session timer that a 2xx agrees to; its header fields."""
-        terms = self.terms(request)
-        if not isinstance(terms, Terms):
-            self._set_timer(call, None)
-            return []
-        we_refresh = terms.expires.refresher == "uas"
-        self._set_timer(call, SessionTimer(terms.expires.interval_s, we_refresh=we_refresh, now=now))
-        return [("Session-Expires", str(terms.expires)), *([("Require", "timer")] if terms.require else [])]
+def _record_route(pending: Pending) -> list[tuple[str, str]]:
+    return [("Record-Route", value) for value in pending.request.headers.get_all("Record-Route")]
 
-    def _set_timer(self, call: SipCall, timer: SessionTimer | None) -> None:
-        call.timer = timer
-        if timer is None:
-            self._alarms.cancel((call, SESSION))
-        else:
-            self._alarms.set((call, SESSION), timer.next_timer())
 
-    def _refresh(self, call: SipCall, now: float) -> None:
-        """UPDATE where the peer knows it, else a re-INVITE that repeats our description (section 7.4)."""
-        assert call.timer is not None
-        if call.refresh is not None or call.pending is not None or call.unacked is not None:
-            call.timer.retry_at(now + 1 + self.random(200) / 100)  # never two offers at a time
-            return
-        method = "UPDATE" if "UPDATE" in call.peer_allows else "INVITE"
-        interval = max(call.timer.interval_s, call.min_se_s)
-        headers = [("Supported", SUPPORTED), ("Session-Expires", f"{interval};refresher=uac")]
-        if call.min_se_s:
-            headers.append(("Min-SE", str(call.min_se_s)))
-        body = call.local_sdp if method == "INVITE" else b""
-        call.refresh = self._request(call, method, now, headers, body)
+def _is_recording(request: SipRequest) -> bool:
+    """Of a recording client: by its option tag or feature tag (RFC 7866, section 6.1; `src` in its drafts), or, where a
+    client sends neither, by its metadata: their type, their purpose, or the namespace of RFC 7865 and its drafts."""
+    return (
+        "siprec" in request.require
+        or any("+sip.src" in one.parameters or one.parameters.get("src", "") is None for one in request.contacts)
+        or _HAS_METADATA.search(request.body) is not None
+    )
 
-    # -- requests of ours
 
-    def ask_metadata(self, call: SipCall, reason: str, now: float) -> bool:
-        """See `SipUas.ask_metadata`."""
-        if call.is_over or not call.gives_metadata or "UPDATE" not in call.peer_allows:
-            return False
-        headers = [("Content-Disposition", "recording-session")]
-        self._request(call, "UPDATE", now, headers, f"{reason}\r\n".encode(), METADATA_REQUEST)
-        return True
-
-    def _request(
-        self,
-        call: SipCall,
-        method: str,
-        now: float,
-        headers: Sequence[tuple[str, str]] = (),
-        body: bytes = b"",
-        content_type: str = "application/sdp",
-    ) -> Transaction:
-        branch = f"z9hG4bK{self.token()}"
-        request, flow = call.dialog.request(method, branch)
-        request.headers.add("Contact", self.contact(call))
-        request.headers.add("Allow", ALLOW)
-        for name, value in headers:
-            request.headers.add(name, value)
-        if self.options.server_name:
-            request.headers.add("User-Agent", self.options.server_name)
-        if body:
-            request.headers.add("Content-Type", content_type)
-            request.body = body
-        transaction = self.transactions.request(request, branch, flow, now)
-        transaction.usage = call
-        return transaction
-
-    def receive_answer(self, transaction: Transaction, response: SipResponse, now: float) -> None:
-        """An answer to a request of ours. Those to a BYE say nothing new."""
-        call = transaction.usage
-        if not isinstance(call, SipCall) or response.status < 200:
-            return
-        success = response.status < 300
-        if success and transaction.request.method == "INVITE":
-            self._acknowledge(call, transaction)
-        if call.refresh is not transaction:
-            return
-        call.refresh = None
-        if call.is_over or call.timer is None:
-            return
-        if success:
-            self._refreshed(call, response, now)
-        elif response.status in GONE:
-            self.end(call, CallEvent.HANG_UP, EndReason.REFRESH_FAILED, now)
-        elif response.status == 422 and (least := seconds(response.headers.get("Min-SE"))):
-            call.min_se_s = min(max(call.min_se_s, least), LONGEST_S)
-            call.timer.retry_at(now)
-        elif response.status in (405, 501) and transaction.request.method == "UPDATE":
-            call.peer_allows -= {"UPDATE"}
-            call.timer.retry_at(now)
-        elif response.status == 491:  # 14.1: who does not own the Call-ID waits up to 2 s
-            call.timer.retry_at(now + self.random(200) / 100)
-        else:
-            call.timer.refused(now, seconds(response.headers.get("Retry-After")))
-        self._set_timer(call, call.timer)
-
-    def _refreshed(self, call: SipCall, response: SipResponse, now: float) -> None:
-        """Section 7.2: the answer says who refreshes the next time; without the field there is no timer any more. A
-        field that cannot be read leaves what was asked for."""
-        contacts = response.contacts
-        if contacts:
-            call.dialog.remote_target = contacts[0].uri
-        agreed = response.headers.get("Session-Expires")
-        expires = None if agreed is None else SessionExpires.parse(agreed)
-        if expires is None:
-            if agreed is not None and call.timer is not None:
-                call.timer.refreshed(now)
-            self._set_timer(call, call.timer if agreed is not None else None)
-            return
-        interval = max(expires.interval_s, 1)
-        self._set_timer(call, SessionTimer(interval, we_refresh=expires.refresher != "uas", now=now))
-
-    def _acknowledge(self, call: SipCall, transaction: Transaction) -> None:
-        """The ACK of a 2xx, again with every repetition of it (13.2.2.4)."""
-        number = transaction.request.cseq.number
-        if call.acked is None or call.acked[0] != number:
-            request, flow = call.dialog.request("ACK", f"z9hG4bK{self.token()}", cseq=number)
-            call.acked = (number, request, flow)
-        self.transactions.out.append(call.acked[1:])
-
-    def unanswered(self, transaction: Transaction, now: float) -> None:
-        """A request of ours timed out. A BYE that did is done all the same."""
-        call = transaction.usage
-        if isinstance(call, SipCall) and call.refresh is transaction:
-            call.refresh = None
-            self.end(call, CallEvent.HANG_UP, EndReason.REFRESH_FAILED, now)
-
-    # -- time
-
-    def next_timer(self) -> float | None:
-        mine, theirs = self._alarms.next(), self.transactions.next_timer()
-        return theirs if mine is None else mine if theirs is None else min(mine, theirs)
-
-    def handle_timer(self, now: float) -> None:
-        self.transactions.handle_timer(now)
-        silent, self.transactions.timed_out = self.transactions.timed_out, []
-        for transaction in silent:
-            self.unanswered(transaction, now)
-        for call, alarm in self._alarms.due(now):
-            self._alarm(call, alarm, now)
-
-    def _alarm(self, call: SipCall, alarm: int, now: float) -> None:
-        timers = self.options.timers
-        if alarm == REPEAT_2XX and call.unacked is not None:
-            # 13.3.1.4: over streams, too, as a proxy on the way may use datagrams
-            again = call.unacked
-            self.transactions.stats.repeated += 1
-            self.transactions.respond(again.transaction, again.response, now)
-            again.interval = min(2 * again.interval, timers.t2)
-            self._alarms.set((call, alarm), now + again.interval)
-        elif alarm == LIMIT_2XX:
-            self.stop_repeating_2xx(call)
-            self.end(call, CallEvent.NO_ACK, EndReason.NO_ACK, now)
-        elif alarm == REPEAT_1XX and call.unpracked is not None:
-            again = call.unpracked
-            self.transactions.stats.repeated += 1
-            self.transactions.respond(again.transaction, again.response, now)
-            again.interval *= 2  # RFC 3262, section 3: without an upper bound
-            self._alarms.set((call, alarm), now + again.interval)
-        elif alarm == LIMIT_1XX and call.pending is not None:
-            self.stop_repeating_1xx(call)
-            self.refuse(call.pending, Refusal(504), now, call.dialog.local_tag)
-            call.pending = None
-            self.end(call, CallEvent.CANCEL, EndReason.NO_PRACK, now)
-        elif alarm == SESSION and call.timer is not None:
-            due = call.timer.due(now)
-            if due is Due.EXPIRED:
-                self.end(call, CallEvent.HANG_UP, EndReason.EXPIRED, now)
-                return
-            if due is Due.REFRESH:
-                self._refresh(call, now)
-            self._set_timer(call, call.timer)
-
-    # -- pieces
-
-    def contact(self, call: SipCall) -> str:
-        """Ours, with the feature tag of a recording server towards a recording client (RFC 7866, section 6.1.2)."""
-        flow = call.flow
-        host, port = flow.local
-        transport = "" if flow.transport == "UDP" else f";transport={flow.transport.lower()}"
-        tag = ";+sip.srs" if call.is_recording else ""
-        return f"<sip:{self.options.user}@{bracketed(host)}:{port}{transport}>{tag}"
-
-    def _record_route(self, pending: Pending) -> list[tuple[str, str]]:
-        return [("Record-Route", value) for value in pending.request.headers.get_all("Record-Route")]
-
-    def _pending(self, call: SipCall) -> Pending:
-        if call.pending is None:
-            raise LocalProtocolError("nothing waits for an answer")
-        return call.pending
+_HAS_METADATA = re.compile(
+    rb"application/(?:rs-metadata|recording\+xml)|content-disposition[ \t]*:[ \t]*recording-session"
+    rb"|urn:ietf:params:xml:ns:(?:recording|siprec)\b",
+    re.IGNORECASE,
+)

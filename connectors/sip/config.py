@@ -11,7 +11,7 @@ from connectors.sdp.capabilities import SrtpPolicy
 from connectors.siprec.roles import RoleRule
 from pipeline.credentials import check_credentials
 
-Codec = Literal["PCMU", "PCMA", "G722", "OPUS", "L16"]
+CodecName = Literal["PCMU", "PCMA", "G722", "OPUS", "L16"]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -74,7 +74,7 @@ class SipConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tls_client_ca: str | None = None
     advertised_address: str | None = None
     rtp: RtpConfig = RtpConfig()
-    codecs: tuple[Codec, ...] = ("PCMU", "PCMA", "G722", "OPUS", "L16")
+    codecs: tuple[CodecName, ...] = ("PCMU", "PCMA", "G722", "OPUS", "L16")
     role: Role = "customer"
     recording_roles: RoleRule = RoleRule()
     realm: str = "trunkline"

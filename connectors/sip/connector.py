@@ -1,4 +1,4 @@
-"""The SIP and SIPREC server: sockets, the `SipUas`, and a `Session` for each dialog. The clock is read here.
+"""The SIP and SIPREC server: sockets, the `SipUas`, and a `DialogCall` for each dialog. The clock is read here.
 
 Everything a peer sends is answered within the same turn of the event loop, but for an INVITE whose legs an engine in
 another process has to take first; that, and the ends of calls, whose last words take time, run in tasks of their own. A
@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from aiohttp import web
+
 from connectors.calls import CallRegistry
 from connectors.errors import ConnectorError
 from connectors.rtp.endpoint import RtpEndpoint
@@ -20,12 +22,13 @@ from connectors.rtp.ports import PortPool
 from connectors.rtp.reader import MediaReader
 from connectors.sip.call import Acknowledged, Answer, Ended, IncomingCall, Info, Reoffer, SipCall, UasEvent
 from connectors.sip.config import SipConfig, parse_listen
-from connectors.sip.dialog_call import Refused, Session, Shared, refusal_of
+from connectors.sip.dialog_call import DialogCall, Shared, SipRefused, refusal_of
 from connectors.sip.digest import DigestAuthenticator
-from connectors.sip.media import MediaPlace, Stream
+from connectors.sip.media import DialogStream, MediaPlace
 from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.message.parser import MalformedMessage
 from connectors.sip.oddity_log import OddityLog
+from connectors.sip.options import UasOptions
 from connectors.sip.recording_dialog import RecordedDialog, Recordings
 from connectors.sip.session_timer import SessionTimerOptions
 from connectors.sip.stats import SipStats
@@ -33,14 +36,14 @@ from connectors.sip.transaction import Flow, TimerValues
 from connectors.sip.transport.peers import AllowList
 from connectors.sip.transport.tcp import TcpTransport, tls_context
 from connectors.sip.transport.udp import UdpTransport
-from connectors.sip.uas import SipUas, UasOptions
+from connectors.sip.uas import SipUas
 from connectors.siprec.recording_session import RecordedCalls
 from pipeline.errors import Draining
 from supervision import Supervisor
 
 logger = logging.getLogger(__name__)
 
-WATCH_S = 1.0
+SILENCE_CHECK_S = 1.0
 """How often calls are looked at for silence."""
 
 GOODBYE_S = 1.0
@@ -48,7 +51,7 @@ GOODBYE_S = 1.0
 
 
 AFTER_FAULT_S = 0.1
-"""How long timers rest after one of them has failed, so that one which fails for ever does not take all the time."""
+"""How long timers pause after one of them has failed, so that one which fails for ever does not take all the time."""
 
 
 class SipUnavailable(ConnectorError):
@@ -72,20 +75,20 @@ class SipConnector:
         self.uas = SipUas(_options(config, timers), authenticator)
         recorded = RecordedCalls(config.recording_roles)
         self.stats = SipStats(
-            requests=self.uas.stats, transactions=self.uas.transaction_stats, recording=recorded.stats
+            requests=self.uas.stats, transactions=self.uas.transactions.stats, recording=recorded.stats
         )
         if authenticator is not None:
             self.stats.digest = authenticator.stats
-        self._sessions: dict[SipCall, Session] = {}
+        self._dialogs: dict[SipCall, DialogCall] = {}
         self._transports: dict[str, UdpTransport | TcpTransport] = {}
         self.supervisor = Supervisor()
         self.supervisor.include(MediaReader.supervisor)
-        self._rest_until = 0.0
+        self._paused_until = 0.0
         self._shared = Shared(calls, config, self.stats, self._background)
         self._recordings = Recordings(recorded)
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for: float | None = None
-        self._watch: asyncio.TimerHandle | None = None
+        self._silence_check: asyncio.TimerHandle | None = None
         self._busy: dict[Flow, int] = {}
         self._answered: asyncio.Event | None = None
         self._odd = OddityLog()
@@ -109,9 +112,13 @@ class SipConnector:
         except (OSError, ssl.SSLError) as error:
             await self._close_transports()
             raise SipUnavailable(f"[sip] {name} = {listen!r}: {error}") from error
-        self._watch = asyncio.get_running_loop().call_later(WATCH_S, self._look_for_silence)
+        self._silence_check = asyncio.get_running_loop().call_later(SILENCE_CHECK_S, self._check_silence)
         where = ", ".join(f"{name} {host}:{port}" for name, (host, port) in self.addresses.items())
         logger.info("SIP: listening on %s", where)
+
+    def routes(self) -> list[web.RouteDef]:
+        """SIP has sockets of its own."""
+        return []
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:
@@ -135,13 +142,13 @@ class SipConnector:
 
     def endpoints(self, call_id: str) -> list[RtpEndpoint]:
         """The media of the dialogs of this Call-ID: what a bot speaks through."""
-        sessions = [one for one in self._sessions.values() if one.call_id == call_id]
-        return [stream.endpoint for session in sessions for stream in session.media.streams.values()]
+        dialogs = [one for one in self._dialogs.values() if one.call_id == call_id]
+        return [stream.endpoint for dialog in dialogs for stream in dialog.media.streams.values()]
 
     async def close(self) -> None:
         """Hang up every call, wait for their last words and for the answers to our BYEs, stop listening."""
         self.drain()
-        for sip in list(self._sessions):
+        for sip in list(self._dialogs):
             self._hang_up(sip, "server shutting down")
         while jobs := self.supervisor.jobs:
             await asyncio.gather(*jobs, return_exceptions=True)
@@ -150,7 +157,7 @@ class SipConnector:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
                 await self._answered.wait()
-        for timer in (self._timer, self._watch):
+        for timer in (self._timer, self._silence_check):
             if timer is not None:
                 timer.cancel()
         await self._close_transports()
@@ -201,14 +208,14 @@ class SipConnector:
                     transport.send(message, flow)
                 except Exception as error:  # noqa: BLE001 - of this message alone
                     self.fault(error, "a message is not sent")
-        if self._answered is not None and not self.uas.is_waiting:
+        if self._answered is not None and not self.uas.transactions.is_waiting:
             self._answered.set()
         due = self.uas.next_timer()
         if due is not None and (self._armed_for is None or due < self._armed_for):
             if self._timer is not None:
                 self._timer.cancel()
             self._armed_for = due
-            delay = max(due, self._rest_until) - time.monotonic()
+            delay = max(due, self._paused_until) - time.monotonic()
             self._timer = asyncio.get_running_loop().call_later(max(delay, 0.0), self._tick)
 
     def _tick(self) -> None:
@@ -216,19 +223,19 @@ class SipConnector:
         try:
             self.uas.handle_timer(time.monotonic())
         except Exception as error:  # noqa: BLE001 - the other timers are to come in time
-            self._rest_until = time.monotonic() + AFTER_FAULT_S
+            self._paused_until = time.monotonic() + AFTER_FAULT_S
             self.fault(error, "a timer is left out")
         self._pump()
 
-    def _look_for_silence(self) -> None:
-        self._watch = asyncio.get_running_loop().call_later(WATCH_S, self._look_for_silence)
+    def _check_silence(self) -> None:
+        self._silence_check = asyncio.get_running_loop().call_later(SILENCE_CHECK_S, self._check_silence)
         now = time.monotonic()
-        for sip, session in list(self._sessions.items()):
+        for sip, dialog in list(self._dialogs.items()):
             try:
-                if session.is_silent(now):
+                if dialog.is_silent(now):
                     self._hang_up(sip, "no media")
             except Exception as error:  # noqa: BLE001 - of this call alone
-                self.fault(error, f"call {session.call_id} ends")
+                self.fault(error, f"call {dialog.call_id} ends")
                 self._hang_up(sip, "internal error")
         self._pump()
 
@@ -241,86 +248,89 @@ class SipConnector:
                 self._answer(call, now)
             case Ended(call, reason):
                 self._end(call, reason.value)
-            case Reoffer(call) | Acknowledged(call) | Info(call) if call in self._sessions:
-                self._go_on(event, self._sessions[call], now)
+            case Reoffer(call) | Acknowledged(call) | Info(call) if call in self._dialogs:
+                self._go_on(event, self._dialogs[call], now)
 
     def _answer(self, sip: SipCall, now: float) -> None:
-        replaced = self._sessions.get(sip.replaces) if sip.replaces is not None else None
+        replaced = self._dialogs.get(sip.replaces) if sip.replaces is not None else None
         try:
-            session = self._session(sip)
-            answer = session.begin(replaced)
+            dialog = self._dialog_call(sip)
+            answer = dialog.begin(replaced)
         except Exception as error:  # noqa: BLE001 - whatever it is, it refuses this call and no other
             self._refuse(sip, error, now)
             return
-        self._sessions[sip] = session
+        self._dialogs[sip] = dialog
         self._busy[sip.flow] = self._busy.get(sip.flow, 0) + 1
-        self.stats.calls = len(self._sessions)
-        if session.awaits_answer:
-            self._background(self._accept_admitted(sip, session, answer))
+        self.stats.calls = len(self._dialogs)
+        if dialog.awaits_answer:
+            self._background(self._accept_admitted(sip, dialog, answer))
         else:
-            self._accept(sip, session, answer, now)
+            self._accept(sip, dialog, answer, now)
 
-    def _accept(self, sip: SipCall, session: Session, answer: Answer, now: float) -> None:
-        assert session.call is not None
-        self._background(self._follow(sip, session.call.handle.wait_ended))
+    def _accept(self, sip: SipCall, dialog: DialogCall, answer: Answer, now: float) -> None:
+        assert dialog.call is not None
+        self._background(self._await_end(sip, dialog.call.handle.wait_ended))
         if self._config.ring:
-            self.uas.ring(sip, now)
-        self.uas.accept(sip, answer, now)
+            self.uas.calls.ring(sip, now)
+        self.uas.calls.accept(sip, answer, now)
 
-    async def _accept_admitted(self, sip: SipCall, session: Session, answer: Answer) -> None:
+    async def _accept_admitted(self, sip: SipCall, dialog: DialogCall, answer: Answer) -> None:
         """Answer an INVITE once the engine has said whether it takes the call's legs, unless it was cancelled by
         then."""
         error = None
         try:
-            await session.admitted()
+            await dialog.admitted()
         except Exception as refusal:  # noqa: BLE001 - whatever it is, it refuses this call and no other
             error = refusal
-        if self._sessions.get(sip) is not session:
+        if self._dialogs.get(sip) is not dialog:
             return
         if error is None:
-            self._accept(sip, session, answer, time.monotonic())
+            self._accept(sip, dialog, answer, time.monotonic())
         else:
             self._end(sip, "refused")
             self._refuse(sip, error, time.monotonic())
         self._pump()
 
-    async def _accept_settled(self, event: Reoffer, session: Session, answer: Answer, added: Sequence[Stream]) -> None:
-        """The same for a re-INVITE or UPDATE, whose call goes on in any case."""
+    async def _accept_settled(
+        self, event: Reoffer, dialog: DialogCall, answer: Answer, added: Sequence[DialogStream]
+    ) -> None:
+        """Answer a re-INVITE or UPDATE once the engine has said which of the added legs it takes, unless the dialog is
+        over or another answer was given by then. The call goes on in any case."""
         pending = event.call.pending
-        answer = await session.settled(answer, added)
-        if pending is not None and event.call.pending is pending and self._sessions.get(event.call) is session:
-            self.uas.accept(event.call, answer, time.monotonic())
+        answer = await dialog.settled(answer, added)
+        if pending is not None and event.call.pending is pending and self._dialogs.get(event.call) is dialog:
+            self.uas.calls.accept(event.call, answer, time.monotonic())
             self._pump()
 
-    def _session(self, sip: SipCall) -> Session:
+    def _dialog_call(self, sip: SipCall) -> DialogCall:
         transport = self._transports[sip.flow.transport]
         place = MediaPlace(transport.address[0], sip.flow.local[0], self._ports, self._config.rtp, self.supervisor)
         if sip.is_recording:
             return RecordedDialog(sip, self._shared, place, self._recordings)
-        return Session(sip, self._shared, place)
+        return DialogCall(sip, self._shared, place)
 
     def _refuse(self, sip: SipCall, error: Exception, now: float) -> None:
         refused = refusal_of(error)
         if isinstance(error, Draining):
             self.drain()
         self._report(sip, refused, error)
-        self.uas.reject(sip, refused.status, now, headers=refused.headers)
+        self.uas.calls.reject(sip, refused.status, now, headers=refused.headers)
 
-    def _go_on(self, event: Reoffer | Acknowledged | Info, session: Session, now: float) -> None:
+    def _go_on(self, event: Reoffer | Acknowledged | Info, dialog: DialogCall, now: float) -> None:
         try:
             if isinstance(event, Info):
-                session.press(event)
+                dialog.receive_info(event)
             elif isinstance(event, Acknowledged):
-                session.acknowledge(event.answer)
+                dialog.acknowledge(event.answer)
             elif event.call.pending is not None:
-                answer = session.reoffer(event.call.pending.request)
-                if added := session.media.unanswered:
-                    self._background(self._accept_settled(event, session, answer, added))
+                answer = dialog.reoffer(event.call.pending.request)
+                if added := dialog.media.unanswered:
+                    self._background(self._accept_settled(event, dialog, answer, added))
                 else:
-                    self.uas.accept(event.call, answer, now)
-            if session.question is not None and event.call.unacked is None:
-                question, session.question = session.question, None
-                self.stats.recording.asked += self.uas.ask_metadata(event.call, question, now)
+                    self.uas.calls.accept(event.call, answer, now)
+            if dialog.question is not None and event.call.unacked is None:
+                question, dialog.question = dialog.question, None
+                self.stats.recording.asked += self.uas.calls.ask_metadata(event.call, question, now)
         except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this call and no other
             if isinstance(event, Reoffer) and event.call.pending is not None:
                 self._refuse(event.call, error, now)
@@ -331,7 +341,7 @@ class SipConnector:
             else:
                 self._report(event.call, refusal_of(error), error)
 
-    def _report(self, sip: SipCall, refused: Refused, error: Exception) -> None:
+    def _report(self, sip: SipCall, refused: SipRefused, error: Exception) -> None:
         if refused.status == 500:
             self.stats.failed += 1
             logger.error("call %s: failed", sip.dialog.call_id, exc_info=error)
@@ -342,26 +352,26 @@ class SipConnector:
 
     def _hang_up(self, sip: SipCall, reason: str) -> None:
         """Our side ends the call."""
-        self.uas.hang_up(sip, time.monotonic())
+        self.uas.calls.hang_up(sip, time.monotonic())
         self._end(sip, reason)
         self._pump()
 
     def _end(self, sip: SipCall, reason: str) -> None:
         """The dialog is over; its call ends in a task of its own."""
-        session = self._sessions.pop(sip, None)
-        if session is None:
+        dialog = self._dialogs.pop(sip, None)
+        if dialog is None:
             return
-        self.stats.calls = len(self._sessions)
+        self.stats.calls = len(self._dialogs)
         self._busy[sip.flow] -= 1
         if not self._busy[sip.flow]:
             del self._busy[sip.flow]
-        self._background(session.end(reason))
+        self._background(dialog.end(reason))
 
-    async def _follow(self, sip: SipCall, wait_ended: Callable[[], Any]) -> None:
+    async def _await_end(self, sip: SipCall, wait_ended: Callable[[], Any]) -> None:
         """The pipeline may end a call by itself: its longest time is reached, or the server drains."""
         await wait_ended()
-        session = self._sessions.get(sip)
-        if session is not None and session.call is not None and session.call.handle.ended:
+        dialog = self._dialogs.get(sip)
+        if dialog is not None and dialog.call is not None and dialog.call.handle.ended:
             self._hang_up(sip, "ended")
 
 

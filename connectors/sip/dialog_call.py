@@ -1,8 +1,8 @@
 """One dialog as a call: its descriptions to media, its media to legs, its hold and end to the pipeline.
 
 Sits between `connector.SipConnector`, which has the messages, and `pipeline.Call`. A plain call has a leg for each
-audio line; `recording_dialog.RecordedDialog` does the same for a recording client. What cannot be had is a `Refused`,
-which says how the peer is answered.
+audio line; that of a recording client is a `recording_dialog.RecordedDialog`. What cannot be had is a
+`SipRefused`, which says how the peer is answered.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ from connectors.errors import ConnectorError
 from connectors.multipart import MultipartError
 from connectors.rtp.errors import UnsupportedSuite
 from connectors.rtp.events import DtmfEvent
+from connectors.sdp.body import SDP_TYPE, read_description
 from connectors.sdp.description import SdpError, SessionDescription, encode
 from connectors.sdp.media_lines import Direction
 from connectors.sdp.offer_answer import Negotiated, NoCommonCodec
 from connectors.sip.call import Answer, Info, SipCall
 from connectors.sip.call_info import call_metadata, number_of
 from connectors.sip.config import SipConfig
-from connectors.sip.dtmf_info import KeyPresses, Source, parse_dtmf
-from connectors.sip.media import Background, DialogMedia, MediaPlace, Stream, capabilities
+from connectors.sip.dtmf_info import DigitDeduplicator, DigitSource, parse_dtmf
+from connectors.sip.media import Background, DialogMedia, DialogStream, MediaPlace, capabilities
 from connectors.sip.message.message import SipRequest
 from connectors.sip.stats import SipStats
-from connectors.siprec.recording_session import RecordingBody, read_body
 from pipeline.call import CallInfo, LegOptions
 from pipeline.errors import CallEnded, CallError, EngineError
 from pipeline.records import SpeakerRole
@@ -35,7 +35,7 @@ from pipeline.records import SpeakerRole
 logger = logging.getLogger(__name__)
 
 
-class Refused(ConnectorError):
+class SipRefused(ConnectorError):
     """The peer is answered `status` with `headers`."""
 
     def __init__(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
@@ -52,16 +52,16 @@ _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] =
 )
 
 
-def refusal_of(error: Exception) -> Refused:
+def refusal_of(error: Exception) -> SipRefused:
     """How an error of ours or of the peer's is answered: 503 for what may pass, 500 for what nobody foresaw."""
-    if isinstance(error, Refused):
+    if isinstance(error, SipRefused):
         return error
     if isinstance(error, NoCommonCodec):
-        return Refused(488, str(error), (("Warning", f'{error.warning.value} trunkline "{error}"'),))
+        return SipRefused(488, str(error), (("Warning", f'{error.warning.value} trunkline "{error}"'),))
     if getattr(error, "retryable", False):
-        return Refused(503, str(error))
+        return SipRefused(503, str(error))
     status = next((status for kinds, status in _STATUS if isinstance(error, kinds)), 500)
-    return Refused(status, str(error))
+    return SipRefused(status, str(error))
 
 
 @dataclass(slots=True)
@@ -71,11 +71,11 @@ class PipelineCall:
 
     handle: CallHandle
     started_at: float
-    keys: KeyPresses = field(default_factory=KeyPresses)
+    digits: DigitDeduplicator = field(default_factory=DigitDeduplicator)
     legs: int = 0
-    held: dict["Session", bool] = field(default_factory=dict)
+    held: dict["DialogCall", bool] = field(default_factory=dict)
 
-    def hold(self, dialog: "Session", held: bool | None) -> None:
+    def hold(self, dialog: "DialogCall", held: bool | None) -> None:
         """The call is on hold while all its dialogs are; None: this one has no say."""
         before = self.is_held
         if held is None:
@@ -100,7 +100,7 @@ class Shared:
     background: Background
 
 
-class Session:
+class DialogCall:
     """One dialog. `question`: why the peer is to be asked for its metadata, to be taken by who asks it."""
 
     def __init__(self, sip: SipCall, shared: Shared, place: MediaPlace) -> None:
@@ -112,8 +112,8 @@ class Session:
         self._running = False
         self._held = False
         self._listened = False
-        self._told_unread = False
-        self._watched = time.monotonic()
+        self._logged_unread = False
+        self._silent_since = time.monotonic()
 
     direction = Direction.SENDRECV
     connector = "sip"
@@ -125,20 +125,20 @@ class Session:
 
     # -- descriptions
 
-    def begin(self, replaced: "Session | None" = None) -> Answer:
+    def begin(self, replaced: "DialogCall | None" = None) -> Answer:
         """Answer the INVITE: start the call, or take over that of `replaced`. Where `awaits_answer`, the answer is not
         to be sent before `admitted`. Raises what `refusal_of` knows; nothing is left behind then, and nothing was
         published of the call."""
         request = self.sip.request
         try:
-            body = self.read(request)
-            description = self.describe(body.sdp)
+            offer = self.read(request)
+            description = self.describe(offer)
             if replaced is None:
-                self.call = self.start(body)
+                self.call = self.start()
             else:
                 self.call = replaced.hand_over(request, self)
                 self._running = True
-            description = self._join_answered(body, description)
+            description = self._join_answered(offer, description)
             if not self.awaits_answer:
                 self.call.handle.announce()
         except BaseException:
@@ -146,7 +146,7 @@ class Session:
             self._shared.background(self._end(call, "refused"))
             raise
         self._running = True
-        return Answer(encode(description), is_offer=body.sdp is None)
+        return Answer(encode(description), is_offer=offer is None)
 
     @property
     def awaits_answer(self) -> bool:
@@ -160,13 +160,13 @@ class Session:
             for leg in [stream.leg for stream in self.media.streams.values() if stream.leg is not None]:
                 await leg.admitted()
         if self.call is None or self.call.handle.ended:
-            raise Refused(503, "the call was ended before it began")
+            raise SipRefused(503, "the call was ended before it began")
         self.call.handle.announce()
 
-    async def settled(self, answer: Answer, added: Sequence[Stream]) -> Answer:
+    async def settled(self, answer: Answer, added: Sequence[DialogStream]) -> Answer:
         """The answer that `reoffer` has prepared, once the engine has said of the legs that it adds whether it takes
         them: the lines of those that it does not are refused."""
-        unheard = []
+        refused = []
         for stream in added:
             leg = stream.leg
             try:
@@ -177,25 +177,25 @@ class Session:
             except (CallError, EngineError) as error:
                 self._shared.stats.refused_lines += 1
                 logger.warning("call %s: no room for leg %s: %s", self.call_id, leg and leg.options.leg, error)
-                unheard += self._unhear(stream)
-        if not unheard or answer.is_offer or not answer.body:
+                refused += self._refuse_stream(stream)
+        if not refused or answer.is_offer or not answer.body:
             return answer
-        return replace(answer, body=encode(self.media.negotiation.refuse(unheard)))
+        return replace(answer, body=encode(self.media.negotiation.refuse(refused)))
 
-    def _unhear(self, stream: Stream) -> list[int]:
-        """No leg hears this stream after all; the places of its line."""
-        stream.give(None)
+    def _refuse_stream(self, stream: DialogStream) -> list[int]:
+        """The stream gets no leg after all; the places of its line."""
+        stream.bind(None)
         return [one.index for one in self.media.negotiation.streams if self.media.streams.get(one.local.port) is stream]
 
     def reoffer(self, request: SipRequest) -> Answer:
-        """Answer a re-INVITE or UPDATE; lines that it adds and there is no room for are refused in the answer, those of
+        """Answer a re-INVITE or UPDATE; lines that it adds and that get no leg are refused in the answer, those of
         legs that await the engine's word by `settled`. Raises what `refusal_of` knows; nothing is changed then."""
-        body = self.read(request)
-        if body.sdp is None and request.method == "UPDATE":
-            self.join(body)
+        offer = self.read(request)
+        if offer is None and request.method == "UPDATE":
+            self.join(None)
             return Answer()
-        description = self._join_answered(body, self.describe(body.sdp))
-        return Answer(encode(description), is_offer=body.sdp is None)
+        description = self._join_answered(offer, self.describe(offer))
+        return Answer(encode(description), is_offer=offer is None)
 
     def acknowledge(self, request: SipRequest | None) -> None:
         """The answer to our offer came, or None: an ACK without one. Raises what `refusal_of` knows; the call is to be
@@ -205,22 +205,22 @@ class Session:
         if request is None:
             negotiation.withdraw()
             return
-        body = self._read_answer(request)
-        if body is None or body.sdp is None:
+        answer = self._read_answer(request)
+        if answer is None:
             if not negotiation.streams:
-                raise Refused(488, "no description in the ACK")
+                raise SipRefused(488, "no description in the ACK")
             logger.warning(
                 "call %s: the ACK has no answer that can be read: the session goes on as it was", self.call_id
             )
             self._shared.stats.requests.unanswered_offers += 1
             negotiation.withdraw()
             return
-        agreed = negotiation.accept(body.sdp)
-        if len(self.join(body)) == len(agreed) > 0:
-            raise Refused(503, "no room for a leg")
+        agreed = negotiation.accept(answer)
+        if len(self.join(answer)) == len(agreed) > 0:
+            raise SipRefused(503, "no room for a leg")
 
-    def _read_answer(self, request: SipRequest) -> RecordingBody | None:
-        """None: it cannot be read, and there is a session to go on with."""
+    def _read_answer(self, request: SipRequest) -> SessionDescription | None:
+        """None: there is none, or it cannot be read, and there is a session to go on with."""
         try:
             return self.read(request)
         except (SdpError, MultipartError):
@@ -228,29 +228,30 @@ class Session:
                 raise
             return None
 
-    def read(self, request: SipRequest) -> RecordingBody:
-        """The description in a request's body, and what else a recording client puts into it."""
-        if not request.body:
-            return RecordingBody()
-        body = read_body(str(request.content_type or "application/sdp"), request.body)
-        if body.sdp is not None:
-            self._shared.stats.sdp_mended += body.sdp.mended
-            self._shared.stats.sdp_ignored += body.sdp.ignored
-        return body
+    def read(self, request: SipRequest) -> SessionDescription | None:
+        """The description in a request's body. Raises `MultipartError`, `SdpError`."""
+        sdp = self.read_body(str(request.content_type or SDP_TYPE), request.body) if request.body else None
+        if sdp is not None:
+            self._shared.stats.sdp_mended += sdp.mended
+            self._shared.stats.sdp_ignored += sdp.ignored
+        return sdp
+
+    def read_body(self, content_type: str, body: bytes) -> SessionDescription | None:
+        return read_description(content_type, body)
 
     def describe(self, offer: SessionDescription | None) -> SessionDescription:
         """Our answer, or our offer where there is none."""
         negotiation = self.media.negotiation
         return negotiation.offer() if offer is None else negotiation.answer(offer)[0]
 
-    def _join_answered(self, body: RecordingBody, description: SessionDescription) -> SessionDescription:
-        """The description anew, where our answer is to refuse lines for want of room."""
-        unheard = self.join(body)
-        return self.media.negotiation.refuse(unheard) if unheard and body.sdp is not None else description
+    def _join_answered(self, offer: SessionDescription | None, description: SessionDescription) -> SessionDescription:
+        """The description anew, where our answer is to refuse lines that get no leg."""
+        refused = self.join(offer)
+        return self.media.negotiation.refuse(refused) if refused and offer is not None else description
 
     # -- the call
 
-    def start(self, body: RecordingBody) -> PipelineCall:  # noqa: ARG002 - a recording client's says who calls
+    def start(self) -> PipelineCall:
         """Begin the pipeline's call. Raises `CallError`."""
         request = self.sip.request
         return self.start_call(number_of(request.from_.uri), number_of(request.to.uri))
@@ -264,11 +265,11 @@ class Session:
         info = CallInfo(call_id, self.connector, from_=from_, to=to, metadata=metadata)
         return PipelineCall(calls.start(info, announce=False), time.monotonic())
 
-    def join(self, body: RecordingBody) -> list[int]:  # noqa: ARG002 - as above
-        """Bring the legs in line with what was agreed; the places of the lines that there is no room for. Raises
-        `CallError`, `EngineError` where the call does not run yet."""
+    def join(self, sdp: SessionDescription | None) -> list[int]:  # noqa: ARG002 - a recording is joined to it
+        """Bring the legs in line with what was agreed; the places of the lines that get no leg. Raises `CallError`,
+        `EngineError` where the call does not run yet."""
         negotiation, streams = self.media.negotiation, self.media.streams
-        agreed, unheard = negotiation.streams, []
+        agreed, refused = negotiation.streams, []
         if not agreed and negotiation.offering:
             for port, stream in streams.items():
                 if stream.leg is None:
@@ -278,12 +279,12 @@ class Session:
             if streams[port].leg is not None or self.add_leg(port, self._next_leg()):
                 streams[port].endpoint.update(negotiated)
             else:
-                unheard.append(negotiated.index)
-        self._follow_hold([one for one in agreed if one.index not in unheard])
-        return unheard
+                refused.append(negotiated.index)
+        self._update_hold([one for one in agreed if one.index not in refused])
+        return refused
 
     def add_leg(self, port: int, options: LegOptions) -> bool:
-        """Open a leg for the stream of this port; False where a running call has no room for it."""
+        """Open a leg for the stream of this port; False where a running call cannot have another."""
         assert self.call is not None
         try:
             leg = self.call.handle.add_leg(options)
@@ -298,7 +299,7 @@ class Session:
         return True
 
     def feed(self, port: int, leg: LegHandle) -> None:
-        """The stream of this port is heard on this leg."""
+        """The stream of this port feeds this leg."""
         assert self.call is not None
         self.media.attach(self.media.streams[port], leg, self._on_rtp_dtmf, self.call.started_at)
 
@@ -307,7 +308,7 @@ class Session:
         name = "caller" if number == 0 else f"caller-{number + 1}"
         return LegOptions(name, SpeakerRole(self._config.role), number)
 
-    def hand_over(self, request: SipRequest, successor: "Session") -> PipelineCall:
+    def hand_over(self, request: SipRequest, successor: "DialogCall") -> PipelineCall:
         """Another dialog replaces this one (RFC 3891): it goes on with the call and its legs, in the order of the
         lines; legs that it has no line for are closed."""
         assert self.call is not None
@@ -326,20 +327,20 @@ class Session:
 
     # -- while it runs
 
-    def press(self, info: Info) -> None:
-        """A key by INFO, where it did not come by RTP already."""
+    def receive_info(self, info: Info) -> None:
+        """A digit by INFO, where it did not come by RTP already."""
         if self.call is None or self.call.handle.ended:
             return
         key, leg = parse_dtmf(info.content_type, info.body), self._first_leg()
         if key is None or leg is None:
             self._shared.stats.unread_infos += 1
-            if not self._told_unread:
-                self._told_unread = True
+            if not self._logged_unread:
+                self._logged_unread = True
                 kind = info.content_type.partition(";")[0]
                 logger.warning("call %s: no key can be read of an INFO with %s: left out", self.call_id, kind)
             return
         now = time.monotonic()
-        if self.call.keys.is_new(key.digit, now, Source.INFO):
+        if self.call.digits.is_new(key.digit, now, DigitSource.INFO):
             at = max(now - self.call.started_at - key.duration_s, 0.0)
             self.call.handle.dtmf(leg.options.leg, key.digit, at, key.duration_s)
 
@@ -347,8 +348,8 @@ class Session:
         """Neither RTP nor RTCP came for as long as a call may be without; a hold does not count. The reports of a peer
         that is muted, or sends while somebody speaks only, say that it is there."""
         if self._held:
-            self._watched = now
-        return now - max(self._watched, self.media.alive_at) >= self._config.rtp.inactivity_s
+            self._silent_since = now
+        return now - max(self._silent_since, self.media.alive_at) >= self._config.rtp.inactivity_s
 
     async def end(self, reason: str) -> None:
         """The dialog is over: the last audio goes to the legs, the last words out, and the call ends with the reason,
@@ -372,10 +373,10 @@ class Session:
         if self.call is not None:
             self.call.hold(self, held)
 
-    def _follow_hold(self, agreed: list[Negotiated]) -> None:
+    def _update_hold(self, agreed: list[Negotiated]) -> None:
         """`inactive` and the null address are a hold; so is `sendonly` from a peer that has listened to us some
         time: one that never has only hands its audio on. So is a running call whose peer has taken all its lines away:
-        nothing can be heard of it until one is back, and that is no silence to end it for."""
+        it sends nothing until one is back, and that is no silence to end it for."""
         if not agreed:
             if self._has_no_line():
                 self.hold(True)
@@ -393,7 +394,7 @@ class Session:
         call = self.call
         if call is None or call.handle.ended:
             return
-        if call.keys.is_new(event.digit, time.monotonic(), Source.RTP):
+        if call.digits.is_new(event.digit, time.monotonic(), DigitSource.RTP):
             call.handle.dtmf(leg.options.leg, event.digit, event.start_s, event.duration_s)
 
     def _first_leg(self) -> LegHandle | None:

@@ -1,6 +1,6 @@
 """The media of one dialog: what is negotiated, an RTP endpoint for each audio line, and the leg that each one feeds.
 
-Sits between `dialog_call.Session`, which knows the call, and `connectors.sdp.offer_answer` and `connectors.rtp`.
+Sits between `dialog_call.DialogCall`, which knows the call, and `connectors.sdp.offer_answer` and `connectors.rtp`.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class MediaPlace:
     supervisor: Supervisor = field(default_factory=Supervisor)
 
 
-class Stream:
+class DialogStream:
     """One audio line: its endpoint, which lasts as long as its port, and its leg, which may be another later.
 
     To the endpoint it is the leg that it feeds.
@@ -59,8 +59,8 @@ class Stream:
         self.stats = LegStats()
         self.is_fed = False
 
-    def give(self, leg: LegHandle | None) -> None:
-        """From now on this leg hears it, or none."""
+    def bind(self, leg: LegHandle | None) -> None:
+        """From now on it feeds this leg, or none."""
         self.endpoint.leg_changed()
         self.leg = leg
         self.stats = LegStats() if leg is None else leg.stats
@@ -71,12 +71,12 @@ class Stream:
         return None if self.leg is None else self.leg.intake
 
     def push(self, frame: AudioFrame) -> None:
-        """Audio that no leg hears is let go."""
+        """Audio is let go where there is no leg."""
         if self.leg is not None:
             self.leg.push(frame)
 
     def fail(self, error: Exception) -> None:
-        """Nothing of this line can be heard: its leg ends."""
+        """Nothing of this line can be decoded: its leg ends."""
         if self.leg is not None:
             self.leg.fail(error)
 
@@ -88,7 +88,7 @@ class DialogMedia:
     place: MediaPlace
     offered: Capabilities
     background: Background
-    streams: dict[int, Stream] = field(default_factory=dict)
+    streams: dict[int, DialogStream] = field(default_factory=dict)
     on_gone: Callable[[], None] = lambda: None
     negotiation: NegotiationSession = field(init=False)
 
@@ -97,15 +97,15 @@ class DialogMedia:
             self.place.address, self.offered, self._allocate, release_port=self._release
         )
 
-    def stream_of(self, negotiated: Negotiated) -> Stream:
+    def stream_of(self, negotiated: Negotiated) -> DialogStream:
         """The stream that was agreed on."""
         return self.streams[negotiated.local.port]
 
     def attach(
-        self, stream: Stream, leg: LegHandle, on_dtmf: Callable[[LegHandle, DtmfEvent], None], started_at: float
+        self, stream: DialogStream, leg: LegHandle, on_dtmf: Callable[[LegHandle, DtmfEvent], None], started_at: float
     ) -> None:
         """Feed a leg from a stream. `started_at`: when the call's media time began."""
-        stream.give(leg)
+        stream.bind(leg)
         if not stream.is_fed:
             stream.is_fed = True
             stream.endpoint.attach(
@@ -116,11 +116,11 @@ class DialogMedia:
 
     @property
     def alive_at(self) -> float:
-        """When the peer's last RTP or RTCP came, of whatever use: what the watch over silence looks at."""
+        """When the peer's last RTP or RTCP came, of whatever use: from then on it counts as silent."""
         return max((stream.endpoint.alive_at for stream in self.streams.values()), default=0.0)
 
     @property
-    def unanswered(self) -> list[Stream]:
+    def unanswered(self) -> list[DialogStream]:
         """Those of whose leg the engine has not said yet whether it takes it."""
         return [stream for stream in self.streams.values() if stream.leg is not None and stream.leg.awaits_answer]
 
@@ -128,7 +128,7 @@ class DialogMedia:
         """The legs are somebody else's from now on."""
         legs = [stream.leg for stream in self.streams.values() if stream.leg is not None]
         for stream in self.streams.values():
-            stream.give(None)
+            stream.bind(None)
         return legs
 
     async def close(self) -> None:
@@ -141,7 +141,7 @@ class DialogMedia:
         place = self.place
         transport = RtpTransport(place.bind_host, place.ports)
         endpoint = RtpEndpoint(transport, place.config, None, place.supervisor)
-        self.streams[endpoint.port] = Stream(endpoint)
+        self.streams[endpoint.port] = DialogStream(endpoint)
         return endpoint.port
 
     def _release(self, port: int) -> None:
@@ -150,7 +150,7 @@ class DialogMedia:
         if stream is not None:
             self.background(self._close(stream))
 
-    async def _close(self, stream: Stream) -> None:
+    async def _close(self, stream: DialogStream) -> None:
         await stream.endpoint.close()
         if stream.leg is not None:
             await stream.leg.close()

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connectors.calls import LegHandle
+from connectors.sdp.description import SessionDescription
 from connectors.sdp.media_lines import Direction
 from connectors.sdp.offer_answer import Negotiated
 from connectors.sip.call import SipCall
-from connectors.sip.dialog_call import PipelineCall, Refused, Session, Shared
-from connectors.sip.media import MediaPlace, Stream
+from connectors.sip.dialog_call import DialogCall, PipelineCall, Shared, SipRefused
+from connectors.sip.media import DialogStream, MediaPlace
 from connectors.sip.message.message import SipRequest
 from connectors.siprec.metadata import RsMetadata, RsParticipant
 from connectors.siprec.recording_session import (
@@ -30,6 +31,7 @@ from connectors.siprec.recording_session import (
     Resumed,
     SiprecEvent,
     Transferred,
+    read_body,
 )
 from pipeline.call import LegOptions
 from pipeline.records import SpeakerRole
@@ -45,13 +47,13 @@ class Recordings:
     calls: dict[RecordedCall, PipelineCall] = field(default_factory=dict)
     dialogs: dict[RecordingSession, "RecordedDialog"] = field(default_factory=dict)
 
-    def look_again(self, call: RecordedCall) -> None:
+    def reapply(self, call: RecordedCall) -> None:
         """A dialog has given up streams that another one of the call may carry, too."""
         for session in list(call.sessions):
-            self.dialogs[session].look_again()
+            self.dialogs[session].reapply()
 
 
-class RecordedDialog(Session):
+class RecordedDialog(DialogCall):
     """A dialog with a recording client."""
 
     direction = Direction.RECVONLY
@@ -61,14 +63,24 @@ class RecordedDialog(Session):
         super().__init__(sip, shared, place)
         self._recordings = recordings
         self._recording: RecordingSession | None = None
+        self._body = RecordingBody()
         self._ports: dict[str, int] = {}
         self._asked = False
         self._doubts: tuple[str, ...] = ()
-        self.media.on_gone = self._look_at_others
+        self.media.on_gone = self._reapply_others
 
-    def start(self, body: RecordingBody) -> PipelineCall:
+    def read(self, request: SipRequest) -> SessionDescription | None:
+        """The description in a request's body; the metadata in it are kept until `join` takes them."""
+        self._body = RecordingBody()
+        return super().read(request)
+
+    def read_body(self, content_type: str, body: bytes) -> SessionDescription | None:
+        self._body = read_body(content_type, body)
+        return self._body.sdp
+
+    def start(self) -> PipelineCall:
         """The call of the communication session that the metadata names, or a new one."""
-        recordings = self._recordings
+        recordings, body = self._recordings, self._body
         self._recording = recording = recordings.known.open("/".join(self.sip.dialog.id), body.metadata)
         recordings.dialogs[recording] = self
         call = recordings.calls.get(recording.call)
@@ -79,41 +91,41 @@ class RecordedDialog(Session):
             call = recordings.calls[recording.call] = self.start_call(from_, to)
         return call
 
-    def hand_over(self, request: SipRequest, successor: Session) -> PipelineCall:  # noqa: ARG002 - no such thing
-        raise Refused(488, "a recording is not replaced")
+    def hand_over(self, request: SipRequest, successor: DialogCall) -> PipelineCall:  # noqa: ARG002 - no such thing
+        raise SipRefused(488, "a recording is not replaced")
 
-    def join(self, body: RecordingBody) -> list[int]:
-        """Legs come and go as the description and the metadata say; the places of the lines that there is no room
-        for."""
+    def join(self, sdp: SessionDescription | None) -> list[int]:
+        """Legs come and go as the description and the metadata say; the places of the lines that get no leg."""
         if self._recording is None:
-            raise Refused(488, "the dialog began without a recording")
+            raise SipRefused(488, "the dialog began without a recording")
+        body, self._body = self._body, RecordingBody()
         if body.metadata_error is not None:
             self._shared.stats.recording.bad_documents += 1
             logger.warning("call %s: recording metadata left out: %s", self.call_id, body.metadata_error)
         agreed = self._agreed()
-        unheard = self._follow(self._recording.apply(body.sdp, body.metadata, accepted=agreed))
+        refused = self._carry_out(self._recording.apply(sdp, body.metadata, accepted=agreed))
         self._check_metadata(body, self._recording)
-        self._tell_doubts(self._recording)
+        self._log_doubts(self._recording)
         for index, one in agreed.items():
-            if index not in unheard:
+            if index not in refused:
                 self.media.stream_of(one).endpoint.update(one)
-        self._follow_pause(self._recording)
-        return unheard
+        self._update_pause(self._recording)
+        return refused
 
-    def _follow_pause(self, recording: RecordingSession) -> None:
+    def _update_pause(self, recording: RecordingSession) -> None:
         gone = self._has_no_line()
         self._held = recording.paused or gone
         if self.call is not None:
             self.call.hold(self, self._held if recording.has_legs or gone else None)
 
-    def _tell_doubts(self, recording: RecordingSession) -> None:
+    def _log_doubts(self, recording: RecordingSession) -> None:
         if recording.doubts and recording.doubts != self._doubts:
             reasons = ", ".join(recording.doubts)
             logger.warning("call %s: who speaks on a leg is guessed or not known: %s", self.call_id, reasons)
         self._doubts = recording.doubts
 
     def _check_metadata(self, body: RecordingBody, recording: RecordingSession) -> None:
-        """Whether the client is to tell everything anew, after what a request brought; once, until it did."""
+        """Whether the client is to send all metadata anew, after what a request brought; once, until it did."""
         reason = None
         if body.metadata_error is not None:
             reason = "the metadata cannot be read"
@@ -124,27 +136,27 @@ class RecordedDialog(Session):
         if reason is not None and not self._asked:
             self._asked, self.question = True, reason
 
-    def look_again(self) -> None:
-        """For streams that another dialog of the call has given up."""
+    def reapply(self) -> None:
+        """Take streams that another dialog of the call has given up."""
         if self._recording is not None and self.call is not None and not self.call.handle.ended:
-            self._follow(self._recording.apply(None, None, accepted=self._agreed()))
-            self._follow_pause(self._recording)
+            self._carry_out(self._recording.apply(None, None, accepted=self._agreed()))
+            self._update_pause(self._recording)
 
     def _agreed(self) -> dict[int, Negotiated]:
         return {one.index: one for one in self.media.negotiation.streams}
 
-    def _follow(self, events: Sequence[SiprecEvent]) -> list[int]:
-        """Do what the recording says; the places of the lines that there is no room for."""
-        unheard: list[int] = []
+    def _carry_out(self, events: Sequence[SiprecEvent]) -> list[int]:
+        """Do what the recording says; the places of the lines that get no leg."""
+        places: list[int] = []
         refused: list[str] = []
         for event in events:
             match event:
                 case LegAdded():
                     if not self._add(event):
                         refused.append(event.leg)
-                        unheard.append(event.index)
+                        places.append(event.index)
                 case LegRefused():
-                    unheard.append(event.index)
+                    places.append(event.index)
                 case MetadataChanged():
                     self._update(event.metadata, {})
                 case LegRemoved():
@@ -159,11 +171,11 @@ class RecordedDialog(Session):
                     self._pause(event)
         if self._recording is not None:
             for leg in reversed(refused):
-                self._recording.unheard(leg)
-        return unheard
+                self._recording.refuse_leg(leg)
+        return places
 
     def _add(self, event: LegAdded) -> bool:
-        """Open a leg and tell who speaks on it; False where there is no room."""
+        """Open a leg and publish who speaks on it; False where the call cannot have it."""
         port = self._agreed()[event.index].local.port
         if not self.add_leg(port, LegOptions(event.leg, event.role, event.channel_index)):
             return False
@@ -172,12 +184,12 @@ class RecordedDialog(Session):
             self._update(described, {})
         return True
 
-    def _unhear(self, stream: Stream) -> list[int]:
+    def _refuse_stream(self, stream: DialogStream) -> list[int]:
         name = "" if stream.leg is None else stream.leg.options.leg
-        places = super()._unhear(stream)
+        places = super()._refuse_stream(stream)
         self._ports.pop(name, None)
         if self._recording is not None:
-            self._recording.unheard(name)
+            self._recording.refuse_leg(name)
         return places
 
     def _pause(self, event: Paused | Resumed) -> None:
@@ -191,16 +203,16 @@ class RecordedDialog(Session):
         stream = self.media.streams.get(self._ports.pop(name))
         if stream is not None and stream.leg is not None:
             self._shared.background(self._close(stream.leg))
-            stream.give(None)
+            stream.bind(None)
             stream.endpoint.resume()
 
     async def _close(self, leg: LegHandle) -> None:
         await leg.close()
-        self._look_at_others()
+        self._reapply_others()
 
-    def _look_at_others(self) -> None:
+    def _reapply_others(self) -> None:
         if self._recording is not None:
-            self._recordings.look_again(self._recording.call)
+            self._recordings.reapply(self._recording.call)
 
     def _update(self, metadata: Mapping[str, str], roles: Mapping[str, SpeakerRole]) -> None:
         if self.call is not None and not self.call.handle.ended:
@@ -230,7 +242,7 @@ class RecordedDialog(Session):
                 call.hold(self, None)
             for leg in legs:
                 await leg.close()
-            self._recordings.look_again(recording.call)
+            self._recordings.reapply(recording.call)
             return
         started = self._recordings.calls.pop(recording.call, call)
         if started is not None:
@@ -239,11 +251,11 @@ class RecordedDialog(Session):
 
 def _described(leg: str, participants: tuple[RsParticipant, ...]) -> dict[str, str]:
     """Names and numbers of who speaks on a leg, as metadata."""
-    told: dict[str, str] = {}
+    described: dict[str, str] = {}
     for name, value in (
         ("name", ", ".join(one.name for one in participants if one.name)),
         ("number", ", ".join(one.number for one in participants if one.number)),
     ):
         if value:
-            told[f"leg.{leg}.{name}"] = value
-    return told
+            described[f"leg.{leg}.{name}"] = value
+    return described

@@ -9,7 +9,7 @@ K = TypeVar("K", bound=Hashable)
 _SLACK = 64
 
 
-class Alarms(Generic[K]):
+class Deadlines(Generic[K]):
     """At most one deadline a key. Memory is bounded by the number of keys: what was moved or cancelled is swept out of
     the heap when it outnumbers what is left."""
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from connectors.sip.message.envelope import Envelope
 from connectors.sip.message.headers import Via
 from connectors.sip.message.message import Headers, SipRequest, SipResponse
-from connectors.sip.timers import Alarms
+from connectors.sip.timers import Deadlines
 from connectors.sip.transaction_tables import (
     CLIENT,
     INVITE_CLIENT,
@@ -19,10 +19,10 @@ from connectors.sip.transaction_tables import (
     REPEATING,
     SERVER,
     TRYING_AFTER_S,
-    Action,
-    Event,
-    State,
     Table,
+    TransactionAction,
+    TransactionEvent,
+    TransactionState,
 )
 
 Transport = Literal["UDP", "TCP", "TLS"]
@@ -57,10 +57,10 @@ class TimerValues:
         return 64 * self.t1
 
 
-S, E, A = State, Event, Action
+S, E, A = TransactionState, TransactionEvent, TransactionAction
 
 
-class Key(NamedTuple):
+class TransactionKey(NamedTuple):
     """Section 17.2.3. `branch` stands for all that RFC 2543 compares where a Via lacks the magic cookie."""
 
     branch: str
@@ -72,10 +72,10 @@ class Key(NamedTuple):
 class Transaction:
     """One of ours (`client`) or a peer's. `message`: the last one sent."""
 
-    key: Key
+    key: TransactionKey
     flow: Flow
     table: Table
-    state: State
+    state: TransactionState
     request: SipRequest
     client: bool = False
     message: SipRequest | SipResponse | None = None
@@ -125,10 +125,10 @@ class Transactions:
     stats: TransactionStats = field(default_factory=TransactionStats)
     out: list[tuple[SipRequest | SipResponse, Flow]] = field(default_factory=list)
     timed_out: list[Transaction] = field(default_factory=list)
-    _live: dict[Key, Transaction] = field(default_factory=dict)
+    _live: dict[TransactionKey, Transaction] = field(default_factory=dict)
     _merges: dict[tuple[str, str, str], Transaction] = field(default_factory=dict)
     _peers: dict[str, int] = field(default_factory=dict)
-    _alarms: Alarms[tuple[Transaction, Event]] = field(default_factory=Alarms)
+    _deadlines: Deadlines[tuple[Transaction, TransactionEvent]] = field(default_factory=Deadlines)
 
     def __len__(self) -> int:
         return len(self._live)
@@ -174,7 +174,7 @@ class Transactions:
         if merge_key is not None:
             self._merges[merge_key] = transaction
         if invite:
-            self._alarms.set((transaction, E.TIMER_TRYING), now + TRYING_AFTER_S)
+            self._deadlines.set((transaction, E.TIMER_TRYING), now + TRYING_AFTER_S)
         return Arrival.NEW, transaction
 
     def find_invite(self, envelope: Envelope) -> Transaction | None:
@@ -189,20 +189,20 @@ class Transactions:
         """Send a request of ours. Its answers come out of `receive_response`, or it lands in `timed_out`."""
         invite = request.method == "INVITE"
         table, state = (INVITE_CLIENT, S.CALLING) if invite else (CLIENT, S.TRYING)
-        key = Key(branch, "", f"client {request.method}")
+        key = TransactionKey(branch, "", f"client {request.method}")
         transaction = Transaction(key, flow, table, state, request, client=True, message=request)
         self._live[key] = transaction
         self.out.append((request, flow))
         repeat, limit = (E.TIMER_A, E.TIMER_B) if invite else (E.TIMER_E, E.TIMER_F)
-        self._alarms.set((transaction, limit), now + self.timers.limit)
+        self._deadlines.set((transaction, limit), now + self.timers.limit)
         if not flow.reliable:
             transaction.interval = self.timers.t1
-            self._alarms.set((transaction, repeat), now + self.timers.t1)
+            self._deadlines.set((transaction, repeat), now + self.timers.t1)
         return transaction
 
     def receive_response(self, response: SipResponse, envelope: Envelope, now: float) -> Transaction | None:
         """An answer to a request of ours: its transaction where the user has to see it, None where not (17.1.3)."""
-        transaction = self._live.get(Key(envelope.via.branch or "", "", f"client {envelope.cseq_method}"))
+        transaction = self._live.get(TransactionKey(envelope.via.branch or "", "", f"client {envelope.cseq_method}"))
         if transaction is None:
             self.stats.stray += 1
             return None
@@ -210,16 +210,18 @@ class Transactions:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is due."""
-        return self._alarms.next()
+        return self._deadlines.next()
 
     def handle_timer(self, now: float) -> None:
         """Repeat, give up, forget: whatever is due."""
-        for transaction, event in self._alarms.due(now):
+        for transaction, event in self._deadlines.due(now):
             if event is E.TIMER_H:
                 self.stats.unacknowledged += 1
             self._fire(transaction, event, now)
 
-    def _fire(self, transaction: Transaction, event: Event, now: float, message: SipResponse | None = None) -> bool:
+    def _fire(
+        self, transaction: Transaction, event: TransactionEvent, now: float, message: SipResponse | None = None
+    ) -> bool:
         """One step of a machine; True when the user has to see what came."""
         step = transaction.table.get((transaction.state, event))
         if step is None:
@@ -232,10 +234,12 @@ class Transactions:
             self._forget(transaction)
         return passed
 
-    def _act(self, transaction: Transaction, action: Action, now: float, message: SipResponse | None) -> bool:
+    def _act(
+        self, transaction: Transaction, action: TransactionAction, now: float, message: SipResponse | None
+    ) -> bool:
         match action:
             case A.SEND if message is not None:
-                self._alarms.cancel((transaction, E.TIMER_TRYING))
+                self._deadlines.cancel((transaction, E.TIMER_TRYING))
                 self._send(transaction, message)
             case A.SEND_TRYING:
                 self._send(transaction, transaction.request.response(100))
@@ -253,19 +257,19 @@ class Transactions:
                 self._set(transaction, action, now)
         return False
 
-    def _set(self, transaction: Transaction, action: Action, now: float) -> None:
+    def _set(self, transaction: Transaction, action: TransactionAction, now: float) -> None:
         """The actions that are about time."""
         timers, reliable = self.timers, transaction.flow.reliable
         if action in _STOPPED:
             for event in _STOPPED[action]:
-                self._alarms.cancel((transaction, event))
+                self._deadlines.cancel((transaction, event))
         elif action in _LASTING:
             event, datagrams, streams = _LASTING[action]
             scale = timers.t4 if event in (E.TIMER_I, E.TIMER_K) else timers.limit
-            self._alarms.set((transaction, event), now + scale * (streams if reliable else datagrams))
+            self._deadlines.set((transaction, event), now + scale * (streams if reliable else datagrams))
         elif action is A.START_G and not reliable:
             transaction.interval = timers.t1
-            self._alarms.set((transaction, E.TIMER_G), now + timers.t1)
+            self._deadlines.set((transaction, E.TIMER_G), now + timers.t1)
         elif action is A.BACK_OFF:
             # 17.1.1.2: timer A knows no upper bound; E and G stop growing at T2, where E is from PROCEEDING on.
             repeat = REPEATING[id(transaction.table)]
@@ -273,7 +277,7 @@ class Transactions:
             transaction.interval = min(2 * transaction.interval, longest)
             if repeat is E.TIMER_E and transaction.state is S.PROCEEDING:
                 transaction.interval = timers.t2
-            self._alarms.set((transaction, repeat), now + transaction.interval)
+            self._deadlines.set((transaction, repeat), now + transaction.interval)
 
     def _send(self, transaction: Transaction, message: SipResponse) -> None:
         transaction.message = message
@@ -284,7 +288,7 @@ class Transactions:
         if transaction.merge_key is not None:
             self._merges.pop(transaction.merge_key, None)
         for event in E:
-            self._alarms.cancel((transaction, event))
+            self._deadlines.cancel((transaction, event))
         if not transaction.client:
             peer = transaction.flow.remote[0]
             self._peers[peer] -= 1
@@ -292,11 +296,11 @@ class Transactions:
                 del self._peers[peer]
 
 
-_STOPPED: dict[Action, tuple[Event, ...]] = {
+_STOPPED: dict[TransactionAction, tuple[TransactionEvent, ...]] = {
     A.STOP_REPEATING: (E.TIMER_A, E.TIMER_E, E.TIMER_G),
     A.STOP_WAITING: (E.TIMER_B, E.TIMER_F, E.TIMER_H),
 }
-_LASTING: dict[Action, tuple[Event, float, float]] = {
+_LASTING: dict[TransactionAction, tuple[TransactionEvent, float, float]] = {
     A.START_H: (E.TIMER_H, 1, 1),
     A.START_L: (E.TIMER_L, 1, 1),
     A.START_M: (E.TIMER_M, 1, 1),
@@ -308,20 +312,20 @@ _LASTING: dict[Action, tuple[Event, float, float]] = {
 """Timers that end a state: the event, and their length over datagrams and over streams, in units of 64 T1 or T4."""
 
 
-def _event(response: SipResponse) -> Event:
+def _event(response: SipResponse) -> TransactionEvent:
     if response.status < 200:
         return E.PROVISIONAL
     return E.SUCCESS if response.status < 300 else E.FAILURE
 
 
-def server_key(envelope: Envelope, method: str) -> Key:
+def server_key(envelope: Envelope, method: str) -> TransactionKey:
     """Section 17.2.3. Without the magic cookie, what RFC 2543 compares takes the branch's place."""
     via = envelope.via
     host, port = via.sent_by
     branch = via.transaction_branch
     if branch is None:
         branch = f"{envelope.call_id} {envelope.from_tag} {envelope.cseq} {via.branch or ''}"
-    return Key(branch, f"{host}:{port}", method)
+    return TransactionKey(branch, f"{host}:{port}", method)
 
 
 def response_flow(flow: Flow, via: Via) -> Flow:

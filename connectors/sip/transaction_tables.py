@@ -3,7 +3,7 @@
 from enum import Enum, auto
 
 
-class State(Enum):
+class TransactionState(Enum):
     TRYING = auto()
     CALLING = auto()
     PROCEEDING = auto()
@@ -13,7 +13,7 @@ class State(Enum):
     TERMINATED = auto()
 
 
-class Event(Enum):
+class TransactionEvent(Enum):
     """`REQUEST` in a server transaction: a retransmission. The timers bear the letters of the RFC."""
 
     REQUEST = auto()
@@ -36,7 +36,7 @@ class Event(Enum):
     TIMER_M = auto()
 
 
-class Action(Enum):
+class TransactionAction(Enum):
     """`SEND`: the message the event came with. `RESEND`: the last one sent. `PASS`: to the layer's user. `BACK_OFF`:
     set the retransmission timer again, at the next interval."""
 
@@ -59,8 +59,8 @@ class Action(Enum):
     START_M = auto()
 
 
-Table = dict[tuple[State, Event], tuple[State, tuple[Action, ...]]]
-S, E, A = State, Event, Action
+Table = dict[tuple[TransactionState, TransactionEvent], tuple[TransactionState, tuple[TransactionAction, ...]]]
+S, E, A = TransactionState, TransactionEvent, TransactionAction
 
 INVITE_SERVER: Table = {
     (S.PROCEEDING, E.REQUEST): (S.PROCEEDING, (A.RESEND,)),

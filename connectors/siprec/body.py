@@ -5,8 +5,9 @@ Sits between the SIP message and `connectors.siprec.recording_session`.
 
 from dataclasses import dataclass, replace
 
-from connectors.multipart import Part, split_multipart
-from connectors.sdp.description import SdpError, SessionDescription, parse
+from connectors.multipart import BodyPart, split_multipart
+from connectors.sdp.body import SDP_TYPE, first_description
+from connectors.sdp.description import SessionDescription
 from connectors.siprec.metadata import RsMetadata
 from connectors.siprec.metadata_xml import parse_metadata
 from connectors.siprec.safe_xml import XmlError
@@ -26,7 +27,7 @@ class RecordingBody:
     sdp: SessionDescription | None = None
     metadata: RsMetadata | None = None
     metadata_error: str | None = None
-    others: tuple[Part, ...] = ()
+    others: tuple[BodyPart, ...] = ()
 
 
 def read_body(content_type: str, body: bytes) -> RecordingBody:
@@ -36,38 +37,27 @@ def read_body(content_type: str, body: bytes) -> RecordingBody:
     A description that cannot be read is passed over where another one can be. Raises `MultipartError` and `SdpError`.
     """
     parts = split_multipart(content_type, body) if body.strip() else []
-    descriptions = [part for part in parts if part.content_type == "application/sdp"]
-    told = next((part for part in parts if part.content_type in METADATA_TYPES), None) or next(
+    descriptions = [part for part in parts if part.content_type == SDP_TYPE]
+    document = next((part for part in parts if part.content_type in METADATA_TYPES), None) or next(
         (part for part in parts if part not in descriptions and _is_metadata(part)), None
     )
-    described, sdp = _description(descriptions)
-    found = RecordingBody(sdp=sdp, others=tuple(part for part in parts if part not in described and part is not told))
-    if told is None:
+    described, sdp = first_description(descriptions)
+    found = RecordingBody(
+        sdp=sdp, others=tuple(part for part in parts if part not in described and part is not document)
+    )
+    if document is None:
         return found
     try:
-        return replace(found, metadata=parse_metadata(told.body))
+        return replace(found, metadata=parse_metadata(document.body))
     except XmlError as error:
         return replace(found, metadata_error=str(error))
 
 
-def _description(parts: list[Part]) -> tuple[list[Part], SessionDescription | None]:
-    """The first that can be read, and the parts up to it. Raises `SdpError` where there are some and none can."""
-    unreadable: SdpError | None = None
-    for index, part in enumerate(parts):
-        try:
-            return parts[: index + 1], parse(part.body)
-        except SdpError as error:
-            unreadable = unreadable or error
-    if unreadable is not None:
-        raise unreadable
-    return [], None
-
-
-def _is_metadata(part: Part) -> bool:
+def _is_metadata(part: BodyPart) -> bool:
     """By what it is for (RFC 7866, section 9.1), or as XML of any type with a recording in it."""
     disposition = part.headers.get("content-disposition", "").partition(";")[0].strip().lower()
     if disposition == "recording-session":
-        return part.content_type != "application/sdp"
+        return part.content_type != SDP_TYPE
     if b"recording" not in part.body.replace(b"\0", b"").lower():
         return False
     try:

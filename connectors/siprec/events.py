@@ -1,4 +1,4 @@
-"""What the recording of a call tells its connector, in the order in which it is to be done."""
+"""What the recording of a call reports to its connector, in the order in which it is to be done."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """Another participant is heard: on the same leg, or on a new one after the leg of `previous` went."""
+    """Another participant speaks: on the same leg, or on a new one after the leg of `previous` went."""
 
     leg: str
     label: str | None

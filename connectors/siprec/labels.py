@@ -17,12 +17,12 @@ AMBIGUOUS = "label of several streams with different senders"
 BY_RECEIVER = "sender told only by who receives the stream"
 
 GUESSES = (UNLABELLED, UNASSOCIATED)
-"""Differences that leave who speaks on a line to the order of lines, streams and participants: to be told."""
+"""Differences that leave who speaks on a line to the order of lines, streams and participants: to be reported."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A media line of a recording. `participants`: who is heard on it, none where it is not known."""
+class RecordedLine:
+    """A media line of a recording. `participants`: who speaks on it, none where it is not known."""
 
     index: int
     label: str | None
@@ -36,7 +36,7 @@ class Joined:
     """`guessed`: of `GUESSES`, what the lines' participants rest on. `doubts`: why it is guessed or not known who
     speaks on a line."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[RecordedLine, ...]
     differences: Counter[str]
     doubts: tuple[str, ...] = ()
 
@@ -46,8 +46,8 @@ class Joined:
 
 
 def join(media: Sequence[tuple[int, AudioMedia]], metadata: RsMetadata) -> Joined:
-    """One `Line` for each media line. Where labels are missing, streams and lines are taken in their order; where no
-    stream has a sender, participants are, if there are as many as lines."""
+    """One `RecordedLine` for each media line. Where labels are missing, streams and lines are taken in their order;
+    where no stream has a sender, participants are, if there are as many as lines."""
     differences: Counter[str] = Counter()
     streams: dict[int, RsStream] = {}
     present = _present(metadata)
@@ -62,19 +62,21 @@ def join(media: Sequence[tuple[int, AudioMedia]], metadata: RsMetadata) -> Joine
             differences[AMBIGUOUS] += 1
             unsure.add(index)
     taken = {stream.id for stream in streams.values()}
-    spare = [stream for stream in metadata.streams if stream.id not in taken]
+    unclaimed = [stream for stream in metadata.streams if stream.id not in taken]
     for index, line in media:
-        stream = next((item for item in spare if item.label is None or line.label is None), None)
+        stream = next((item for item in unclaimed if item.label is None or line.label is None), None)
         if index not in streams and stream is not None:
             differences[UNLABELLED] += 1
-            spare.remove(stream)
+            unclaimed.remove(stream)
             streams[index] = stream
     if metadata.streams:
         differences[UNNAMED] += sum(index not in streams for index, _ in media)
-    heard = _heard(media, streams, present, senders, differences)
-    heard |= dict.fromkeys(unsure, ())
+    speakers = _speakers(media, streams, present, senders, differences)
+    speakers |= dict.fromkeys(unsure, ())
     lines = tuple(
-        Line(index, line.label, streams[index].id if index in streams else None, line.direction.sends, heard[index])
+        RecordedLine(
+            index, line.label, streams[index].id if index in streams else None, line.direction.sends, speakers[index]
+        )
         for index, line in media
     )
     doubts = {kind for kind in (*GUESSES, UNNAMED, AMBIGUOUS) if differences[kind]}
@@ -108,7 +110,7 @@ def _present(metadata: RsMetadata) -> dict[str, RsParticipant]:
     return {one.id: one for one in metadata.participants if one.id not in left}
 
 
-def _heard(
+def _speakers(
     media: Sequence[tuple[int, AudioMedia]],
     streams: Mapping[int, RsStream],
     present: Mapping[str, RsParticipant],

@@ -99,7 +99,7 @@ class RsStream:
 
 @dataclass(frozen=True, slots=True)
 class StreamAssociation:
-    """Who sends and hears which streams. `ended`: a disassociate-time is given."""
+    """Who sends and receives which streams. `ended`: a disassociate-time is given."""
 
     participant_id: str
     send: tuple[str, ...] = ()
@@ -124,7 +124,7 @@ class SessionAssociation:
         return self.participant_id, self.session_id
 
 
-Item = TypeVar("Item", RsSession, RsParticipant, RsStream, StreamAssociation, SessionAssociation)
+RsObject = TypeVar("RsObject", RsSession, RsParticipant, RsStream, StreamAssociation, SessionAssociation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +183,11 @@ class RsMetadata:
         return found
 
     def receivers(self, stream_id: str) -> list[str]:
-        """Identifiers of the participants that hear the stream."""
+        """Identifiers of the participants that receive the stream."""
         return [one.participant_id for one in self.stream_associations if not one.ended and stream_id in one.receive]
 
 
-def _updated(known: tuple[Item, ...], update: tuple[Item, ...]) -> tuple[Item, ...]:
+def _updated(known: tuple[RsObject, ...], update: tuple[RsObject, ...]) -> tuple[RsObject, ...]:
     items = {item.id: item for item in known}
     items |= {item.id: item for item in update}
     return tuple(items.values())[-MAX_OBJECTS:]

@@ -1,7 +1,7 @@
 """Where a document of recording metadata has its objects, whatever its vendor put around them.
 
 RFC 7865 has them all right below `recording`. Its drafts and vendors wrap `recording` into an element of their own, put
-the objects beside it, nest participants and streams in their session or in lists, and tell what they add in an element
+the objects beside it, nest participants and streams in their session or in lists, and put what they add into an element
 that names the object it belongs to. Sits below `connectors.siprec.metadata_xml`.
 """
 
@@ -69,12 +69,13 @@ def extensions(nodes: Sequence[Node], known: frozenset[str]) -> dict[str, str]:
     return found
 
 
-def mark_caller(participants: Sequence[RsParticipant], told: Sequence[Mapping[str, str]]) -> str | None:
+def mark_caller(participants: Sequence[RsParticipant], extended: Sequence[Mapping[str, str]]) -> str | None:
     """The identifier of the participant that placed the call, where the document names the numbers of both parties, or
-    one of them, and just one participant has it. `told`: extensions of the document and of its groups and sessions."""
+    one of them, and just one participant has it. `extended`: extensions of the document and of its groups and
+    sessions."""
     if any(CALLING_PARTY in participant.extensions for participant in participants):
         return None
-    found = {bare(name): text for items in reversed(told) for name, text in items.items()}
+    found = {bare(name): text for items in reversed(extended) for name, text in items.items()}
     calling, called = (_numbers(found, names) for names in (_CALLING, _CALLED))
     callers = [one for one in participants if _number(one) in calling - called]
     if len(callers) == 1:

@@ -16,8 +16,8 @@ from connectors.siprec.metadata import (
     MAX_REFERENCES,
     MAX_TEXT,
     Difference,
-    Item,
     RsMetadata,
+    RsObject,
     RsParticipant,
     RsSession,
     RsStream,
@@ -100,12 +100,12 @@ class _Reader:
         self._root, self._recording = root, recording
         self._elements = rs_layout.elements(recording)
         self._differences: Counter[Difference] = Counter()
-        self._told_of: dict[str, dict[str, str]] = {}
+        self._extensions_of: dict[str, dict[str, str]] = {}
         self._streams: frozenset[str] = frozenset()
 
     def read(self) -> RsMetadata:
         self._check_form()
-        self._read_told()
+        self._read_extension_data()
         groups = [self._identifier(node, "group_id", "id") for node in self._named("group")][-MAX_OBJECTS:]
         sessions = self._objects("session", self._session)
         participants = self._objects("participant", self._participant)
@@ -159,16 +159,16 @@ class _Reader:
             self.count(Difference.NO_GROUP)
         self.count(Difference.DANGLING, metadata.dangling)
 
-    def _read_told(self) -> None:
+    def _read_extension_data(self) -> None:
         """Extension data that name the object they belong to (drafts of RFC 7865)."""
         for node in self._named("extensiondata"):
             parent = node.attribute("parent")
             if parent and parent.strip():
-                told = rs_layout.extensions(node.children, frozenset())
-                self._told_of.setdefault(self._canonical(parent), {}).update(told)
+                found = rs_layout.extensions(node.children, frozenset())
+                self._extensions_of.setdefault(self._canonical(parent), {}).update(found)
 
     def _extensions(self, node: Node, identifier: str, known: frozenset[str]) -> dict[str, str]:
-        return self._told_of.get(identifier, {}) | rs_layout.extensions(node.children, known)
+        return self._extensions_of.get(identifier, {}) | rs_layout.extensions(node.children, known)
 
     def _document_extensions(self) -> dict[str, str]:
         nodes = [child for holder in rs_layout.holders(self._recording) for child in holder.children]
@@ -177,9 +177,9 @@ class _Reader:
 
     def _with_caller(self, metadata: RsMetadata) -> RsMetadata:
         """The participant marked that placed the call, where the document says so of the whole call."""
-        told = [metadata.extensions, *(session.extensions for session in metadata.sessions)]
-        told += [rs_layout.extensions(node.children, _TIMES) for node in self._named("group")]
-        caller = rs_layout.mark_caller(metadata.participants, told)
+        extended = [metadata.extensions, *(session.extensions for session in metadata.sessions)]
+        extended += [rs_layout.extensions(node.children, _TIMES) for node in self._named("group")]
+        caller = rs_layout.mark_caller(metadata.participants, extended)
         if caller is None:
             return metadata
         marked = (
@@ -188,8 +188,8 @@ class _Reader:
         )
         return replace(metadata, participants=tuple(marked))
 
-    def _objects(self, name: str, build: Callable[[Node], Item | None]) -> tuple[Item, ...]:
-        found: dict[object, Item] = {}
+    def _objects(self, name: str, build: Callable[[Node], RsObject | None]) -> tuple[RsObject, ...]:
+        found: dict[object, RsObject] = {}
         for node in self._named(name):
             item = build(node)
             if item is None:
@@ -297,7 +297,7 @@ class _Reader:
         return SessionAssociation(participant, session, bool(_text(node, "disassociate-time")))
 
     def _associations(self) -> tuple[StreamAssociation, ...]:
-        """Who sends and hears what: by associations, and for whom they say nothing, as drafts of RFC 7865 had it, by
+        """Who sends and receives what: by associations, and for whom they say nothing, as drafts of RFC 7865 had it, by
         `send` and `recv` in the participant."""
         stated = self._objects("participantstreamassoc", self._stream_association)
         speaking = {one.participant_id for one in stated if one.send or one.receive}
@@ -309,8 +309,8 @@ class _Reader:
                 ended = bool(_text(node, "disassociate-time"))
                 drafted.append(StreamAssociation(self._canonical(identifier), send, receive, ended))
         self.count(Difference.DRAFT_ASSOCIATION, len(drafted))
-        told = {one.participant_id for one in drafted}
-        return (*(one for one in stated if one.participant_id not in told), *drafted)[-MAX_OBJECTS:]
+        known = {one.participant_id for one in drafted}
+        return (*(one for one in stated if one.participant_id not in known), *drafted)[-MAX_OBJECTS:]
 
     def _stream_association(self, node: Node) -> StreamAssociation | None:
         identifier = self._identifier(node, "participant_id", "participant")
@@ -323,14 +323,14 @@ class _Reader:
 _REFERENCES = ("stream_id", "id", "ref", "stream")
 
 
-def _merged(known: object, item: Item) -> Item:
+def _merged(known: object, item: RsObject) -> RsObject:
     """Two objects of one identifier in one document: the later one, which does not take away what the former says of a
     participant's name or of the streams that they still send."""
     if isinstance(known, StreamAssociation) and isinstance(item, StreamAssociation):
         return _joint(known, item)
     if isinstance(known, RsParticipant) and isinstance(item, RsParticipant):
-        told = {**known.extensions, **item.extensions}
-        return replace(item, aor=item.aor or known.aor, name=item.name or known.name, extensions=told)
+        extended = {**known.extensions, **item.extensions}
+        return replace(item, aor=item.aor or known.aor, name=item.name or known.name, extensions=extended)
     return item
 
 

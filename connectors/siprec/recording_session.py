@@ -23,7 +23,7 @@ from connectors.siprec.events import (
     SiprecEvent,
     Transferred,
 )
-from connectors.siprec.labels import Line, join
+from connectors.siprec.labels import RecordedLine, join
 from connectors.siprec.metadata import RsMetadata, RsParticipant
 from connectors.siprec.roles import CallRoles, RoleRule
 from pipeline.records import SpeakerRole
@@ -73,7 +73,7 @@ class SiprecStats:
 @dataclass(slots=True)
 class _Leg:
     name: str
-    line: Line
+    line: RecordedLine
     channel_index: int
     participants: tuple[RsParticipant, ...]
     role: SpeakerRole
@@ -93,7 +93,7 @@ class RecordedCall:
         self.legs = 0
         self._names: set[str] = set()
 
-    def new_name(self, line: Line) -> str:
+    def new_name(self, line: RecordedLine) -> str:
         """A leg's name: its label where that is free."""
         label = "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in (line.label or "")[:MAX_NAME])
         base = name = label or f"stream-{line.index}"
@@ -175,7 +175,7 @@ class RecordingSession:
         self._metadata = RsMetadata(mode_given=False)
         self._media: tuple[tuple[int, AudioMedia], ...] = ()
         self._legs: dict[int, _Leg] = {}
-        self._told: Mapping[str, str] = {}
+        self._published: Mapping[str, str] = {}
         self._guessed: tuple[str, ...] = ()
         self._doubts: tuple[str, ...] = ()
         self._incomplete = False
@@ -188,7 +188,7 @@ class RecordingSession:
 
     @property
     def is_incomplete(self) -> bool:
-        """The last document was an update that refers to what was never told."""
+        """The last document was an update that refers to what was never described."""
         return self._incomplete
 
     @property
@@ -242,13 +242,13 @@ class RecordingSession:
         for line in lines.values():
             known = self._legs.get(line.index)
             events += self._add(line) if known is None else self._update(known, line)
-        told = self._call_metadata()
-        if told != self._told:
-            self._told = told
-            events.append(MetadataChanged(told))
+        published = self._call_metadata()
+        if published != self._published:
+            self._published = published
+            events.append(MetadataChanged(published))
         return events
 
-    def unheard(self, leg: str) -> None:
+    def refuse_leg(self, leg: str) -> None:
         """A leg that was added could not be opened. It is added again as soon as anything changes."""
         for index, known in list(self._legs.items()):
             if known.name == leg:
@@ -272,7 +272,7 @@ class RecordingSession:
         self._calls.bind(self.call, [session.id for session in self._metadata.sessions])
         self.call.roles.learn(self._metadata.participants)
 
-    def _add(self, line: Line) -> list[SiprecEvent]:
+    def _add(self, line: RecordedLine) -> list[SiprecEvent]:
         call, stats = self.call, self._calls.stats
         if call.carries(line.stream_id, self):
             stats.duplicate_streams += 1
@@ -289,7 +289,7 @@ class RecordingSession:
             events.append(Transferred(name, line.label, previous, leg.participants, leg.role))
         return events + self._pause(leg, line)
 
-    def _update(self, leg: _Leg, line: Line) -> list[SiprecEvent]:
+    def _update(self, leg: _Leg, line: RecordedLine) -> list[SiprecEvent]:
         before, participants = (leg.participants, leg.role), line.participants or leg.participants
         role = self.call.roles.of(participants)
         leg.line, leg.participants, leg.role = line, participants, role
@@ -300,7 +300,7 @@ class RecordingSession:
             return [Transferred(leg.name, line.label, before[0], participants, role), *events]
         return [LegUpdated(leg.name, line.label, participants, role), *events]
 
-    def _pause(self, leg: _Leg, line: Line) -> list[SiprecEvent]:
+    def _pause(self, leg: _Leg, line: RecordedLine) -> list[SiprecEvent]:
         """A client that sends nothing pauses; its address does not matter, as nothing is sent there."""
         paused = not line.sends
         if paused == leg.paused:

@@ -29,7 +29,7 @@ class Node:
     text: str = ""
     children: list["Node"] = field(default_factory=list)
     kind: str = field(init=False)
-    """The local name as `bare` has it, by which elements are told apart."""
+    """The local name as `bare` has it, by which elements are distinguished."""
 
     def __post_init__(self) -> None:
         self.kind = bare(self.name)
@@ -124,7 +124,7 @@ def parse_xml(data: bytes) -> Node:
 
 
 def _text(data: bytes) -> str:
-    """UTF-16 with a byte order mark or told by its first sign, UTF-8, or Latin-1 where it is none of them."""
+    """UTF-16 with a byte order mark or known by its first sign, UTF-8, or Latin-1 where it is none of them."""
     if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return data.decode("utf-16", "replace")
     start = data.lstrip(b"\r\n\t \0")[:1]

@@ -125,7 +125,7 @@ def _tagged(used: Sequence[Sequence[str]], bundle: Sequence[str]) -> Sequence[st
 
 
 def _sections(text: str) -> tuple[list[str], list[list[str]]]:
-    """The lines of the session, and those of each media line with itself first. White space is one blank between two
+    """The lines of the session, and those of each media line with itself first. White space is one space between two
     words, and none after the name of an attribute that is needed."""
     session: list[str] = []
     sections: list[list[str]] = []

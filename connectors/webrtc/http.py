@@ -31,7 +31,7 @@ from connectors.webrtc.whip import (
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+WhipHandler = Callable[[web.Request], Awaitable[web.Response]]
 
 _ALLOWED_HEADERS = "Authorization, Content-Type, If-Match"
 _EXPOSED_HEADERS = "Location, ETag, Link"
@@ -66,7 +66,7 @@ class WhipServer:
         """Take no more sessions and end the running ones with their last words."""
         await self._sessions.close()
 
-    def _answering(self, handler: Handler) -> Handler:
+    def _answering(self, handler: WhipHandler) -> WhipHandler:
         """`handler` behind the token, with refusals as one line of text and the headers for pages of other sites."""
 
         async def answer(request: web.Request) -> web.Response:

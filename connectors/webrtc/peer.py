@@ -52,6 +52,16 @@ class WebRtcConnector:
     def routes(self) -> list[web.RouteDef]:
         return self._server.routes()
 
+    async def start(self) -> None:
+        """Its routes are served as soon as they are added."""
+
+    def drain(self) -> None:
+        """New sessions are refused by the calls, which drain themselves."""
+
+    def reload(self) -> list[str]:
+        """There is nothing to read again."""
+        return []
+
     async def close(self) -> None:
         """Take no more sessions, end the running ones and wait until their calls have ended."""
         await self._server.close()
@@ -155,7 +165,7 @@ class WebRtcTrack:
         return self._rtp.alive_at if self._rtp.arrived else 0.0
 
     def report(self) -> None:
-        """A receiver report: a browser chooses its redundancy by the loss that it is told."""
+        """A receiver report: a browser chooses its redundancy by the loss that it reports."""
         self._feed.report(self._rtp.stats)
         if self.arrived and not self._finished:
             task = self._supervisor.spawn(self._send(self._rtp.report(time.monotonic())), "webrtc report")

@@ -25,7 +25,7 @@ from supervision import Supervisor
 logger = logging.getLogger(__name__)
 
 CONNECTOR = "webrtc"
-WATCH_S = 1.0
+CHECK_S = 1.0
 
 
 class MediaPeer(Protocol):
@@ -49,7 +49,7 @@ class MediaPeer(Protocol):
     async def add_candidates(self, fragment: IceFragment) -> None: ...
 
     def report(self) -> None:
-        """Tell the peer how it is received."""
+        """Send the peer receiver reports."""
         ...
 
     def finish(self) -> Sequence[RtpStats]:
@@ -72,7 +72,7 @@ class SharedCall:
 
 
 @dataclass(slots=True)
-class Session:
+class WhipSession:
     """`session_id` is in its URL and cannot be guessed; `etag` names its one ICE session."""
 
     session_id: str
@@ -83,30 +83,30 @@ class Session:
     offer: Offer
     started: float
     legs: dict[str, LegHandle] = field(default_factory=dict)
-    watcher: asyncio.Task[None] | None = None
+    monitor: asyncio.Task[None] | None = None
     ending: asyncio.Task[None] | None = None
 
 
 class WhipSessions:
-    """Starts, watches and ends sessions. `make_peer`: one for each."""
+    """Starts, supervises and ends sessions. `make_peer`: one for each."""
 
     def __init__(self, calls: CallRegistry, config: WebRtcConfig, make_peer: Callable[[], MediaPeer]) -> None:
         self.stats = ConnectorStats()
         self.supervisor = Supervisor()
         self._calls, self._config, self._make_peer = calls, config, make_peer
         self._shared: dict[str, SharedCall] = {}
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, WhipSession] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def get(self, session_id: str) -> Session:
+    def get(self, session_id: str) -> WhipSession:
         """Raises `WhipRefused` (404)."""
         session = self._sessions.get(session_id)
         if session is None:
             raise WhipRefused(404, "no such session")
         return session
 
-    async def start(self, request: SessionRequest, offer: Offer) -> tuple[Session, str]:
+    async def start(self, request: SessionRequest, offer: Offer) -> tuple[WhipSession, str]:
         """A session and the answer to its offer. Raises `WhipRefused`; nothing is left over then."""
         stats, limits = self.stats, self._config.limits
         if self._closed or len(self._sessions) + stats.pending >= limits.max_sessions:
@@ -114,7 +114,7 @@ class WhipSessions:
             raise self._full("shutting down" if self._closed else "too many sessions")
         peer = self._make_peer()
         stats.pending += 1
-        session: Session | None = None
+        session: WhipSession | None = None
         answer = None
         try:
             await peer.take_offer(offer)
@@ -127,12 +127,12 @@ class WhipSessions:
                 await peer.close()
                 if session is not None and session.ending is None:
                     await asyncio.shield(self.end(session, "failed"))
-        if session.ending is not None:  # the server was told to stop meanwhile
+        if session.ending is not None:  # the server began to stop meanwhile
             raise self._full("shutting down")
-        session.watcher = self.supervisor.spawn(self._watch(session), "whip session")
+        session.monitor = self.supervisor.spawn(self._monitor(session), "whip session")
         return session, answer
 
-    def end(self, session: Session, reason: str) -> asyncio.Task[None]:
+    def end(self, session: WhipSession, reason: str) -> asyncio.Task[None]:
         """The session is over: what it said comes out, then its call ends if no other session is in it. Goes on by
         itself, whatever becomes of the caller."""
         if session.ending is None:
@@ -149,14 +149,14 @@ class WhipSessions:
             self.end(session, "shutdown")
         await asyncio.gather(*self._endings, return_exceptions=True)
 
-    def _open(self, request: SessionRequest, offer: Offer, peer: MediaPeer) -> Session:
+    def _open(self, request: SessionRequest, offer: Offer, peer: MediaPeer) -> WhipSession:
         """Start or join the call, and add a leg for each track."""
         if self._closed:
             raise self._full("shutting down")
         call_id = request.call_id or f"WR{secrets.token_hex(16)}"
         shared = self._join(call_id, request)
         session_id, etag = secrets.token_urlsafe(24), secrets.token_hex(8)
-        session = Session(session_id, etag, call_id, shared, peer, offer, time.monotonic())
+        session = WhipSession(session_id, etag, call_id, shared, peer, offer, time.monotonic())
         shared.sessions.add(session.session_id)
         self._sessions[session.session_id] = session
         self.stats.started += 1
@@ -172,7 +172,7 @@ class WhipSessions:
             raise
         return session
 
-    async def _announce(self, session: Session) -> None:
+    async def _announce(self, session: WhipSession) -> None:
         """Once the engine takes all its legs. Raises `WhipRefused`; the session has ended then."""
         try:
             for leg in session.legs.values():
@@ -194,7 +194,7 @@ class WhipSessions:
             raise self._refusal(error) from error
         return shared
 
-    def _add_leg(self, session: Session, request: SessionRequest, index: int) -> None:
+    def _add_leg(self, session: WhipSession, request: SessionRequest, index: int) -> None:
         shared = session.shared
         name, role = request.track(index, SpeakerRole(self._config.role))
         if name is None:
@@ -214,18 +214,18 @@ class WhipSessions:
         shared.channels += 1
         session.legs[name] = leg
 
-    async def _watch(self, session: Session) -> None:
+    async def _monitor(self, session: WhipSession) -> None:
         try:
-            await self._look_after(session)
+            await self._check(session)
         except Exception:
             self.end(session, "internal error")  # nobody else sees when the peer is gone
             raise
 
-    async def _look_after(self, session: Session) -> None:
+    async def _check(self, session: WhipSession) -> None:
         """Once a second: reports to the peer, and whether it is still there."""
         limits, peer = self._config.limits, session.peer
         while session.ending is None:
-            await asyncio.sleep(WATCH_S)
+            await asyncio.sleep(CHECK_S)
             peer.report()
             now = time.monotonic()
             if peer.lost is not None:
@@ -237,10 +237,10 @@ class WhipSessions:
             elif peer.arrived and now - peer.arrived > limits.idle_timeout_s:
                 self.end(session, "audio stopped")
 
-    async def _finish(self, session: Session, reason: str) -> None:
+    async def _finish(self, session: WhipSession, reason: str) -> None:
         stats, shared, call_id = self.stats, session.shared, session.call_id
-        if session.watcher is not None:
-            session.watcher.cancel()
+        if session.monitor is not None:
+            session.monitor.cancel()
         try:
             self._count(session)
         except Exception as error:  # noqa: BLE001 - the session ends all the same
@@ -266,7 +266,7 @@ class WhipSessions:
     async def _close(peer: MediaPeer) -> None:
         await peer.close()
 
-    def _count(self, session: Session) -> None:
+    def _count(self, session: WhipSession) -> None:
         """What waits goes to the legs; then the counters stand."""
         stats = self.stats
         for name, counted in zip(session.legs, session.peer.finish(), strict=False):

@@ -78,7 +78,7 @@ class SessionRequest:
 
     def track(self, index: int, default: SpeakerRole) -> tuple[str | None, SpeakerRole]:
         """Name of the leg, where the URL has one for it, and role of the speaker of the n-th track. The last role that
-        is given holds for the rest."""
+        is given holds for the tracks after it."""
         role = self.roles[min(index, len(self.roles) - 1)] if self.roles else default
         return self.legs[index] if index < len(self.legs) else None, role
 

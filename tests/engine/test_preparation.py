@@ -243,7 +243,7 @@ def test_an_engine_process_measures_the_classes_its_gateway_will_use() -> None:
 def test_what_a_server_spawns_is_told_the_class_of_its_calls() -> None:
     from engine.remote import RemoteEngine, Spawned  # noqa: PLC0415
     from trunkline.config import EngineConfig  # noqa: PLC0415
-    from trunkline.server import find_engine  # noqa: PLC0415
+    from trunkline.engines import find_engine  # noqa: PLC0415
 
     engine = find_engine(EngineConfig(max_sessions=2, admission=True), 80)
     assert isinstance(engine, RemoteEngine)

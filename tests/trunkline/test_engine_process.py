@@ -23,8 +23,8 @@ from sinks.record import AnyRecord, CallAction, CallRecord, SpeakerRole, Transcr
 from trunkline.config import EngineConfig
 from trunkline.config_file import load_config
 from trunkline.demo.script import load_audio
+from trunkline.engines import find_engine
 from trunkline.errors import ConfigError
-from trunkline.server import find_engine
 
 PACKET = 160
 SECONDS = 31.0
@@ -154,7 +154,7 @@ def test_a_process_that_is_none_is_a_mistake_in_the_configuration(process: str) 
 
 
 def test_a_server_whose_engine_is_elsewhere_loads_no_model() -> None:
-    code = "import sys, trunkline.server; print('torch' in sys.modules)"
+    code = "import sys, trunkline.engines, trunkline.server; print('torch' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert loaded.stdout == "False\n"
 

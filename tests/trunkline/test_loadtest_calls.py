@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from connectors.sip import Credential
-from connectors.sip.message.grammar import Parameters
+from connectors.sip.message.grammar import SipParameters
 from connectors.sip.message.parser import parse_datagram
 from connectors.sip.message.uri import SipUri
 from sinks.record import CallRecord
@@ -147,7 +147,7 @@ def cues(*tracks: str, calls: int) -> list[list[Cue]]:
 
 async def ring_up(server: Stage, played: CallScript, calls: int = 2, hold_s: float = 2.0, **caller: Any) -> LoadReport:
     tally = RecordTally(played)
-    parameters = Parameters.of(transport="tcp") if caller.pop("tcp", False) else None
+    parameters = SipParameters.of(transport="tcp") if caller.pop("tcp", False) else None
     host, port = server.connector.addresses["TCP" if parameters else "UDP"]
     sip = SipCaller(SipUri.to(host, "1000", port, parameters), played, **caller)
     test = LoadTest(Plan(calls, 10.0, hold_s, played.duration_s), sip, tally, StageSource(server, tally))

@@ -13,7 +13,8 @@ from trunkline.config import Config
 from trunkline.demo.console import ConsoleSink
 from trunkline.demo.report import Report, report
 from trunkline.demo.script import load_audio, load_script
-from trunkline.server import Server, load_engine
+from trunkline.engines import load_engine
+from trunkline.server import Server
 
 _END_TIMEOUT_S = 30.0
 

@@ -95,7 +95,7 @@ def split_list(text: str, where: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parameters(Mapping[str, str | None]):
+class SipParameters(Mapping[str, str | None]):
     """Parameters in their order, names without case, values unquoted or unescaped; None where there is only a name.
 
     `wire`: the same as it was received or will be sent, from the first semicolon on. The first of two equal names
@@ -119,7 +119,7 @@ class Parameters(Mapping[str, str | None]):
         return len({key.lower() for key, _ in self.pairs})
 
     def __eq__(self, other: object) -> bool:
-        return dict(self) == dict(other) if isinstance(other, Parameters) else NotImplemented
+        return dict(self) == dict(other) if isinstance(other, SipParameters) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(frozenset(self.items()))
@@ -127,8 +127,8 @@ class Parameters(Mapping[str, str | None]):
     def __str__(self) -> str:
         return self.wire
 
-    def put(self, name: str, value: str | None) -> Parameters:
-        """The same with `name` set in its place, or appended. The value is quoted when it is not a plain one."""
+    def put(self, name: str, value: str | None) -> SipParameters:
+        """These parameters with `name` set in its place, or appended. The value is quoted when it is not plain."""
         kept = [
             (key, old, text)
             for (key, old), text in zip(self.pairs, _wires(self.wire), strict=True)
@@ -136,13 +136,13 @@ class Parameters(Mapping[str, str | None]):
         ]
         place = next((i for i, (key, _) in enumerate(self.pairs) if key.lower() == name.lower()), len(kept))
         kept.insert(place, (name, value, _encode(name, value)))
-        return Parameters(tuple((key, old) for key, old, _ in kept), "".join(f";{text}" for _, _, text in kept))
+        return SipParameters(tuple((key, old) for key, old, _ in kept), "".join(f";{text}" for _, _, text in kept))
 
     @staticmethod
-    def of(**values: str | None) -> Parameters:
-        """`Parameters.of(tag="1", lr=None)`; an underscore in a name stands for a hyphen."""
+    def of(**values: str | None) -> SipParameters:
+        """`SipParameters.of(tag="1", lr=None)`; an underscore in a name stands for a hyphen."""
         pairs = tuple((name.replace("_", "-"), value) for name, value in values.items())
-        return Parameters(pairs, "".join(f";{_encode(name, value)}" for name, value in pairs))
+        return SipParameters(pairs, "".join(f";{_encode(name, value)}" for name, value in pairs))
 
 
 def _wires(wire: str) -> list[str]:
@@ -155,11 +155,11 @@ def _encode(name: str, value: str | None) -> str:
     return f"{name}={value if value and _BARE_VALUE.fullmatch(value) else quote(value)}"
 
 
-def header_parameters(text: str, where: str) -> Parameters:
+def header_parameters(text: str, where: str) -> SipParameters:
     """`*( SEMI name [ EQUAL value ] )` after a header's value, white space allowed around both signs."""
     text = text.strip()
     if not text:
-        return Parameters()
+        return SipParameters()
     if text[0] != ";":
         raise SipParseError(f"Malformed parameters in {where}")
     pairs: list[tuple[str, str | None]] = []
@@ -176,4 +176,4 @@ def header_parameters(text: str, where: str) -> Parameters:
             raise SipParseError(f"Malformed parameter in {where}")
         pairs.append((name, unquote_string(value) if equals else None))
         wires.append(f";{name}={value}" if equals else f";{name}")
-    return Parameters(tuple(pairs), "".join(wires))
+    return SipParameters(tuple(pairs), "".join(wires))

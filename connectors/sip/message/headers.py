@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.grammar import (
-    Parameters,
+    SipParameters,
     header_parameters,
     is_token,
     quote,
@@ -68,7 +68,7 @@ class NameAddr:
 
     uri: Uri
     display_name: str | None = None
-    parameters: Parameters = field(default_factory=Parameters)
+    parameters: SipParameters = field(default_factory=SipParameters)
 
     @property
     def tag(self) -> str | None:
@@ -106,7 +106,7 @@ class Via:
     transport: str
     host: str
     port: int | None = None
-    parameters: Parameters = field(default_factory=Parameters)
+    parameters: SipParameters = field(default_factory=SipParameters)
 
     @property
     def branch(self) -> str | None:
@@ -165,7 +165,7 @@ class MediaType:
 
     type: str
     subtype: str
-    parameters: Parameters = field(default_factory=Parameters)
+    parameters: SipParameters = field(default_factory=SipParameters)
 
     @property
     def essence(self) -> str:
@@ -290,7 +290,7 @@ def parse_tokens(values: Iterable[str], where: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=CACHED_VALUES)
-def _name_addr(text: str, where: str) -> tuple[Uri, str | None, Parameters]:
+def _name_addr(text: str, where: str) -> tuple[Uri, str | None, SipParameters]:
     text = text.strip()
     display: str | None = None
     opening, quoted = text.find("<"), text.find('"')

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from connectors.sip.dtmf_info import KEY_TYPES
+from connectors.sip.dtmf_info import DTMF_TYPES
 from connectors.sip.message.leniency import known_tokens
 from connectors.sip.message.message import METHODS, SipRequest
 from connectors.siprec.body import METADATA_TYPES
@@ -12,7 +12,7 @@ _METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "INFO", "UPDATE", "PRAC
 _EXTENSIONS = ("100rel", "timer", "replaces", "siprec")
 _SDP = "application/sdp"
 _BODIES = (_SDP, "multipart/mixed", *METADATA_TYPES)
-_INFO_BODIES = (*KEY_TYPES, "text/plain", "multipart/mixed")
+_INFO_BODIES = (*DTMF_TYPES, "text/plain", "multipart/mixed")
 _OPTIONAL = re.compile(r";[ \t]*handling[ \t]*=[ \t]*\"?optional\"?[ \t]*(?:;|$)", re.IGNORECASE)
 _SCHEMES = frozenset({"sip", "sips", "tel"})
 

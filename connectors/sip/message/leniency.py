@@ -34,7 +34,7 @@ from connectors.sip.message import headers as fields
 from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.grammar import (
     MAX_VALUES,
-    Parameters,
+    SipParameters,
     header_parameters,
     is_token,
     quote,
@@ -122,7 +122,7 @@ def read_party(text: str, where: str) -> NameAddr:
         tags = set(_TAG.findall(text[text.rfind(">") + 1 :]))
         if len(tags) > 1:
             raise SipParseError(f"Several tags in {where}") from exc
-        return NameAddr(OtherUri("", text), None, Parameters.of(tag=tags.pop()) if tags else Parameters())
+        return NameAddr(OtherUri("", text), None, SipParameters.of(tag=tags.pop()) if tags else SipParameters())
 
 
 def read_uri(text: str, where: str) -> tuple[Uri, bool]:
@@ -192,7 +192,7 @@ def read_tokens(values: Iterable[str], where: str) -> tuple[tuple[str, ...], boo
 
 
 def known_tokens(values: Iterable[str]) -> tuple[str, ...]:
-    """The same where the field decides nothing: what is no token is passed over."""
+    """The tokens of a field that decides nothing; what is no token is passed over."""
     parts = (part.strip(_SEPARATORS) for value in values for part in value.split(",", MAX_VALUES)[:MAX_VALUES])
     return tuple(part for part in parts if is_token(part))
 
@@ -310,7 +310,7 @@ def _mend_parameters(text: str, where: str) -> str | None:
 
 
 def _split_parameters(text: str, where: str) -> list[str]:
-    """Where a quotation mark or bracket is left open, what is behind it cannot be told apart: it is left out, unless
+    """Where a quotation mark or bracket is left open, what is behind it cannot be separated: it is left out, unless
     it holds what decides."""
     try:
         return split(text, ";", where)

@@ -30,7 +30,7 @@ from connectors.sip.message.grammar import header_parameters
 from connectors.sip.message.message import METHODS, Oddity, SipMessage, SipRequest
 from connectors.sip.session_timer import SessionExpires, seconds
 
-Reader = Callable[[Sequence[str]], bool]
+FieldReader = Callable[[Sequence[str]], bool]
 """Reads the values of a field. True: mended. Raises `SipParseError`."""
 
 _WITH_A_BODY = frozenset({"INVITE", "UPDATE", "INFO", "PRACK"})
@@ -53,7 +53,7 @@ white space in or a URI of the first line."""
 class Need:
     """Of one field: how it is read, and whether a message needs it."""
 
-    read: Reader
+    read: FieldReader
     needed: Callable[["Kind"], bool] = lambda _: False
 
 
@@ -75,15 +75,15 @@ def _is_whole_address(kind: Kind) -> bool:
     return kind.begins
 
 
-def _addresses(name: str) -> Reader:
+def _addresses(name: str) -> FieldReader:
     return lambda values: leniency.read_addresses(values, name)[1]
 
 
-def _tokens(name: str) -> Reader:
+def _tokens(name: str) -> FieldReader:
     return lambda values: leniency.read_tokens(values, name)[1]
 
 
-def _party(name: str) -> Reader:
+def _party(name: str) -> FieldReader:
     def read(values: Sequence[str]) -> bool:
         address, mended = leniency.read_address(values[0], name)
         return mended or (address.tag is None and "tag" in address.parameters)
@@ -189,7 +189,7 @@ def note(message: SipMessage, header: str, *, ignored: bool = False) -> None:
 def _identity(
     message: SipMessage, values: Mapping[str, Sequence[str]], broken: Mapping[str, str], *, has_body: bool
 ) -> Kind:
-    """What everything needs: by it messages are told apart and answered."""
+    """What everything needs: by it messages are distinguished and answered."""
     for name in _ONCE:
         _single(name, values.get(name, ()), message)
     for name in _REQUIRED:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from connectors.sip.message.errors import SipParseError
-from connectors.sip.message.grammar import MAX_PARAMETERS, Parameters, unescape
+from connectors.sip.message.grammar import MAX_PARAMETERS, SipParameters, unescape
 
 DEFAULT_PORTS = {"sip": 5060, "sips": 5061}
 
@@ -31,19 +31,21 @@ class SipUri:
     host: str
     escaped_user: str | None = None
     port: int | None = None
-    parameters: Parameters = field(default_factory=Parameters)
+    parameters: SipParameters = field(default_factory=SipParameters)
     headers: tuple[tuple[str, str], ...] = ()
     escaped_password: str | None = None
     scheme: str = "sip"
 
     @staticmethod
-    def to(host: str, user: str | None = None, port: int | None = None, parameters: Parameters | None = None) -> SipUri:
+    def to(
+        host: str, user: str | None = None, port: int | None = None, parameters: SipParameters | None = None
+    ) -> SipUri:
         """A `sip` URI of ours; the user is given in plain text and escaped."""
         return SipUri(
             host=f"[{host}]" if ":" in host and host[0] != "[" else host,
             escaped_user=None if user is None else quote(user, safe=_USER_SAFE),
             port=port,
-            parameters=parameters or Parameters(),
+            parameters=parameters or SipParameters(),
         )
 
     @property
@@ -75,7 +77,7 @@ class SipUri:
         pairs = [(name, value) for name, value in self.parameters.pairs if name.lower() != "method"]
         kept = self.parameters
         if len(pairs) != len(kept.pairs):
-            kept = Parameters(tuple(pairs), "".join(_wire_pair(name, value) for name, value in pairs))
+            kept = SipParameters(tuple(pairs), "".join(_wire_pair(name, value) for name, value in pairs))
         return SipUri(self.host, self.escaped_user, self.port, kept, (), self.escaped_password, self.scheme)
 
     def __str__(self) -> str:
@@ -97,7 +99,7 @@ class TelUri:
     """`tel:`. `number` as written, visual separators included; `user` without them."""
 
     number: str
-    parameters: Parameters = field(default_factory=Parameters)
+    parameters: SipParameters = field(default_factory=SipParameters)
     scheme: str = "tel"
     host: None = None
 
@@ -139,7 +141,7 @@ def parse_uri(text: str, where: str = "URI") -> Uri:
         raise SipParseError(f"Nothing after the scheme in {where}")
     if scheme == "tel":
         number, _, parameters = rest.partition(";")
-        return TelUri(number, _uri_parameters(parameters, where) if parameters else Parameters())
+        return TelUri(number, _uri_parameters(parameters, where) if parameters else SipParameters())
     return OtherUri(scheme, rest)
 
 
@@ -172,14 +174,14 @@ def _sip_uri(scheme: str, rest: str, where: str) -> SipUri:
         host=host,
         escaped_user=user if at else None,
         port=port,
-        parameters=_uri_parameters(parameters, where) if semicolon else Parameters(),
+        parameters=_uri_parameters(parameters, where) if semicolon else SipParameters(),
         headers=_uri_headers(headers, where) if question else (),
         escaped_password=password if colon else None,
         scheme=scheme,
     )
 
 
-def _uri_parameters(text: str, where: str) -> Parameters:
+def _uri_parameters(text: str, where: str) -> SipParameters:
     """`text`: after the first semicolon. Names and values are unescaped."""
     parts = text.split(";")
     if len(parts) > MAX_PARAMETERS:
@@ -190,7 +192,7 @@ def _uri_parameters(text: str, where: str) -> Parameters:
         if not name:
             raise SipParseError(f"Empty parameter in {where}")
         pairs.append((unescape(name, where), unescape(value, where) if equals else None))
-    return Parameters(tuple(pairs), f";{text}")
+    return SipParameters(tuple(pairs), f";{text}")
 
 
 def _uri_headers(text: str, where: str) -> tuple[tuple[str, str], ...]:

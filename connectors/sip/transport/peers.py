@@ -17,8 +17,8 @@ REMEMBERED = 4_096
 @dataclass(slots=True)
 class TransportStats:
     """`strangers`: from outside the allowed networks, not answered. `dropped`: no SIP, or nothing to answer.
-    `crowded`: connections refused for the limits. `idle`: connections ended because no message, or only a part of one,
-    came in time. `unsent`: answers whose peer is gone or does not read."""
+    `connections`: taken from peers or made to them so far. `crowded`: those refused for the limits. `idle`: those ended
+    because no message, or only a part of one, came in time. `unsent`: answers whose peer is gone or does not read."""
 
     received: int = 0
     sent: int = 0

@@ -18,7 +18,7 @@ from connectors.media_ws.driver import MediaWebSocket
 from connectors.rtp.bulk import RtpLanes
 from connectors.rtp.reader import MediaReader
 from connectors.webrtc.config import WebRtcConfig
-from connectors.webrtc.sessions import WATCH_S, WhipSessions
+from connectors.webrtc.sessions import CHECK_S, WhipSessions
 from connectors.webrtc.whip import Offer
 from pipeline import Calls, PipelineConfig
 from sinks.record import AnyRecord, CallAction, CallRecord, TranscriptRecord
@@ -204,7 +204,7 @@ class FakePeer:
 
 @pytest.mark.parametrize("fails", ["report", "finish", "close"])
 async def test_a_webrtc_session_that_meets_a_fault_ends_its_call(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.webrtc.sessions.WATCH_S", WATCH_S / 50)
+    monkeypatch.setattr("connectors.webrtc.sessions.CHECK_S", CHECK_S / 50)
     calls = FakeCalls()
     sessions = WhipSessions(calls, WebRtcConfig(), lambda: FakePeer(fails))
     request = SimpleNamespace(

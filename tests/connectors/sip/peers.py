@@ -152,7 +152,7 @@ class Caller:
         invite = self.request("INVITE", body, **fields)
         self.line.put(invite)
         call = self.line.incoming()
-        self.line.uas.accept(call, answer or Answer(ANSWER), self.line.now)
+        self.line.uas.calls.accept(call, answer or Answer(ANSWER), self.line.now)
         ok = self.line.collect()[-1]
         assert isinstance(ok, SipResponse)
         assert ok.status == 200

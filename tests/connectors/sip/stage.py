@@ -94,7 +94,7 @@ async def stage(
             yield Stage(calls, connector, recognizer, records)
         finally:
             await connector.close()
-        assert connector.uas.calls == 0
+        assert len(connector.uas.calls) == 0
         assert connector.stats.failed == 0
         assert calls.active == 0
     finally:

@@ -12,7 +12,7 @@ ROUTES = "<sip:192.0.2.50:5080;lr>, <sip:edge.example.com;lr>"
 
 
 def bye_of(server: Line, caller: Caller, **fields: Any) -> SipRequest:
-    server.uas.hang_up(caller.call(**fields), server.now)
+    server.uas.calls.hang_up(caller.call(**fields), server.now)
     (bye,) = server.collect()
     assert isinstance(bye, SipRequest)
     return bye
@@ -74,9 +74,9 @@ def test_reinvite_moves_the_remote_target_when_it_is_accepted() -> None:
         server.put(caller.request("INVITE", OFFER, Contact="<sip:caller@192.0.2.88>"))
         assert server.take(Reoffer).call is call
         if status == 200:
-            server.uas.accept(call, Answer(ANSWER), server.now)
+            server.uas.calls.accept(call, Answer(ANSWER), server.now)
         else:
-            server.uas.reject(call, status, server.now)
+            server.uas.calls.reject(call, status, server.now)
         server.collect()
         assert call.dialog.remote_target.host == host
 
@@ -112,7 +112,7 @@ def test_dialog_is_known_by_both_tags() -> None:
     caller.call()
     caller.tag = "another"
     assert only(server.put(caller.request("BYE"))).status == 481
-    assert server.uas.calls == 1
+    assert len(server.uas.calls) == 1
 
 
 def test_own_numbers_go_up() -> None:

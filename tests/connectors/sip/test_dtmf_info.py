@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from connectors.sip.dtmf_info import KeyPress, parse_dtmf
+from connectors.sip.dtmf_info import InfoDigit, parse_dtmf
 from tests.connectors.sip.stage import Phone, stage
 
 RELAY, DTMF, EVENT = "application/dtmf-relay", "application/dtmf", "audio/telephone-event"
@@ -65,18 +65,18 @@ NO_KEY = [
 
 @pytest.mark.parametrize(("content_type", "body"), TIMED)
 def test_a_key_and_its_length_are_read_however_they_are_written(content_type: str, body: bytes) -> None:
-    assert parse_dtmf(content_type, body) == KeyPress("5", 0.16)
+    assert parse_dtmf(content_type, body) == InfoDigit("5", 0.16)
 
 
 @pytest.mark.parametrize(("content_type", "body"), UNTIMED)
 def test_a_key_without_a_length_is_a_key(content_type: str, body: bytes) -> None:
-    assert parse_dtmf(content_type, body) == KeyPress("5", 0.0)
+    assert parse_dtmf(content_type, body) == InfoDigit("5", 0.0)
 
 
 @pytest.mark.parametrize(("code", "digit"), [(b"10", "*"), (b"11", "#"), (b"12", "A"), (b"15", "D"), (b"d", "D")])
 def test_events_by_number_are_their_keys(code: bytes, digit: str) -> None:
-    assert parse_dtmf(RELAY, b"Signal=" + code) == KeyPress(digit, 0.0)
-    assert parse_dtmf(DTMF, code) == KeyPress(digit, 0.0)
+    assert parse_dtmf(RELAY, b"Signal=" + code) == InfoDigit(digit, 0.0)
+    assert parse_dtmf(DTMF, code) == InfoDigit(digit, 0.0)
 
 
 @pytest.mark.parametrize(("content_type", "body"), NO_KEY)

@@ -12,7 +12,7 @@ import uvloop
 
 from connectors.rtp.leg import MOST_FAULTS, RtpLeg
 from connectors.sip.config import PeerLimits
-from connectors.sip.dialog_call import Session
+from connectors.sip.dialog_call import DialogCall
 from sinks.record import CallAction
 from tests.connectors.sip.stage import CONFIG, Phone, Stage, changed, stage
 from tests.pipeline.scripted import script, words
@@ -33,8 +33,8 @@ class Two:
     victim: str
 
     @property
-    def session(self) -> Session:
-        return next(one for one in self.stage.connector._sessions.values() if one.call_id == self.victim)
+    def session(self) -> DialogCall:
+        return next(one for one in self.stage.connector._dialogs.values() if one.call_id == self.victim)
 
     @property
     def running(self) -> RtpLeg:
@@ -65,7 +65,7 @@ def in_timer_of_media(two: Two) -> None:
 
 def in_watch_over_silence(two: Two) -> None:
     two.monkeypatch.setattr(two.session, "is_silent", boom)
-    two.stage.connector._look_for_silence()
+    two.stage.connector._check_silence()
 
 
 def in_timers(two: Two) -> None:

@@ -103,7 +103,7 @@ async def test_caller_is_told_that_all_servers_are_full(rtpengine: RtpEngine) ->
 async def test_server_hangs_up_through_the_proxy(rtpengine: RtpEngine) -> None:
     async with stage() as server, front(rtpengine, server) as kamailio, phone_at(kamailio) as phone:
         await call(phone, phone.caller(), phone.offer())
-        server.connector._hang_up(next(iter(server.connector._sessions)), "enough")
+        server.connector._hang_up(next(iter(server.connector._dialogs)), "enough")
         bye = await phone.hear_request("BYE")
         assert [via.host for via in bye.vias][:1] == [LOOPBACK]
 

@@ -43,7 +43,7 @@ def test_transfer_is_declined_and_the_call_goes_on(status: int) -> None:
     caller.call()
     answer = refused(server, caller.request("REFER", Refer_To="<sip:other@example.com>"))
     assert answer.status == status
-    assert server.uas.calls == 1
+    assert len(server.uas.calls) == 1
 
 
 def test_unknown_extension_is_named() -> None:
@@ -142,7 +142,7 @@ def test_draining_server_refuses_calls_and_says_so_to_options() -> None:
 def test_full_server_refuses_with_retry_after() -> None:
     server = line()
     server.put(Caller(server).request("INVITE", OFFER))
-    server.uas.reject(server.incoming(), 503, server.now)
+    server.uas.calls.reject(server.incoming(), 503, server.now)
     answer = only(server.collect())
     assert (answer.status, answer.headers.get("Retry-After")) == (503, "5")
 

@@ -131,7 +131,7 @@ async def test_retransmitted_invite_is_one_call(sipp: str, tmp_path: Path) -> No
         await run(sipp, server, "retransmitted_invite", tmp_path)
         await server.ended()
         assert server.actions() == [START, END]
-        assert server.connector.uas.transaction_stats.retransmissions == 2
+        assert server.connector.uas.transactions.stats.retransmissions == 2
 
 
 async def test_lost_acks(sipp: str, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ async def test_lost_acks(sipp: str, tmp_path: Path) -> None:
         await run(sipp, server, "lost_ack", tmp_path)
         (end,) = await server.ended()
         assert end.reason == "completed"
-        assert server.connector.uas.transaction_stats.repeated >= 2
+        assert server.connector.uas.transactions.stats.repeated >= 2
 
 
 async def test_unknown_methods(sipp: str, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from connectors.sip.message.message import SipRequest, SipResponse
-from connectors.sip.timers import Alarms
+from connectors.sip.timers import Deadlines
 from connectors.sip.transaction import TimerValues
 from connectors.sip.transaction_tables import CLIENT, INVITE_CLIENT, INVITE_SERVER, SERVER, Table
 from connectors.sip.uas import Answer, UasOptions
@@ -38,9 +38,9 @@ def test_retransmitted_request_gets_the_same_answer_for_32_s_over_udp() -> None:
     first = only(server.put(options))
     server.wait(31.9)
     assert only(server.put(options)) == first
-    assert server.uas.transaction_stats.retransmissions == 1
+    assert server.uas.transactions.stats.retransmissions == 1
     server.wait(0.2)
-    assert server.uas.transactions == 0
+    assert len(server.uas.transactions) == 0
     assert only(server.put(options)) != first  # the To tag is another: a new request now
 
 
@@ -48,7 +48,7 @@ def test_answer_over_a_stream_is_forgotten_at_once() -> None:
     server = line(flow=TCP)
     only(server.put(Caller(server).request("OPTIONS")))
     assert server.wait(0) == []
-    assert server.uas.transactions == 0
+    assert len(server.uas.transactions) == 0
 
 
 # -- INVITE server
@@ -64,14 +64,14 @@ def test_100_is_sent_when_no_answer_came_within_200_ms() -> None:
     assert only(server.put(invite)).status == 100
     call = server.incoming()
     assert server.happened == []
-    server.uas.accept(call, Answer(ANSWER), server.now)
+    server.uas.calls.accept(call, Answer(ANSWER), server.now)
     assert only(server.collect()).status == 200
 
 
 def test_no_100_after_an_answer_within_200_ms() -> None:
     server = line()
     server.put(Caller(server).request("INVITE", OFFER))
-    server.uas.ring(server.incoming(), server.now)
+    server.uas.calls.ring(server.incoming(), server.now)
     server.collect()
     server.wait(1)
     assert server.responses(100) == []
@@ -81,12 +81,12 @@ def test_no_100_after_an_answer_within_200_ms() -> None:
 def test_failure_is_repeated_until_its_ack_or_32_s(flow, times: list[float]) -> None:  # type: ignore[no-untyped-def]
     server = line(flow=flow)
     server.put(Caller(server).request("INVITE", OFFER))
-    server.uas.reject(server.incoming(), 486, server.now)
+    server.uas.calls.reject(server.incoming(), 486, server.now)
     server.collect()
     server.wait(40)
     assert server.times(status(486)) == times
-    assert server.uas.transaction_stats.unacknowledged == 1
-    assert server.uas.transactions == 0
+    assert server.uas.transactions.stats.unacknowledged == 1
+    assert len(server.uas.transactions) == 0
 
 
 def test_ack_stops_a_failure_and_is_absorbed_for_t4() -> None:
@@ -94,17 +94,17 @@ def test_ack_stops_a_failure_and_is_absorbed_for_t4() -> None:
     caller = Caller(server)
     invite = caller.request("INVITE", OFFER, branch="z9hG4bK-same")
     server.put(invite)
-    server.uas.reject(server.incoming(), 486, server.now)
+    server.uas.calls.reject(server.incoming(), 486, server.now)
     caller.learn(only(server.collect()))
     ack = caller.request("ACK", cseq=1, branch="z9hG4bK-same")
     assert server.put(ack) == []
     server.wait(4.9)
     assert server.times(status(486)) == [0]
     assert server.put(ack) == []
-    assert server.uas.transactions == 1
+    assert len(server.uas.transactions) == 1
     server.wait(0.2)
-    assert server.uas.transactions == 0
-    assert server.uas.transaction_stats.unacknowledged == 0
+    assert len(server.uas.transactions) == 0
+    assert server.uas.transactions.stats.unacknowledged == 0
 
 
 def test_lost_200_is_repeated_though_the_invite_comes_again() -> None:
@@ -112,7 +112,7 @@ def test_lost_200_is_repeated_though_the_invite_comes_again() -> None:
     server = line()
     invite = Caller(server).request("INVITE", OFFER)
     server.put(invite)
-    server.uas.accept(server.incoming(), Answer(ANSWER), server.now)
+    server.uas.calls.accept(server.incoming(), Answer(ANSWER), server.now)
     server.collect()
     server.now += 0.1
     assert server.put(invite) == []
@@ -123,12 +123,12 @@ def test_lost_200_is_repeated_though_the_invite_comes_again() -> None:
 def test_200_is_repeated_until_the_ack_over_any_transport_then_bye(flow) -> None:  # type: ignore[no-untyped-def]
     server = line(flow=flow)
     server.put(Caller(server).request("INVITE", OFFER))
-    server.uas.accept(server.incoming(), Answer(ANSWER), server.now)
+    server.uas.calls.accept(server.incoming(), Answer(ANSWER), server.now)
     server.collect()
     server.wait(33)
     assert server.times(status(200)) == DOUBLING
     assert len(server.requests("BYE")) == (2 if flow is UDP else 1)
-    assert server.uas.calls == 0
+    assert len(server.uas.calls) == 0
 
 
 def test_ack_stops_the_200() -> None:
@@ -145,7 +145,7 @@ def test_same_request_over_two_ways_is_answered_once() -> None:
     caller = Caller(server)
     server.put(caller.request("INVITE", OFFER, cseq=1, branch="z9hG4bK-one"))
     assert only(server.put(caller.request("INVITE", OFFER, cseq=1, branch="z9hG4bK-two"))).status == 482
-    assert server.uas.transaction_stats.merged == 1
+    assert server.uas.transactions.stats.merged == 1
     assert len(server.happened) == 1
 
 
@@ -157,7 +157,7 @@ def test_old_client_without_a_magic_cookie_is_matched_by_the_rest() -> None:
     assert only(server.put(options)) == first
     other = caller.request("OPTIONS", branch="1")  # the next CSeq under the same branch
     assert only(server.put(other)) != first
-    assert server.uas.transaction_stats.requests == 2
+    assert server.uas.transactions.stats.requests == 2
 
 
 def test_transactions_are_bounded_and_a_peer_is_told() -> None:
@@ -170,7 +170,7 @@ def test_transactions_are_bounded_and_a_peer_is_told() -> None:
     assert only(server.put(Caller(server).request("OPTIONS"), other)).status == 200
     server.wait(33)
     assert only(server.put(Caller(server).request("OPTIONS"))).status == 200
-    assert server.uas.transaction_stats.full == 1
+    assert server.uas.transactions.stats.full == 1
 
 
 # -- where answers go
@@ -209,7 +209,7 @@ PEER_5060 = ("192.0.2.10", 5060)
 def test_bye_is_repeated_until_its_answer() -> None:
     server = line()
     call = Caller(server).call()
-    server.uas.hang_up(call, server.now)
+    server.uas.calls.hang_up(call, server.now)
     server.collect()
     server.wait(4)
     (bye, *_) = server.requests("BYE")
@@ -217,22 +217,22 @@ def test_bye_is_repeated_until_its_answer() -> None:
     server.put(answer_to(bye, 200))
     server.wait(60)
     assert len(server.requests("BYE")) == 4
-    assert server.uas.transactions == 0
+    assert len(server.uas.transactions) == 0
 
 
 def test_bye_without_an_answer_is_given_up_after_32_s() -> None:
     server = line()
-    server.uas.hang_up(Caller(server).call(), server.now)
+    server.uas.calls.hang_up(Caller(server).call(), server.now)
     server.collect()
     server.wait(100)
     assert server.times(method("BYE")) == DOUBLING
-    assert server.uas.transaction_stats.timeouts == 1
-    assert server.uas.transactions == 0
+    assert server.uas.transactions.stats.timeouts == 1
+    assert len(server.uas.transactions) == 0
 
 
 def test_provisional_answer_slows_a_bye_down_to_t2() -> None:
     server = line()
-    server.uas.hang_up(Caller(server).call(), server.now)
+    server.uas.calls.hang_up(Caller(server).call(), server.now)
     (bye,) = [message for message in server.collect() if isinstance(message, SipRequest)]
     server.put(answer_to(bye, 100))
     server.wait(10)
@@ -241,7 +241,7 @@ def test_provisional_answer_slows_a_bye_down_to_t2() -> None:
 
 def test_bye_over_a_stream_is_sent_once() -> None:
     server = line(flow=TCP)
-    server.uas.hang_up(Caller(server).call(), server.now)
+    server.uas.calls.hang_up(Caller(server).call(), server.now)
     server.collect()
     server.wait(100)
     assert server.times(method("BYE")) == [0]
@@ -250,7 +250,7 @@ def test_bye_over_a_stream_is_sent_once() -> None:
 def test_answer_to_nothing_is_counted() -> None:
     server = line()
     server.put(Caller(server).request("OPTIONS").response(200))
-    assert server.uas.transaction_stats.stray == 1
+    assert server.uas.transactions.stats.stray == 1
 
 
 def refresher(allow: str, flow=UDP) -> tuple[Line, Caller]:  # type: ignore[no-untyped-def]
@@ -293,22 +293,22 @@ def test_200_to_a_reinvite_of_ours_is_acknowledged_each_time() -> None:
 # -- deadlines
 
 
-def test_alarms_ring_in_order_and_moved_ones_once() -> None:
-    alarms = Alarms[str]()
-    alarms.set("b", 2.0)
-    alarms.set("a", 1.0)
-    alarms.set("b", 0.5)
-    alarms.set("c", 3.0)
-    alarms.cancel("c")
-    assert alarms.next() == 0.5
-    assert alarms.due(10.0) == ["b", "a"]
-    assert alarms.next() is None
-    assert len(alarms) == 0
+def test_deadlines_come_in_order_and_moved_ones_once() -> None:
+    deadlines = Deadlines[str]()
+    deadlines.set("b", 2.0)
+    deadlines.set("a", 1.0)
+    deadlines.set("b", 0.5)
+    deadlines.set("c", 3.0)
+    deadlines.cancel("c")
+    assert deadlines.next() == 0.5
+    assert deadlines.due(10.0) == ["b", "a"]
+    assert deadlines.next() is None
+    assert len(deadlines) == 0
 
 
-def test_alarms_that_are_moved_for_ever_take_no_memory() -> None:
-    alarms = Alarms[int]()
+def test_deadlines_that_are_moved_for_ever_take_no_memory() -> None:
+    deadlines = Deadlines[int]()
     for at in range(10_000):
-        alarms.set(at % 7, float(at))
-    assert len(alarms._heap) < 100
-    assert alarms.due(1e9) == [(9993 + k) % 7 for k in range(7)]
+        deadlines.set(at % 7, float(at))
+    assert len(deadlines._heap) < 100
+    assert deadlines.due(1e9) == [(9993 + k) % 7 for k in range(7)]

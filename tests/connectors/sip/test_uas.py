@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from connectors.errors import LocalProtocolError
-from connectors.sip.call import TABLE, CallState
+from connectors.sip.call import TABLE, SipCallState
 from connectors.sip.digest import DigestAuthenticator, DigestClient
 from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.uas import (
@@ -38,7 +38,7 @@ def test_call_from_invite_to_bye() -> None:
     invite = caller.request("INVITE", OFFER)
     assert server.put(invite) == []
     call = server.incoming()
-    server.uas.accept(call, Answer(ANSWER), server.now)
+    server.uas.calls.accept(call, Answer(ANSWER), server.now)
     (ok,) = server.collect()
     assert isinstance(ok, SipResponse)
     assert (ok.status, ok.body, str(ok.content_type)) == (200, ANSWER, "application/sdp")
@@ -50,23 +50,23 @@ def test_call_from_invite_to_bye() -> None:
     assert server.take(Acknowledged).answer is None
     assert only(server.put(caller.request("BYE"))).status == 200
     assert server.take(Ended).reason is EndReason.BYE
-    assert server.uas.calls == 0
+    assert len(server.uas.calls) == 0
     server.wait(40)
     assert server.uas.next_timer() is None
-    assert server.uas.transactions == 0
+    assert len(server.uas.transactions) == 0
 
 
 def test_states_of_a_call_end_all() -> None:
     reached = {after for after, _ in TABLE.values()}
-    assert {state for state in CallState if state not in {before for before, _ in TABLE}} == {CallState.ENDED}
-    assert reached == set(CallState) - {CallState.INCOMING}
+    assert {state for state in SipCallState if state not in {before for before, _ in TABLE}} == {SipCallState.ENDED}
+    assert reached == set(SipCallState) - {SipCallState.INCOMING}
 
 
 def test_bye_before_the_ack_ends_the_call_too() -> None:
     server = line()
     caller = Caller(server)
     server.put(caller.request("INVITE", OFFER))
-    server.uas.accept(server.incoming(), Answer(ANSWER), server.now)
+    server.uas.calls.accept(server.incoming(), Answer(ANSWER), server.now)
     caller.learn(only(server.collect()))
     assert only(server.put(caller.request("BYE"))).status == 200
     assert server.take(Ended).reason is EndReason.BYE
@@ -79,9 +79,9 @@ def test_our_bye_waits_for_the_ack() -> None:
     invite = caller.request("INVITE", OFFER)
     server.put(invite)
     call = server.incoming()
-    server.uas.accept(call, Answer(ANSWER), server.now)
+    server.uas.calls.accept(call, Answer(ANSWER), server.now)
     caller.learn(only(server.collect()))
-    server.uas.hang_up(call, server.now)
+    server.uas.calls.hang_up(call, server.now)
     assert server.collect() == []
     assert only(server.wait(0.6)).status == 200
     (bye,) = server.put(caller.ack(invite))
@@ -93,9 +93,9 @@ def test_our_bye_waits_for_the_ack() -> None:
 def test_hang_up_before_the_answer_refuses_the_invite() -> None:
     server = line()
     server.put(Caller(server).request("INVITE", OFFER))
-    server.uas.hang_up(server.incoming(), server.now)
+    server.uas.calls.hang_up(server.incoming(), server.now)
     assert only(server.collect()).status == 480
-    assert server.uas.calls == 0
+    assert len(server.uas.calls) == 0
 
 
 def test_bye_answers_a_reinvite_that_nobody_has_answered() -> None:
@@ -117,7 +117,7 @@ def test_our_bye_leaves_no_request_without_an_answer() -> None:
     caller = Caller(server)
     call = caller.call()
     server.put(caller.request("INVITE", OFFER))
-    server.uas.hang_up(call, server.now)
+    server.uas.calls.hang_up(call, server.now)
     messages = server.collect()
     assert [message.cseq.method for message in messages] == ["BYE", "INVITE"]
     assert [one.status for one in messages if isinstance(one, SipResponse)] == [487]
@@ -128,9 +128,9 @@ def test_call_that_we_are_leaving_is_not_changed_any_more() -> None:
     caller = Caller(server)
     server.put(caller.request("INVITE", OFFER))
     call = server.incoming()
-    server.uas.accept(call, Answer(ANSWER), server.now)
+    server.uas.calls.accept(call, Answer(ANSWER), server.now)
     caller.learn(only(server.collect()))
-    server.uas.hang_up(call, server.now)
+    server.uas.calls.hang_up(call, server.now)
     assert refused(server, caller.request("INVITE", OFFER)).status == 481
     server.put(caller.request("INFO", b"5", content_type="application/dtmf"))
     assert server.happened == []
@@ -139,11 +139,11 @@ def test_call_that_we_are_leaving_is_not_changed_any_more() -> None:
 def test_lost_ack_ends_the_call_with_a_bye() -> None:
     server = line()
     server.put(Caller(server).request("INVITE", OFFER))
-    server.uas.accept(server.incoming(), Answer(ANSWER), server.now)
+    server.uas.calls.accept(server.incoming(), Answer(ANSWER), server.now)
     server.collect()
     server.wait(31.9)
     assert server.happened == []
-    assert server.uas.calls == 1
+    assert len(server.uas.calls) == 1
     server.wait(0.2)
     assert server.take(Ended).reason is EndReason.NO_ACK
     assert server.requests("BYE")
@@ -153,7 +153,7 @@ def test_answering_what_nobody_asked_is_our_mistake() -> None:
     server = line()
     call = Caller(server).call()
     with pytest.raises(LocalProtocolError):
-        server.uas.accept(call, Answer(ANSWER), server.now)
+        server.uas.calls.accept(call, Answer(ANSWER), server.now)
 
 
 # -- CANCEL
@@ -168,14 +168,14 @@ def test_cancel_is_answered_and_its_invite_gets_487() -> None:
     caller = Caller(server)
     invite = caller.request("INVITE", OFFER)
     server.put(invite)
-    server.uas.ring(server.incoming(), server.now)
+    server.uas.calls.ring(server.incoming(), server.now)
     ringing = only(server.collect())
     answers = server.put(cancel_of(caller, invite))
     assert [one.status for one in answers if isinstance(one, SipResponse)] == [200, 487]
     assert {one.to.tag for one in answers} == {ringing.to.tag}
     assert [one.cseq.method for one in answers] == ["CANCEL", "INVITE"]
     assert server.take(Ended).reason is EndReason.CANCELLED
-    assert server.uas.calls == 0
+    assert len(server.uas.calls) == 0
 
 
 def test_cancel_after_the_answer_changes_nothing() -> None:
@@ -183,11 +183,11 @@ def test_cancel_after_the_answer_changes_nothing() -> None:
     caller = Caller(server)
     invite = caller.request("INVITE", OFFER)
     server.put(invite)
-    server.uas.accept(server.incoming(), Answer(ANSWER), server.now)
+    server.uas.calls.accept(server.incoming(), Answer(ANSWER), server.now)
     server.collect()
     assert only(server.put(cancel_of(caller, invite))).status == 200
     assert server.happened == []
-    assert server.uas.calls == 1
+    assert len(server.uas.calls) == 1
 
 
 def test_cancel_of_nothing() -> None:
@@ -205,7 +205,7 @@ def test_cancelled_reinvite_leaves_the_call() -> None:
     server.happened.clear()
     answers = server.put(cancel_of(caller, invite))
     assert [one.status for one in answers if isinstance(one, SipResponse)] == [200, 487]
-    assert server.uas.calls == 1
+    assert len(server.uas.calls) == 1
     assert server.happened == []
 
 
@@ -224,7 +224,7 @@ def test_invite_is_challenged_and_its_call_is_not() -> None:
     again = caller.request("INVITE", OFFER, Authorization=value)
     server.put(again)
     call = server.incoming()
-    server.uas.accept(call, Answer(ANSWER), server.now)
+    server.uas.calls.accept(call, Answer(ANSWER), server.now)
     caller.learn(only(server.collect()))
     server.put(caller.ack(again))
     assert only(server.put(caller.request("BYE"))).status == 200
@@ -255,7 +255,7 @@ def test_late_offer_is_answered_in_the_ack() -> None:
     caller = Caller(server)
     invite = caller.request("INVITE")
     server.put(invite)
-    server.uas.accept(server.incoming(), LATE, server.now)
+    server.uas.calls.accept(server.incoming(), LATE, server.now)
     caller.learn(only(server.collect()))
     server.put(caller.ack(invite, OFFER))
     event = server.take(Acknowledged)
@@ -268,7 +268,7 @@ def test_ack_without_the_answer_ends_the_call() -> None:
     caller = Caller(server)
     invite = caller.request("INVITE")
     server.put(invite)
-    server.uas.accept(server.incoming(), LATE, server.now)
+    server.uas.calls.accept(server.incoming(), LATE, server.now)
     caller.learn(only(server.collect()))
     server.put(caller.ack(invite))
     assert server.take(Ended).reason is EndReason.NO_ANSWER
@@ -282,12 +282,12 @@ def test_reinvite_is_answered_and_acknowledged() -> None:
     invite = caller.request("INVITE", OFFER)
     server.put(invite)
     assert server.take(Reoffer).call is call
-    server.uas.accept(call, Answer(ANSWER), server.now)
+    server.uas.calls.accept(call, Answer(ANSWER), server.now)
     assert only(server.collect()).status == 200
     assert [one.status for one in server.wait(1.6) if isinstance(one, SipResponse)] == [200, 200]
     server.put(caller.ack(invite))
     assert server.wait(60) == []
-    assert server.uas.calls == 1
+    assert len(server.uas.calls) == 1
 
 
 def test_refused_reinvite_leaves_the_call_as_it_was() -> None:
@@ -295,9 +295,9 @@ def test_refused_reinvite_leaves_the_call_as_it_was() -> None:
     caller = Caller(server)
     call = caller.call()
     server.put(caller.request("INVITE", OFFER))
-    server.uas.reject(call, 488, server.now)
+    server.uas.calls.reject(call, 488, server.now)
     assert only(server.collect()).status == 488
-    assert call.state is CallState.CONFIRMED
+    assert call.state is SipCallState.CONFIRMED
     assert only(server.put(caller.request("BYE"))).status == 200
 
 
@@ -307,7 +307,7 @@ def test_reinvite_without_its_ack_ends_the_call() -> None:
     call = caller.call()
     server.put(caller.request("INVITE", OFFER))
     server.take(Reoffer)
-    server.uas.accept(call, Answer(ANSWER), server.now)
+    server.uas.calls.accept(call, Answer(ANSWER), server.now)
     server.collect()
     server.wait(33)
     assert server.take(Ended).reason is EndReason.NO_ACK
@@ -323,7 +323,7 @@ def test_second_invite_while_the_first_is_unanswered_is_told_to_come_again() -> 
         answer = refused(server, caller.request(method, OFFER))
         assert answer.status == 500
         assert 0 <= int(answer.headers.get("Retry-After") or -1) <= 10
-    server.uas.accept(call, Answer(ANSWER), server.now)
+    server.uas.calls.accept(call, Answer(ANSWER), server.now)
     assert only(server.collect()).status == 200
 
 
@@ -332,7 +332,7 @@ def test_offer_while_ours_is_unanswered_is_glare() -> None:
     caller = Caller(server)
     invite = caller.request("INVITE")
     server.put(invite)
-    server.uas.accept(server.incoming(), LATE, server.now)
+    server.uas.calls.accept(server.incoming(), LATE, server.now)
     caller.learn(only(server.collect()))
     assert refused(server, caller.request("UPDATE", OFFER)).status == 491
     assert refused(server, caller.request("INVITE", OFFER)).status == 491
@@ -347,15 +347,15 @@ def test_reinvite_after_a_lost_ack_shows_that_the_200_came() -> None:
     caller = Caller(server)
     server.put(caller.request("INVITE", OFFER))
     call = server.incoming()
-    server.uas.accept(call, Answer(ANSWER), server.now)
+    server.uas.calls.accept(call, Answer(ANSWER), server.now)
     caller.learn(only(server.collect()))
     server.put(caller.request("INVITE", OFFER))
     server.take(Reoffer)
-    server.uas.reject(call, 488, server.now)
+    server.uas.calls.reject(call, 488, server.now)
     server.collect()
     server.wait(40)
     assert [one.status for one in server.responses(200)] == [200]
-    assert server.uas.calls == 1
+    assert len(server.uas.calls) == 1
 
 
 def test_update_with_an_offer_is_answered_by_the_user_and_without_by_the_core() -> None:
@@ -364,7 +364,7 @@ def test_update_with_an_offer_is_answered_by_the_user_and_without_by_the_core() 
     call = caller.call()
     server.put(caller.request("UPDATE", OFFER))
     assert server.take(Reoffer).call is call
-    server.uas.accept(call, Answer(ANSWER), server.now)
+    server.uas.calls.accept(call, Answer(ANSWER), server.now)
     assert only(server.collect()).body == ANSWER
     assert server.wait(60) == []
     target = "<sip:caller@192.0.2.123>"
@@ -415,7 +415,7 @@ def test_replacing_call_takes_over_and_the_old_one_gets_a_bye() -> None:
     taking = server.incoming()
     assert taking.replaces is call
     assert server.requests("BYE") == []
-    server.uas.accept(taking, Answer(ANSWER), server.now)
+    server.uas.calls.accept(taking, Answer(ANSWER), server.now)
     server.collect()
     (bye,) = server.requests("BYE")
     assert bye.call_id == old.call_id
@@ -434,7 +434,7 @@ def test_replaces_that_does_not_fit(more: str, change: dict[str, str], status: i
     for name, value in change.items():
         setattr(old, name, value)
     assert refused(server, Caller(server).request("INVITE", OFFER, Replaces=replaces(old, more))).status == status
-    assert server.uas.calls == 1
+    assert len(server.uas.calls) == 1
 
 
 def test_recording_client_is_known_by_its_tag_or_its_extension() -> None:
@@ -444,7 +444,7 @@ def test_recording_client_is_known_by_its_tag_or_its_extension() -> None:
         server.put(Caller(server).request("INVITE", OFFER, **fields))
         call = server.incoming()
         assert call.is_recording
-        server.uas.accept(call, Answer(ANSWER), server.now)
+        server.uas.calls.accept(call, Answer(ANSWER), server.now)
         assert "+sip.srs" in (only(server.collect()).headers.get("Contact") or "")
 
 
@@ -452,6 +452,6 @@ def test_hang_up_twice_sends_one_bye() -> None:
     server = line()
     call = Caller(server).call()
     for _ in range(2):
-        server.uas.hang_up(call, server.now)
+        server.uas.calls.hang_up(call, server.now)
     server.collect()
     assert len(server.requests("BYE")) == 1

@@ -494,11 +494,11 @@ def test_leg_that_could_not_be_opened_comes_again_under_its_name() -> None:
     session = start()
     session.apply(offer("1", "2", "3"), TWO)
     for leg in ("3", "2", "nobody"):
-        session.unheard(leg)
+        session.refuse_leg(leg)
     assert session.stream_ids == {"cs-1-1"}
     assert session.apply(None, None, accepted=[0, 2]) == [LegAdded("3", "3", 2, 1, (), SpeakerRole.UNKNOWN)]
     assert session.apply(None, TWO) == [LegAdded("2", "2", 1, 2, (ALEX,), AGENT)]
-    session.unheard("3")  # not the newest one: its place stays free
+    session.refuse_leg("3")  # not the newest one: its place stays free
     assert legs(session.apply(None, TWO)) == [("3", "", SpeakerRole.UNKNOWN)]
     assert session.call.legs == 4
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
@@ -127,6 +128,16 @@ def heard(leg: FakeLeg) -> NDArray[np.int16]:
         assert frame.pts == position
         position += frame.samples.size
     return np.concatenate([frame.samples for frame in leg.frames])
+
+
+async def speak_on_two_legs(browser: Browser, calls: FakeCalls) -> None:
+    """A call of a customer at 125 Hz and an agent at 200 Hz, each checked to be on its own leg."""
+    await browser.start("?call_id=C1&role=customer,agent")
+    await browser.spoken()
+    await browser.stop()
+    legs = (await ended(calls)).legs
+    assert pitch_hz(heard(legs["customer"]), 16_000) == pytest.approx(125, abs=2)
+    assert pitch_hz(heard(legs["agent"]), 16_000) == pytest.approx(200, abs=4)
 
 
 def pitch_hz(pcm: NDArray[np.int16], rate: int) -> float:

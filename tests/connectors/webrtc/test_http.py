@@ -95,7 +95,7 @@ Serve = Callable[..., Awaitable[Whip]]
 @pytest.fixture
 async def serve(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
     """`serve(config)`: an endpoint with fake peers and calls, until the test ends."""
-    monkeypatch.setattr(whip_sessions, "WATCH_S", 0.01)
+    monkeypatch.setattr(whip_sessions, "CHECK_S", 0.01)
     running: list[Whip] = []
 
     async def start(config: WebRtcConfig | None = None, peer: Callable[[], FakePeer] = FakePeer) -> Whip:

@@ -7,7 +7,7 @@ from connectors.sip.message.extensions import RAck, Replaces, parse_rack, parse_
 from connectors.sip.message.grammar import (
     MAX_PARAMETERS,
     MAX_VALUES,
-    Parameters,
+    SipParameters,
     header_parameters,
     quote,
     split_list,
@@ -237,8 +237,8 @@ def test_parameters_are_a_mapping_without_case() -> None:
     parameters = header_parameters(';Tag=1;lr;note="a,b";tag=2', "X")
     assert dict(parameters) == {"tag": "1", "lr": None, "note": "a,b"}
     assert len(parameters) == 3
-    assert parameters == Parameters.of(TAG="1", lr=None, note="a,b")
-    assert hash(parameters) == hash(Parameters.of(TAG="1", lr=None, note="a,b"))
+    assert parameters == SipParameters.of(TAG="1", lr=None, note="a,b")
+    assert hash(parameters) == hash(SipParameters.of(TAG="1", lr=None, note="a,b"))
     assert str(parameters.put("note", "x y")) == ';Tag=1;lr;note="x y";tag=2'
     assert "missing" not in parameters
 

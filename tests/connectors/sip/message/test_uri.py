@@ -3,7 +3,7 @@
 import pytest
 
 from connectors.sip.message.errors import SipParseError
-from connectors.sip.message.grammar import Parameters
+from connectors.sip.message.grammar import SipParameters
 from connectors.sip.message.uri import OtherUri, SipUri, TelUri, parse_uri
 
 
@@ -96,7 +96,7 @@ def test_other_schemes_are_kept_as_they_are() -> None:
 
 
 def test_uri_of_ours_escapes_its_user() -> None:
-    uri = SipUri.to("192.0.2.1", "a b@c", 5070, Parameters.of(transport="tcp"))
+    uri = SipUri.to("192.0.2.1", "a b@c", 5070, SipParameters.of(transport="tcp"))
     assert str(uri) == "sip:a%20b%40c@192.0.2.1:5070;transport=tcp"
     assert sip(str(uri)).user == "a b@c"
     assert str(SipUri.to("2001:db8::1")) == "sip:[2001:db8::1]"
