@@ -29,7 +29,7 @@ from pipeline.containers import (
     survey,
 )
 from pipeline.containers.lengths import declared_frames
-from pipeline.decoders import Decoder, DecodingFailed, G722Decoder, SoundFileDecoder
+from pipeline.decoders import DecodingFailed, FileDecoder, G722FileDecoder, SoundFileDecoder
 from pipeline.errors import AudioFileError, AudioFileNotFound, AudioFileUnreadable, NotAudio
 from pipeline.ffmpeg import PyAvDecoder, has_pyav, how_to_convert
 from pipeline.file_name import STANDARD_INPUT, full_name, shown
@@ -56,7 +56,7 @@ class AudioFile:
         self._is_stream = fd is not None
         self._raw = raw
         self._source = ByteSource(_open(self.path, self.name) if fd is None else fd)
-        self._decoder: Decoder | None = None
+        self._decoder: FileDecoder | None = None
         self._range = SampleRange()
         try:
             self._begin()
@@ -168,7 +168,7 @@ class AudioFile:
         faults = (f"ends in the middle of a sample: {rest} bytes too many for --format",) if rest else ()
         return (Part(0, self._source.size - rest, {}, faults),)
 
-    def _decoder_of(self, number: int) -> Decoder:
+    def _decoder_of(self, number: int) -> FileDecoder:
         """The open one of this part; raises `DecodingFailed`, also for a header that cannot be true."""
         if self._decoder is None:
             self._decoder = self._open_decoder(self._parts[number])
@@ -182,12 +182,12 @@ class AudioFile:
                 )
         return self._decoder
 
-    def _open_decoder(self, part: Part) -> Decoder:
+    def _open_decoder(self, part: Part) -> FileDecoder:
         window = Window(self._source, part.start, part.length, part.patches, part.prefix)
         found = self._format
         if found is None:
             assert self._raw is not None
-            return G722Decoder(window) if self._raw.subtype == "G722" else SoundFileDecoder(window, self._raw)
+            return G722FileDecoder(window) if self._raw.subtype == "G722" else SoundFileDecoder(window, self._raw)
         refused = None
         if found.by_libsndfile:
             try:
@@ -196,7 +196,7 @@ class AudioFile:
                 refused = error
         return self._by_ffmpeg(found, part, refused)
 
-    def _by_ffmpeg(self, found: Format, part: Part, refused: DecodingFailed | None) -> Decoder:
+    def _by_ffmpeg(self, found: Format, part: Part, refused: DecodingFailed | None) -> FileDecoder:
         """What libsndfile does not read (`refused`: what it said)."""
         window = Window(self._source, part.start, part.length, part.patches)
         try:
@@ -206,7 +206,7 @@ class AudioFile:
             raise (refused or error) from error
         raise refused or DecodingFailed(how_to_convert(found.name))
 
-    def _decoded(self, decoder: Decoder, number: int, block_s: float) -> Iterator[NDArray[np.float32]]:
+    def _decoded(self, decoder: FileDecoder, number: int, block_s: float) -> Iterator[NDArray[np.float32]]:
         """One part, with as many channels as the file has."""
         rate_hz, channels = decoder.sample_rate_hz, decoder.channels
         frames = max(int(block_s * rate_hz), 1)
@@ -225,7 +225,7 @@ class AudioFile:
                 yield self._by_channel(block)
         self._compare(decoder, self._parts[number], delivered)
 
-    def _compare(self, decoder: Decoder, part: Part, delivered: int) -> None:
+    def _compare(self, decoder: FileDecoder, part: Part, delivered: int) -> None:
         """What was delivered with what was declared, unless the headers have told already."""
         declared = decoder.frames
         if self._format is not None and (by_header := declared_frames(self._source, self._format.name)) is not None:

@@ -15,7 +15,7 @@ from pipeline.containers import Window
 from pipeline.raw_format import RawFormat
 
 
-class Decoder(Protocol):
+class FileDecoder(Protocol):
     """`frames`: what the header declares, None where it does not say. `faults`: what was skipped on the way, as
     sentences without a subject; complete at the end."""
 
@@ -83,7 +83,7 @@ class SoundFileDecoder:
         self._file.close()
 
 
-class G722Decoder:
+class G722FileDecoder:
     """G.722 at 64 kbit/s without a header: every byte is two samples at 16 kHz."""
 
     sample_rate_hz = 16_000

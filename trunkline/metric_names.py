@@ -221,7 +221,7 @@ SIP = (
     _counter(
         "trunkline_sip_transactions_unacknowledged", "transactions.unacknowledged", "Answers to INVITE without an ACK"
     ),
-    _counter("trunkline_sip_transport_connections", "transport.connections", "TCP and TLS connections accepted"),
+    _counter("trunkline_sip_transport_connections", "transport.accepted", "TCP and TLS connections accepted"),
     _counter("trunkline_sip_transport_crowded", "transport.crowded", "Connections refused for the limits"),
     _counter(
         "trunkline_sip_transport_dropped", "transport.dropped", "Messages that are no SIP, or that nothing answers"

@@ -8,16 +8,16 @@
 | L16 | int16, its own rate, mono | - |
 """
 
-from connectors.codecs.codec import CodecStats, Decoder, Encoder
+from connectors.codecs.codec import AudioDecoder, AudioEncoder, CodecStats
 from connectors.codecs.errors import CodecError, CodecUnavailable, UnsupportedCodec
 from connectors.codecs.registry import decoder_for, encoder_for, sample_rate_hz, usable
 
 __all__ = [
+    "AudioDecoder",
+    "AudioEncoder",
     "CodecError",
     "CodecStats",
     "CodecUnavailable",
-    "Decoder",
-    "Encoder",
     "UnsupportedCodec",
     "decoder_for",
     "encoder_for",

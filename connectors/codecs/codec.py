@@ -27,7 +27,7 @@ class CodecStats:
     recovered: int = 0
 
 
-class Decoder(Protocol):
+class AudioDecoder(Protocol):
     """One stream's decoder. All methods return new arrays of the type that `encoding` has in an `AudioFrame`."""
 
     @property
@@ -49,7 +49,7 @@ class Decoder(Protocol):
         ...
 
 
-class Encoder(Protocol):
+class AudioEncoder(Protocol):
     """One stream's encoder."""
 
     @property

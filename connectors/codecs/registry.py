@@ -1,7 +1,7 @@
 """Which codec of a session description is which of ours."""
 
 from connectors.codecs import g711, g722, opus
-from connectors.codecs.codec import Decoder, Encoder
+from connectors.codecs.codec import AudioDecoder, AudioEncoder
 from connectors.codecs.errors import CodecUnavailable, UnsupportedCodec
 from connectors.codecs.libopus import libopus
 from connectors.codecs.linear import L16Decoder, L16Encoder
@@ -11,7 +11,7 @@ from pipeline.frames import Encoding
 _RTP_CLOCKS = {"PCMU": 8_000, "PCMA": 8_000, "G722": 8_000, "OPUS": 48_000}
 
 
-def decoder_for(codec: RtpCodec) -> Decoder:
+def decoder_for(codec: RtpCodec) -> AudioDecoder:
     """A fresh decoder for one stream. Raises `UnsupportedCodec`, `CodecUnavailable`."""
     match _checked(codec):
         case "PCMU" | "PCMA" as name:
@@ -24,7 +24,7 @@ def decoder_for(codec: RtpCodec) -> Decoder:
             return L16Decoder(codec.clock_rate, codec.channels)
 
 
-def encoder_for(codec: RtpCodec) -> Encoder:
+def encoder_for(codec: RtpCodec) -> AudioEncoder:
     """A fresh encoder for one stream; `codec.parameters` are the peer's wishes. Raises `UnsupportedCodec`,
     `CodecUnavailable`."""
     match _checked(codec):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from connectors.calls import AudioLeg
-from connectors.codecs import CodecError, Decoder, decoder_for
+from connectors.codecs import AudioDecoder, CodecError, decoder_for
 from connectors.rtp.events import Audio, Bye, DtmfEvent, RtpEvent, Silence
 from connectors.rtp.quality import RtpStats
 from connectors.sdp.rtp_codec import RtpCodec
@@ -36,7 +36,7 @@ class LegFeed:
         self._push = leg.push
         self._on_dtmf, self._on_bye = on_dtmf, on_bye
         self._codec: RtpCodec | None = None
-        self._decoder: Decoder | None = None
+        self._decoder: AudioDecoder | None = None
 
     def deliver(self, events: Sequence[RtpEvent]) -> None:
         """Events of the receiver, in order."""

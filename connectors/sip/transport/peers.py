@@ -17,7 +17,7 @@ REMEMBERED = 4_096
 @dataclass(slots=True)
 class TransportStats:
     """`strangers`: from outside the allowed networks, not answered. `dropped`: no SIP, or nothing to answer.
-    `connections`: taken from peers or made to them so far. `crowded`: those refused for the limits. `idle`: those ended
+    `accepted`: connections of both directions. `crowded`: those refused for the limits. `idle`: those ended
     because no message, or only a part of one, came in time. `unsent`: answers whose peer is gone or does not read."""
 
     received: int = 0
@@ -26,7 +26,7 @@ class TransportStats:
     malformed: int = 0
     dropped: int = 0
     keepalives: int = 0
-    connections: int = 0
+    accepted: int = 0
     crowded: int = 0
     idle: int = 0
     unsent: int = 0

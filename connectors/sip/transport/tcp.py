@@ -107,7 +107,7 @@ class TcpTransport:
         self._connections[connection.flow.connection] = connection
         self._remotes[connection.flow.remote] = connection
         self._peers[host] += 1
-        self.stats.connections += 1
+        self.stats.accepted += 1
         return True
 
     def forget(self, connection: Connection) -> None:

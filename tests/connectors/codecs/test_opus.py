@@ -9,7 +9,7 @@ import soxr
 from numpy.typing import NDArray
 
 from connectors.codecs import decoder_for, encoder_for, libopus
-from connectors.codecs.codec import Decoder
+from connectors.codecs.codec import AudioDecoder
 from connectors.codecs.opus import OpusDecoder
 from connectors.sdp.rtp_codec import RtpCodec
 from tests.connectors.codecs.speech import OPUS, packets, snr_db, speech, voice
@@ -43,7 +43,7 @@ def best_snr(signal: NDArray[np.generic], copy: NDArray[np.generic]) -> float:
     return max(snr_db(signal[:-400], copy, delay) for delay in range(400))
 
 
-def decode_all(decoder: Decoder, sent: list[bytes]) -> NDArray[np.generic]:
+def decode_all(decoder: AudioDecoder, sent: list[bytes]) -> NDArray[np.generic]:
     return np.concatenate([decoder.decode(data) for data in sent])
 
 
