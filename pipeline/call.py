@@ -106,9 +106,9 @@ class Call:
                 info.connector,
                 extra={"call_id": info.call_id, "pii.from": info.from_, "pii.to": info.to},
             )
-            self._tell(CallAction.START)
+            self._publish_action(CallAction.START)
             if self._held:
-                self._tell(CallAction.HOLD)
+                self._publish_action(CallAction.HOLD)
             self._opening = list(self.all_legs)
             for leg in self._opening:
                 if leg.fault is not None:
@@ -144,7 +144,7 @@ class Call:
             self._records.metadata[f"leg.{name}.fault"] = ""  # of the one before it
         self._records.legs = [known for known in self._records.legs if known.leg != name]
         self._records.legs.append(LegInfo(leg=name, speaker_role=options.role, channel_index=options.channel_index))
-        self._tell(CallAction.UPDATE)
+        self._publish_action(CallAction.UPDATE)
         return leg
 
     def _leg(self, options: LegOptions, session: Session) -> Leg:
@@ -174,12 +174,12 @@ class Call:
         """Add to the call's metadata. `roles`: by leg, where it turned out who speaks on it; records from here on have
         them. Raises `CallEnded`."""
         self._learn(metadata, roles)
-        self._tell(CallAction.UPDATE)
+        self._publish_action(CallAction.UPDATE)
 
     def transfer(self, metadata: Mapping[str, str], roles: Mapping[str, SpeakerRole] = _NO_ROLES) -> None:
         """Another party speaks from here on; `metadata` and `roles` say who. Raises `CallEnded`."""
         self._learn(metadata, roles)
-        self._tell(CallAction.TRANSFER)
+        self._publish_action(CallAction.TRANSFER)
 
     def hold(self) -> None:
         """The call is on hold: what was said so far becomes final. Raises `CallEnded`."""
@@ -187,13 +187,13 @@ class Call:
         self._held = True
         for leg in self.legs.values():
             leg.finalize()
-        self._tell(CallAction.HOLD)
+        self._publish_action(CallAction.HOLD)
 
     def resume(self) -> None:
         """The hold is over. Raises `CallEnded`."""
         self._check_running()
         self._held = False
-        self._tell(CallAction.RESUME)
+        self._publish_action(CallAction.RESUME)
 
     def dtmf(self, leg: str | Leg, digit: str, start: float, duration: float) -> None:
         """A key press on a leg; `start`, `duration`: seconds of its media time. Raises `CallEnded`."""
@@ -227,7 +227,7 @@ class Call:
         except Exception as error:  # noqa: BLE001 - END is published all the same
             self._calls.supervisor.fault("end of a call", error, f"call {self.info.call_id}", always=True)
         try:
-            self._tell(CallAction.END, reason=reason, statistics=statistics)
+            self._publish_action(CallAction.END, reason=reason, statistics=statistics)
         finally:
             self._calls.forget(self, self._records.numbering)
             self._over.set()
@@ -269,7 +269,7 @@ class Call:
             return
         if not leg.closing:
             self._calls.supervisor.spawn(leg.close(), "end of a leg")
-        self._tell(CallAction.UPDATE)
+        self._publish_action(CallAction.UPDATE)
 
     def _full_reason(self, reason: str, statistics: CallStatistics) -> str:
         """For END: what is our fault, where that left nothing of the call."""
@@ -296,7 +296,9 @@ class Call:
         legs = self._records.legs
         legs[:] = [msgspec.structs.replace(leg, speaker_role=roles.get(leg.leg, leg.speaker_role)) for leg in legs]
 
-    def _tell(self, action: CallAction, *, reason: str | None = None, statistics: CallStatistics | None = None) -> None:
+    def _publish_action(
+        self, action: CallAction, *, reason: str | None = None, statistics: CallStatistics | None = None
+    ) -> None:
         if self._announced:
             at = self._calls.clock.stamp()
             self._calls.publish([self._records.call(action, at, reason=reason, statistics=statistics)])

@@ -60,8 +60,8 @@ class KafkaSink:
         if not all(self._topics):
             raise SinkMisconfigured("kafka: transcripts_topic and events_topic must not be empty")
         self._client = _client_settings(config)
-        self._outbox = outbox(config.outbox_records, self._room_from_thread)
-        self._room = asyncio.Event()
+        self._outbox = outbox(config.outbox_records, self._free_from_thread)
+        self._free = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
@@ -86,11 +86,11 @@ class KafkaSink:
         """Returns when the outbox has taken all; waits while it is full."""
         entries = [entry for record in records if (entry := self._entry(record)) is not None]
         while True:
-            self._room.clear()
+            self._free.clear()
             entries = entries[self._outbox.offer(entries) :]
             if not entries:
                 return
-            await self._room.wait()
+            await self._free.wait()
 
     async def close(self) -> None:
         """Wait for the acknowledgement of everything accepted, at most `close_timeout_s`; give up the rest."""
@@ -115,10 +115,10 @@ class KafkaSink:
         headers = (("schema", SCHEMA.encode()), ("event_id", record.event_id.encode()), ("type", kind.encode()))
         return OutboxEntry(topic, record.call_id.encode(), encode(record), headers, partial)
 
-    def _room_from_thread(self) -> None:
+    def _free_from_thread(self) -> None:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed: nobody waits
-                self._loop.call_soon_threadsafe(self._room.set)
+                self._loop.call_soon_threadsafe(self._free.set)
 
     # The rest runs on the sink's thread, `_settle` on the client library's.
 

@@ -159,7 +159,7 @@ def _serve(options: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from trunkline.config_file import load_config, with_options
     from trunkline.descriptors import raise_descriptor_limit
-    from trunkline.doors import tell_open_doors
+    from trunkline.doors import log_open_doors
     from trunkline.engines import find_engine
     from trunkline.logs import set_up_logging
     from trunkline.loop import run
@@ -177,7 +177,7 @@ def _serve(options: argparse.Namespace) -> int:
         running = Running(server, lambda: load_config(options.config, os.environ))
         async with server.running() as url:
             logger.info("ready: page at %s, Twilio streams at %s", url, config.twilio.path)
-            tell_open_doors(config)
+            log_open_doors(config)
             if config.engine.checkpoint is None and ":" not in config.engine.process:
                 logger.warning("this is the demo model, it knows only a small synthetic world: set [engine] checkpoint")
             return await running.until_stopped()
@@ -214,14 +214,14 @@ def _engine(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from trunkline.config_file import load_config, with_options
     from trunkline.demo.run import run_demo
-    from trunkline.doors import tell_open_doors
+    from trunkline.doors import log_open_doors
     from trunkline.logs import set_up_logging
     from trunkline.loop import run
 
     config = load_config(options.config, os.environ)
     config = with_options(config, port=options.port, chunk_ms=options.chunk_ms, records=options.records)
     set_up_logging("WARNING")
-    tell_open_doors(config)
+    log_open_doors(config)
     return run(run_demo(config, once=options.once))
 
 

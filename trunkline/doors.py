@@ -37,7 +37,7 @@ def open_doors(config: Config) -> list[str]:
     return doors
 
 
-def tell_open_doors(config: Config) -> None:
+def log_open_doors(config: Config) -> None:
     """A warning for each."""
     for door in open_doors(config):
         logger.warning("%s", door)

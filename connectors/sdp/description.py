@@ -82,9 +82,9 @@ class _Section:
     attributes: list[Attribute] = field(default_factory=list)
 
 
-_BLANKS = str.maketrans(dict.fromkeys("\t\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000", " "))
-_BLANKS |= dict.fromkeys(range(0x2000, 0x200B), " ")
-_BLANKS |= dict.fromkeys((0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF), "")
+_WHITE_SPACE = str.maketrans(dict.fromkeys("\t\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000", " "))
+_WHITE_SPACE |= dict.fromkeys(range(0x2000, 0x200B), " ")
+_WHITE_SPACE |= dict.fromkeys((0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF), "")
 """White space of other kinds than SDP has, and characters that show nothing, byte-order marks among them."""
 
 
@@ -100,7 +100,7 @@ class _Lines:
         self.mended = 0
 
     def take(self, row: str) -> None:
-        line = row.translate(_BLANKS).strip()
+        line = row.translate(_WHITE_SPACE).strip()
         written, equals, value = line.partition("=")
         kind, value = written.strip().lower(), value.strip()
         if not kind and not equals:

@@ -188,7 +188,7 @@ class _Comparison:
             fault = cut_short(held, declared, self._format()[1])
             return self._to_the_end((fault,) if missing else ())
         end = self._audio + declared
-        rest = self._rest(end)
+        rest = self._remainder(end)
         if rest is not None:
             return Part(self._start, rest - self._start)
         if declared <= 0:
@@ -204,7 +204,7 @@ class _Comparison:
             size = struct.unpack("<Q", self._source.at(self._ds64.body + 8, 8).ljust(8, b"\0"))[0]
         return max(size - self._dialect.preface, 0)
 
-    def _rest(self, end: int) -> int | None:
+    def _remainder(self, end: int) -> int | None:
         """Where the file that has its audio up to `end` stops, all its chunks behind it included; None where what
         follows is no chunk, and so may be audio."""
         source, dialect = self._source, self._dialect

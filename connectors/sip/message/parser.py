@@ -56,7 +56,7 @@ _STATUS = re.compile(r"[1-6][0-9][0-9]")
 _FIELD = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]+)[ \t]*:")
 _CONTROL = re.compile(r"[\r\n]|(?<!\\)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LINE_END = re.compile(r"\r?\n")
-_BLANK_LINE = re.compile(rb"\n\r?\n")
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
 _LATER_START = re.compile(
     rb"\n(?=(?:[A-Za-z0-9\-.!%*_+`'~]+ [^\s]+ SIP/2\.0|SIP/2\.0 [1-6][0-9][0-9](?: [^\r\n]*)?)\r?(?:\n|\Z))"
 )
@@ -98,15 +98,15 @@ def parse_datagram(data: bytes, limits: SipLimits = DEFAULT_LIMITS) -> SipMessag
     octets = data.lstrip(_FILLER)
     if not octets:
         raise MalformedMessage("Keep-alive", drop=True)
-    blank = _BLANK_LINE.search(octets)
-    head = octets.rstrip(b"\r\n\0") if blank is None else octets[: blank.start()].removesuffix(b"\r")
-    rest = b"" if blank is None else octets[blank.end() :]
+    empty = _EMPTY_LINE.search(octets)
+    head = octets.rstrip(b"\r\n\0") if empty is None else octets[: empty.start()].removesuffix(b"\r")
+    rest = b"" if empty is None else octets[empty.end() :]
     draft = _draft(head, limits)
     if data[: len(data) - len(octets)].strip(b"\r\n"):
         draft.note(needs.FILLER)
     message = draft.message(has_body=bool(rest))
     needed = needs.needs_length(draft.method)
-    if blank is None and needed:
+    if empty is None and needed:
         raise draft.error("No empty line after the headers")
     try:
         length = draft.content_length()
@@ -148,7 +148,7 @@ class StreamParser:
         self._searched = 0
         self._draft: _Draft | None = None
         self._length = 0
-        self._blank = 0
+        self._empty_octets = 0
         self._pongs = 0
         self._filler = False
 
@@ -179,17 +179,17 @@ class StreamParser:
     def _next(self) -> SipMessage | MalformedMessage | None:
         if self._draft is None:
             self._skip_filler()
-            blank = _BLANK_LINE.search(self._buffer, self._searched)
+            empty = _EMPTY_LINE.search(self._buffer, self._searched)
             # Without an end, the last three octets may be the begin of it.
-            end = blank.start() if blank else len(self._buffer) - 3
-            if blank and self._buffer[end - 1 : end] == b"\r":
+            end = empty.start() if empty else len(self._buffer) - 3
+            if empty and self._buffer[end - 1 : end] == b"\r":
                 end -= 1
             if end > self._limits.head_bytes:
                 raise MalformedMessage("Headers too large", status=513, drop=True, close=True)
-            if blank is None:
+            if empty is None:
                 self._searched = max(0, end)
                 return None
-            self._begin(end, blank.end())
+            self._begin(end, empty.end())
         draft = self._draft
         if draft is None or len(self._buffer) < self._length:
             return None
@@ -237,19 +237,19 @@ class StreamParser:
     def _skip_filler(self) -> None:
         """Keep-alives, and other octets that begin no message."""
         if not self._buffer or self._buffer[0] not in _FILLER:
-            self._blank = 0 if self._buffer else self._blank
+            self._empty_octets = 0 if self._buffer else self._empty_octets
             return
         kept = self._buffer.lstrip(_FILLER)
         skipped = self._buffer[: len(self._buffer) - len(kept)]
         self._buffer = kept
         self._searched = 0
         if skipped.strip(b"\r\n"):
-            self._filler, self._blank = True, 0
+            self._filler, self._empty_octets = True, 0
         else:
-            pings, self._blank = divmod(self._blank + len(skipped), 4)
+            pings, self._empty_octets = divmod(self._empty_octets + len(skipped), 4)
             self._pongs = min(self._pongs + pings, _MAX_PONGS)
         if self._buffer:
-            self._blank = 0
+            self._empty_octets = 0
 
 
 class _Draft:

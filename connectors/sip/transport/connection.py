@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         if not self._owner.admit(self):
             connected.abort()
             return
-        self._rest(self._owner.limits.first_message_s)
+        self._start_idle_timeout(self._owner.limits.first_message_s)
 
     def data_received(self, data: bytes) -> None:
         """Raises nothing: what cannot be read for a fault of ours leaves no way to find the next message."""
@@ -86,9 +86,9 @@ class Connection(asyncio.Protocol):
         complete = pongs or owner.stats.received > before
         was_amid, self._amid = self._amid, self._parser.is_amid
         if self._amid and (complete or not was_amid):
-            self._rest(owner.limits.message_s)
+            self._start_idle_timeout(owner.limits.message_s)
         elif not self._amid:
-            self._rest(owner.limits.idle_connection_s)
+            self._start_idle_timeout(owner.limits.idle_connection_s)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - of asyncio.Protocol
         if self._idle is not None:
@@ -107,16 +107,16 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def _rest(self, seconds: float) -> None:
+    def _start_idle_timeout(self, seconds: float) -> None:
         """Wait for what is to come next, though not for ever."""
         if self._idle is not None:
             self._idle.cancel()
         seconds = min(seconds, self._owner.limits.idle_connection_s)
-        self._idle = asyncio.get_running_loop().call_later(seconds, self._tire)
+        self._idle = asyncio.get_running_loop().call_later(seconds, self._on_idle)
 
-    def _tire(self) -> None:
+    def _on_idle(self) -> None:
         if self.flow is not None and self._owner.receiver.is_busy(self.flow):
-            self._rest(self._owner.limits.idle_connection_s)
+            self._start_idle_timeout(self._owner.limits.idle_connection_s)
         else:
             self._owner.stats.idle += 1
             self.close()
