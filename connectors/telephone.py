@@ -1,4 +1,4 @@
-"""Telephone numbers as signalling writes them, and as they are told: SIP users, SIPREC addresses."""
+"""Telephone numbers as signalling writes them: SIP users, SIPREC addresses."""
 
 import re
 from ipaddress import IPv4Address

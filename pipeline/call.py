@@ -2,8 +2,8 @@
 
 Order of a call's records: START first; every transcript of a leg before END; END last, with statistics. A call that
 was refused before it was announced has none. A call's trouble stays its own: refusals are errors raised to its
-connector, a leg that cannot be flushed is counted. A leg that a fault of ours ends is told as `leg.NAME.fault` in the
-call's metadata; where nobody is heard any more, or the engine refuses one of the legs that the call began with, the
+connector, a leg that cannot be flushed is counted. A leg that a fault of ours ends is named by `leg.NAME.fault` in the
+call's metadata; where no leg is left, or the engine refuses one of the legs that the call began with, the
 call ends, and the reason of its END says why. So it does where a call has no words for a fault of ours.
 """
 
@@ -119,7 +119,7 @@ class Call:
         await self._over.wait()
 
     def add_leg(self, options: LegOptions) -> Leg:
-        """Open a leg; an UPDATE tells of it. A name is free again once its leg was closed.
+        """Open a leg; an UPDATE record follows. A name is free again once its leg was closed.
 
         Raises `DuplicateLeg`, `CallEnded`, and the engine's `EngineFull` (retryable) and `UnknownLocale`.
         """
@@ -253,7 +253,7 @@ class Call:
 
     def _leg_failed(self, leg: Leg) -> None:
         """A fault of ours ended a leg, or keeps its last words. The others go on, unless the engine refuses one that
-        the call began with: a call is heard whole or not at all."""
+        the call began with: a call is transcribed whole or not at all."""
         name = leg.options.leg
         if not leg.refused:
             self._calls.stats.failed_legs += 1
@@ -419,7 +419,7 @@ class Calls:
             wait.cancel()
         if self._calls:
             ends = (call.end("server shutting down") for call in list(self._calls.values()))
-            await asyncio.gather(*ends, return_exceptions=True)  # what failed was told by its task
+            await asyncio.gather(*ends, return_exceptions=True)  # what failed was reported by its task
 
     def hurry(self) -> None:
         """A `drain`, running or to come, ends the calls at once."""

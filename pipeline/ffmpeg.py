@@ -1,6 +1,6 @@
 """Formats that only FFmpeg reads (MP4, WebM, AMR, WMA ...), by PyAV, where it is installed.
 
-FFmpeg is told the format that the file's first bytes say and never looks for one by itself: among its formats are play
+FFmpeg is given the format that the file's first bytes say and never looks for one by itself: among its formats are play
 lists, which would have it open other files and addresses.
 """
 

@@ -117,7 +117,7 @@ class OfflineTranscription:
         self._readers = ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1), "reader")
 
     def run(self, paths: Iterable[Path]) -> Generator[FileUpdate, None, None]:
-        """News of all files as they come. A file that cannot be read ends with its error, the others go on.
+        """Updates of all files as they come. A file that cannot be read ends with its error, the others go on.
 
         Raises `EngineError` where the engine fails, `UnknownLocale` and `UnknownChunk` with the first file.
         """

@@ -4,7 +4,7 @@ Chain of a leg: connector -> queue in its codec -> [tick: decode -> this stage] 
 that all legs are filtered by one matrix product. Streaming soxr holds 8 kHz audio back for 74 ms on average; the
 half-band filter for 3 ms, which is why the live path has its own.
 
-What a leg hears must not depend on who else is on the line, and a matrix product sums in another order for another
+The audio of a leg must not depend on who else is on the line, and a matrix product sums in another order for another
 number of rows, another position among them or another CPU. So its numbers are chosen such that no sum is ever rounded:
 samples are multiples of 2^-23 within [-1, 1], taps multiples of 2^-22, and the 48 products of an output add up to a
 multiple of 2^-45 below 4, which are 47 of the 53 bits of a float64. In whatever order, the sum is the exact one.

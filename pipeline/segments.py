@@ -102,7 +102,8 @@ class Segmenter:
         self._deadline_s = inf  # progress at which time alone closes the open segment
 
     def update(self, hypotheses: Sequence[Hypothesis], progress_s: float) -> list[Segment]:
-        """Take one step's news of this leg; `progress_s`: media time consumed. Returns what changed, in order."""
+        """Take what one engine step brought for this leg; `progress_s`: media time consumed. Returns what changed, in
+        order."""
         self._progress_s = max(self._progress_s, progress_s)
         if not hypotheses and self._progress_s < self._deadline_s:
             return []
@@ -116,7 +117,7 @@ class Segmenter:
         return segments + self._collect(flush=False)
 
     def close(self, had_audio: bool = True) -> list[Segment]:
-        """The leg has ended: close what is open. A leg with audio in which no word was heard ends with one empty
+        """The leg has ended: close what is open. A leg with audio in which no word was recognised ends with one empty
         final, so that every leg ends with a final."""
         segments = self._corrections(self._give_back_punctuation(True)) + self._collect(flush=True)
         if had_audio and self.next_number == self._first_number:

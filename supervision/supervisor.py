@@ -3,7 +3,7 @@
 Whatever runs where nobody waits for it is handed to a `Supervisor`. There are three kinds of it:
 
 - a *service* runs as long as its part does (`keep`, `thread`). One that ends by itself is a *failure*: it is logged,
-  stays in `failures` and is told to `on_failure`. Who serves is not ready while there is one.
+  stays in `failures` and is reported to `on_failure`. Who serves is not ready while there is one.
 - a *job* ends by itself (`spawn`). What it raises is a *fault*: counted, and logged.
 - a *callback*, of a timer or a socket, is guarded where it is written; what it raises is handed to `fault`, with the
   name of the place. The caller then ends or mends the one call that it concerned.

@@ -260,7 +260,7 @@ def _transcribe(options: argparse.Namespace) -> int:
             threads = min(os.cpu_count() or 1, _DEMO_THREADS)
         engine = load_engine(msgspec.structs.replace(config.engine, max_sessions=at_once, threads=threads))
         chunk_ms = options.chunk_ms or nearest_class(LONG_CHUNK_MS, engine.chunks_ms)
-        engine.reserve(chunk_ms)  # told before the first file where the checkpoint has no such class
+        engine.reserve(chunk_ms)  # reported before the first file where the checkpoint has no such class
         try:
             failed = transcribe(
                 engine,

@@ -103,8 +103,8 @@ def _is_everybody(allow: tuple[str, ...]) -> bool:
 
 def through_proxies(config: Config) -> Middleware:
     """Of the server: what comes through a proxy to an endpoint without token or signature of a server on loopback, is
-    told once a path, and refused where the configuration is strict. The proxy opened the door, so nobody could know at
-    the start."""
+    logged once a path, and refused where the configuration is strict. The proxy opened the door, so nobody could know
+    at the start."""
     doors = _http_doors(config) if config.server.is_loopback else {}
     reported = set[str]()
 
@@ -140,7 +140,7 @@ def refuse_expectations(server: web.Server) -> None:
 
 
 class ServerLog(logging.LoggerAdapter[logging.Logger]):
-    """The log of aiohttp's server, for which it is made a handler argument: what is no HTTP is counted, and told in a
+    """The log of aiohttp's server, for which it is made a handler argument: what is no HTTP is counted, and logged in a
     line now and then instead of a traceback each time. The line does not repeat what was sent, which may be a token."""
 
     def __init__(self, stats: AccessStats) -> None:

@@ -152,7 +152,7 @@ class Folders:
         try:
             source = ByteSource(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
         except OSError:
-            return suffix in SUFFIXES  # opened again, and then its fault is told
+            return suffix in SUFFIXES  # opened again, and then its fault is reported
         try:
             if is_apple_double(source.at(0, 4)):
                 return False

@@ -77,7 +77,7 @@ def set_up_logging(level: str, *, show_pii: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # The client library tells every reconnect at length and as an error; the sink reports what matters.
+    # The client library logs every reconnect at length and as an error; the sink reports what matters.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     # A peer that offers a subprotocol is no event, and as often as it likes.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Which format a file is, by its first bytes and never by guessing: what cannot be told is audio without a header."""
+"""Which format a file is, by its first bytes and never by guessing: what has no signature is audio without a header."""
 
 from dataclasses import dataclass
 

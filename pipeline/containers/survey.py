@@ -30,7 +30,7 @@ def seconds(value: float) -> str:
 
 
 def cut_short(held: int, declared: int, rate: float, unit: str = "bytes") -> str:
-    """`rate`: units a second, 0 where it is unknown. Told in units where the seconds would read the same."""
+    """`rate`: units a second, 0 where it is unknown. Written in units where the seconds would read the same."""
     texts = [seconds(count / rate) for count in (held, declared)] if rate else []
     if len(set(texts)) < 2:
         texts = [f"{count:,} {unit}" for count in (held, declared)]
