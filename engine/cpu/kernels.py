@@ -19,7 +19,7 @@ _LOG2E, _LN2 = F32(1.4426950408889634), F32(0.6931471805599453)
 _C2, _C3, _C4, _C5, _C6 = F32(1 / 2), F32(1 / 6), F32(1 / 24), F32(1 / 120), F32(1 / 720)
 
 
-class Norm(NamedTuple):
+class NormWeights(NamedTuple):
     """LayerNorm's weight and bias: (d,)."""
 
     weight: Array
@@ -57,7 +57,7 @@ def _sigmoid(x: np.float32) -> np.float32:
 
 
 @inner
-def _normalise(row: Array, by: Norm, out: Array) -> None:
+def _normalise(row: Array, by: NormWeights, out: Array) -> None:
     """LayerNorm of a row into `out`, which may be the row."""
     weight, bias = by
     size = row.shape[0]
@@ -75,7 +75,7 @@ def _normalise(row: Array, by: Norm, out: Array) -> None:
 
 
 @inner
-def norm(x: Array, by: Norm, out: Bytes, scale: Array, part: int, parts: int) -> None:
+def norm(x: Array, by: NormWeights, out: Bytes, scale: Array, part: int, parts: int) -> None:
     """LayerNorm of x (T, d) into out: uint8 (T, d), with its scale: (T,)."""
     line, spare = np.empty(x.shape[1], F32), np.empty(x.shape[1], F32)
     for row in share(x.shape[0], part, parts):
@@ -84,7 +84,9 @@ def norm(x: Array, by: Norm, out: Bytes, scale: Array, part: int, parts: int) ->
 
 
 @inner
-def add_norm(x: Array, raw: Array, shift: Array, by: Norm, out: Bytes, scale: Array, part: int, parts: int) -> None:
+def add_norm(
+    x: Array, raw: Array, shift: Array, by: NormWeights, out: Bytes, scale: Array, part: int, parts: int
+) -> None:
     """Add a product to x (T, d) in place, then as `norm`. `scale` is read and written."""
     line, spare = np.empty(x.shape[1], F32), np.empty(x.shape[1], F32)
     for row in share(x.shape[0], part, parts):
@@ -96,7 +98,7 @@ def add_norm(x: Array, raw: Array, shift: Array, by: Norm, out: Bytes, scale: Ar
 
 
 @inner
-def add_norm_out(x: Array, raw: Array, shift: Array, scale: Array, by: Norm, part: int, parts: int) -> None:
+def add_norm_out(x: Array, raw: Array, shift: Array, scale: Array, by: NormWeights, part: int, parts: int) -> None:
     """Add a product to x (T, d), then LayerNorm, both in place: the end of a layer."""
     for row in share(x.shape[0], part, parts):
         into, of, factor = x[row], raw[row], scale[row]
@@ -244,7 +246,7 @@ def convolve(  # noqa: PLR0912 - one loop nest
     chunks: Index,
     taps: Array,
     taps_bias: Array,
-    by: Norm,
+    by: NormWeights,
     out: Bytes,
     scale: Array,
     part: int,

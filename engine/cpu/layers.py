@@ -4,7 +4,9 @@ Takes the place of `engine.model.conformer.ConformerLayers`; the same sums in th
 the rounding of weights and activations alone.
 """
 
+from collections import namedtuple
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +14,11 @@ import torch
 from torch import Tensor
 
 from engine.cpu.jit import Array, Bytes, Halves, Index, inner, kernel, plain
-from engine.cpu.kernels import Norm, add_norm, add_norm_out, attend, convolve, norm, swish
+from engine.cpu.kernels import NormWeights, add_norm, add_norm_out, attend, convolve, norm, swish
 from engine.cpu.openmp import Team, fork, team
 from engine.cpu.product import Biased, Int8Linear, product, quantise_rows, room
-from engine.model import layer as layers
 from engine.model.attention import Relative
-from engine.model.layer import Layer
+from engine.model.layer import Layer, LayerNorm
 from engine.model.linear import Linear
 from engine.model.state import Rows, SlotState
 
@@ -55,29 +56,18 @@ class Int8Layers:
         )
 
 
-class _Layer(NamedTuple):
-    """`engine.model.layer.Layer` as the kernels take it."""
+_IN_POSITIONS = {"bias_u", "bias_v", "positions"}
+"""Weights of a layer that the kernel takes as `_Positions`."""
 
-    norm_in: Norm
-    expand_in: Biased
-    contract_in: Biased
-    norm_attention: Norm
-    qkv: Biased
-    out: Biased
-    norm_convolution: Norm
-    gate: Biased
-    taps: Array
-    taps_bias: Array
-    norm_taps: Norm
-    mix: Biased
-    norm_feed: Norm
-    expand: Biased
-    contract: Biased
-    norm_out: Norm
+_LAYER_FIELDS = [field.name for field in fields(Layer) if field.name not in _IN_POSITIONS]
+
+_KernelLayer: Any = namedtuple("_KernelLayer", _LAYER_FIELDS)
+"""A layer as the kernel takes it: of each norm `NormWeights`, of each linear layer `Biased`, of all else the array."""
 
 
 class _Positions(NamedTuple):
-    """`engine.model.attention.Relative` as the kernel takes it: (h, d_head) twice, and (h, R + c - 1, d_head)."""
+    """The positions' share of the scores (`engine.model.attention.Relative`). bias_u, bias_v: (h, d_head); table:
+    (h, R + c - 1, d_head)."""
 
     bias_u: Array
     bias_v: Array
@@ -115,31 +105,31 @@ def _multiply(team: Team, x: Bytes, by: Biased, raw: Array) -> tuple[Array, Arra
 
 
 @kernel
-def conformer(team: Team, x: Array, layer: _Layer, positions: _Positions, past: _Past, spare: _Spare) -> None:
-    """One layer on x (T, d), in place; brings the rows' memory forward. Takes named tuples as `plain`."""
-    norm_in, expand_in, contract_in, norm_attention, qkv, out, norm_convolution, gate, taps, taps_bias = layer[:10]
-    norm_taps, mix, norm_feed, expand, contract, norm_out = layer[10:]
+def conformer(team: Team, x: Array, layer: Any, positions: _Positions, past: _Past, spare: _Spare) -> None:
+    """One layer on x (T, d), in place; brings the rows' memory forward. Takes named tuples as `plain`; layer: a
+    `_KernelLayer`."""
+    by = _KernelLayer(*layer)
     within, wide, scale, raw, mixed = spare
     keys, values, convolution, slots, chunks = past
     bias_u, bias_v, table = positions
-    fork(team, norm, (x, norm_in, within, scale))
-    y, shift = _multiply(team, within, expand_in, raw)
+    fork(team, norm, (x, by.norm_in, within, scale))
+    y, shift = _multiply(team, within, by.expand_in, raw)
     fork(team, swish, (y, shift, wide, scale))
-    y, shift = _multiply(team, wide, contract_in, raw)
-    fork(team, add_norm, (x, y, shift, norm_attention, within, scale))
-    y, shift = _multiply(team, within, qkv, raw)
+    y, shift = _multiply(team, wide, by.contract_in, raw)
+    fork(team, add_norm, (x, y, shift, by.norm_attention, within, scale))
+    y, shift = _multiply(team, within, by.qkv, raw)
     fork(team, attend, (y, shift, bias_u, bias_v, table, keys, values, slots, chunks, mixed, scale))
     fork(team, quantise_rows, (mixed, within, scale))
-    y, shift = _multiply(team, within, out, raw)
-    fork(team, add_norm, (x, y, shift, norm_convolution, within, scale))
-    y, shift = _multiply(team, within, gate, raw)
-    fork(team, convolve, (y, shift, convolution, slots, chunks, taps, taps_bias, norm_taps, within, scale))
-    y, shift = _multiply(team, within, mix, raw)
-    fork(team, add_norm, (x, y, shift, norm_feed, within, scale))
-    y, shift = _multiply(team, within, expand, raw)
+    y, shift = _multiply(team, within, by.out, raw)
+    fork(team, add_norm, (x, y, shift, by.norm_convolution, within, scale))
+    y, shift = _multiply(team, within, by.gate, raw)
+    fork(team, convolve, (y, shift, convolution, slots, chunks, by.taps, by.taps_bias, by.norm_taps, within, scale))
+    y, shift = _multiply(team, within, by.mix, raw)
+    fork(team, add_norm, (x, y, shift, by.norm_feed, within, scale))
+    y, shift = _multiply(team, within, by.expand, raw)
     fork(team, swish, (y, shift, wide, scale))
-    y, shift = _multiply(team, wide, contract, raw)
-    fork(team, add_norm_out, (x, y, shift, scale, norm_out))
+    y, shift = _multiply(team, wide, by.contract, raw)
+    fork(team, add_norm_out, (x, y, shift, scale, by.norm_out))
 
 
 def _product(linear: Linear) -> Biased:
@@ -147,14 +137,14 @@ def _product(linear: Linear) -> Biased:
     return linear.biased
 
 
-def _layer(layer: Layer) -> _Layer:
-    return _Layer(*(_weights(getattr(layer, name), layer) for name in _Layer._fields))
+def _layer(layer: Layer) -> Any:
+    return _KernelLayer(*(_weights(getattr(layer, name), layer) for name in _LAYER_FIELDS))
 
 
-def _weights(part: layers.Norm | Linear | Tensor | None, layer: Layer) -> Any:
+def _weights(part: LayerNorm | Linear | Tensor | None, layer: Layer) -> Any:
     """A part of a layer as kernels take it."""
-    if isinstance(part, layers.Norm):
-        return Norm(part.weight.contiguous().numpy(), part.bias.contiguous().numpy())
+    if isinstance(part, LayerNorm):
+        return NormWeights(part.weight.contiguous().numpy(), part.bias.contiguous().numpy())
     if part is None:  # no bias
         return np.zeros(layer.taps.shape[1], np.float32)
     return part.numpy() if isinstance(part, Tensor) else _product(part)

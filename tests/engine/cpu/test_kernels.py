@@ -1,5 +1,6 @@
 """Each kernel between the 8-bit products against the same sums in torch."""
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from engine.cpu import jit
 from engine.cpu import kernels as cpu_kernels
 from engine.cpu.dot import STEPS, ZERO
 from engine.cpu.jit import Bytes, kernel
-from engine.cpu.kernels import Norm
+from engine.cpu.kernels import NormWeights
 from engine.cpu.product import quantise_rows
 from engine.model.attention import AttentionKind, Relative, attention
+from engine.model.layer import Layer
 from engine.model.state import Rows
 from engine.precision import has_int8
 
@@ -62,7 +64,7 @@ def assert_quantised(out: Bytes, scale: Array, expected: Tensor) -> None:
 def test_norm(draw: Any, width: int) -> None:
     x, weight, bias = draw(T, width, spread=3.0) + 2, draw(width), draw(width)
     out, scale = room(T, width), np.empty(T, np.float32)
-    cpu_kernels.norm(x, Norm(weight, bias), out, scale, *WHOLE)
+    cpu_kernels.norm(x, NormWeights(weight, bias), out, scale, *WHOLE)
     assert_quantised(out, scale, layer_norm(x, weight, bias))
 
 
@@ -71,7 +73,7 @@ def test_add_norm_adds_the_product_to_the_residual(draw: Any) -> None:
     scale = np.abs(draw(T)) + 0.1
     added = x + raw * scale[:, None] + shift
     out = room(T, D)
-    cpu_kernels.add_norm(x, raw, shift, Norm(weight, bias), out, scale, *WHOLE)
+    cpu_kernels.add_norm(x, raw, shift, NormWeights(weight, bias), out, scale, *WHOLE)
     assert np.abs(x - added).max() < TOLERANCE
     assert_quantised(out, scale, layer_norm(added, weight, bias))
 
@@ -80,7 +82,7 @@ def test_the_end_of_a_layer(draw: Any) -> None:
     x, raw, shift, weight, bias = draw(T, D), draw(T, D), draw(D), draw(D), draw(D)
     scale = np.abs(draw(T)) + 0.1
     expected = layer_norm(x + raw * scale[:, None] + shift, weight, bias)
-    cpu_kernels.add_norm_out(x, raw, shift, scale, Norm(weight, bias), *WHOLE)
+    cpu_kernels.add_norm_out(x, raw, shift, scale, NormWeights(weight, bias), *WHOLE)
     assert np.abs(x - expected.numpy()).max() < TOLERANCE
 
 
@@ -213,6 +215,12 @@ def test_what_kernels_are_compiled_from_is_looked_at_wherever_it_stands() -> Non
     assert {path.name for path in files} <= {name for name, _, _ in jit._stamp()}
 
 
+def test_the_list_of_a_layers_fields_is_looked_at() -> None:
+    """Another order of the fields would find other weights in kernels that are kept."""
+    source = Path(inspect.getfile(Layer)).stat()
+    assert ("layer.py", source.st_mtime, source.st_size) in jit._stamp()
+
+
 @pytest.mark.parametrize("frames", [1, 3, 14])
 @pytest.mark.parametrize("begins", [False, True])
 def test_convolution(draw: Any, frames: int, begins: bool) -> None:
@@ -230,7 +238,7 @@ def test_convolution(draw: Any, frames: int, begins: bool) -> None:
     mixed = F.conv1d(joined.transpose(1, 2), torch.from_numpy(taps).T[:, None], torch.from_numpy(taps_bias), groups=D)
     expected = F.silu(layer_norm(mixed.transpose(1, 2).reshape(-1, D).numpy(), weight, bias))
     out = room(2 * frames, D)
-    by = Norm(weight, bias)
+    by = NormWeights(weight, bias)
     for part in range(2):
         cpu_kernels.convolve(raw, shift, cache, place, chunks, taps, taps_bias, by, out, scale, part, 2)
     assert_quantised(out, scale, expected)
