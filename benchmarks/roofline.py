@@ -55,7 +55,7 @@ def weight_counts(config: ModelConfig) -> tuple[int, int, int]:
     encoder, decoder = config.encoder, config.decoder
     d, channels = encoder.d_model, encoder.subsampling_channels
     layer = 4 * d * encoder.d_ff + 4 * d * d + 3 * d * d + encoder.conv_kernel * d
-    bins = [config.features.mels // 2 + 1, config.features.mels // 4 + 1, config.features.mels // 8 + 1]
+    bins = config.features.subsampled_bins
     prompt = 0 if config.prompt is None else 2 * (2 * d * d)
     frame = encoder.layers * layer + channels * bins[2] * d + prompt + d * decoder.joint_hidden
     lstm = decoder.layers * 8 * decoder.hidden * decoder.hidden
@@ -75,7 +75,7 @@ def cost(config: ModelConfig, frames: int, rows: int) -> Cost:
     flops = 2 * rows * (frames * (frame + subsampling) + attention + turns(frames) * turn)
     kept = encoder.layers * (2 * d * ring + 2 * d * (encoder.conv_kernel - 1))
     written = encoder.layers * 2 * d * frames
-    subsampled = encoder.subsampling_channels * (config.features.mels // 2 + config.features.mels // 4 + 2)
+    subsampled = encoder.subsampling_channels * sum(config.features.subsampled_bins[:2])
     speech = 2 * decoder.layers * decoder.hidden + decoder.joint_hidden
     state = rows * (BYTES * (kept + written + 2 * subsampled + 2 * speech) + 4 * chunk_samples(frames))
     tables = encoder.layers * d * (ring + frames - 1)

@@ -20,7 +20,8 @@ ENGLISH_ONLY = "en-US"
 
 @dataclass(frozen=True, slots=True)
 class FeatureConfig:
-    """Log-mel features; window 25 ms, hop 10 ms, Hann."""
+    """Log-mel features; window 25 ms, hop 10 ms, Hann. `mels`: bands, which are the frequencies that the encoder
+    sees."""
 
     mels: int
     n_fft: int = 512
@@ -28,6 +29,19 @@ class FeatureConfig:
     log_guard: float = 2.0**-24
     low_hz: float = 0.0
     high_hz: float = 8000.0
+
+    @property
+    def spectrum_bins(self) -> int:
+        """Frequencies of a frame's spectrum."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def subsampled_bins(self) -> tuple[int, int, int]:
+        """Frequencies that are left after each of the three convolutions of the subsampling (kernel 3, stride 2, three
+        zeros beside them)."""
+        first = self.mels // 2 + 1
+        second = first // 2 + 1
+        return first, second, second // 2 + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,11 @@ class EncoderConfig:
     xscaling: bool
     left_context: int
     lookaheads: tuple[int, ...]
+
+    @property
+    def d_head(self) -> int:
+        """Features of one attention head."""
+        return self.d_model // self.heads
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ the rounding of weights and activations alone.
 from collections import namedtuple
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ _IN_POSITIONS = {"bias_u", "bias_v", "positions"}
 
 _LAYER_FIELDS = [field.name for field in fields(Layer) if field.name not in _IN_POSITIONS]
 
-_KernelLayer: Any = namedtuple("_KernelLayer", _LAYER_FIELDS)
+_KernelLayer = cast(Any, namedtuple("_KernelLayer", _LAYER_FIELDS))
 """A layer as the kernel takes it: of each norm `NormWeights`, of each linear layer `Biased`, of all else the array."""
 
 

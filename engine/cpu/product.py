@@ -65,20 +65,18 @@ class Int8Linear:
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         packed = pack(weight)
-        self.biased = Biased(packed, np.zeros(packed.outputs, np.float32) if bias is None else bias.numpy())
-        self._plain = plain(packed)
-        self._shift = _NOTHING if bias is None else bias.numpy()
+        shift = np.zeros(packed.outputs, np.float32) if bias is None else bias.numpy()
+        self.biased = Biased(packed, shift)
+        self._weight = plain(packed)
+        self._shift = shift[:0] if bias is None else shift
 
     def __call__(self, x: Tensor) -> Tensor:
         """x: float32 (..., inputs). Returns (..., outputs)."""
         outputs = self.biased.weight.outputs
         out = torch.empty(*x.shape[:-1], outputs)
         rows = x.reshape(-1, x.shape[-1]).contiguous().numpy()
-        affine(team(), rows, room(*rows.shape), self._plain, self._shift, out.view(-1, outputs).numpy())
+        affine(team(), rows, room(*rows.shape), self._weight, self._shift, out.view(-1, outputs).numpy())
         return out
-
-
-_NOTHING = np.zeros(0, np.float32)
 
 
 @inner

@@ -59,11 +59,8 @@ class Int8Subsampling:
     def __init__(self, config: ModelConfig, weights: WeightReader) -> None:
         channels, d_model = config.encoder.subsampling_channels, config.encoder.d_model
         convolution = weights.under("conv")
-        bins = config.features.mels
-        self._bins = []
-        for _ in range(3):
-            bins = bins // 2 + 1
-            self._bins.append(bins)
+        self._bins = config.features.subsampled_bins
+        bins = self._bins[-1]
 
         def taps(index: int) -> _Convolution:
             weight = convolution.take(f"{index}.weight", channels, 1, 3, 3).view(channels, 9)

@@ -62,16 +62,15 @@ class Layer:
     def load(cls, config: EncoderConfig, weights: WeightReader, linear: MakeLinear) -> "Layer":
         d, ff, kernel, bias = config.d_model, config.d_ff, config.conv_kernel, config.use_bias
         attention, convolution = weights.under("self_attn"), weights.under("conv")
-        d_head = d // config.heads
-        scale = 1 / math.sqrt(d_head)
+        scale = 1 / math.sqrt(config.d_head)
         return cls(
             norm_in=LayerNorm.load(weights, "norm_feed_forward1", d),
             expand_in=read_linear(linear, weights, "feed_forward1.linear1", ff, d, bias),
             contract_in=read_linear(linear, weights, "feed_forward1.linear2", d, ff, bias, 0.5),
             norm_attention=LayerNorm.load(weights, "norm_self_att", d),
             qkv=_query_key_value(linear, attention, d, bias, scale),
-            bias_u=attention.take("pos_bias_u", config.heads, d_head)[:, None] * scale,
-            bias_v=attention.take("pos_bias_v", config.heads, d_head)[:, None] * scale,
+            bias_u=attention.take("pos_bias_u", config.heads, config.d_head)[:, None] * scale,
+            bias_v=attention.take("pos_bias_v", config.heads, config.d_head)[:, None] * scale,
             positions=attention.take("linear_pos.weight", d, d),
             out=read_linear(linear, attention, "linear_out", d, d, bias),
             norm_convolution=LayerNorm.load(weights, "norm_conv", d),
