@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from engine.checkpoint.section import FAMILY, Section, check_contexts, dictionary
+from engine.checkpoint.section import FAMILY, Section, check_contexts, prompt_dictionary
 from engine.config import DecoderConfig, EncoderConfig, FeatureConfig, ModelConfig, PromptConfig
 from engine.errors import DamagedCheckpoint, UnsupportedCheckpoint
 
@@ -12,8 +12,8 @@ def from_nemo(data: Any) -> ModelConfig:
     root = Section(data, "model_config")
     root.require("sample_rate", 16000, default=16000)
     _refuse_durations(root)
-    decoder = _nemo_decoder(root)
-    return ModelConfig(_nemo_features(root), _nemo_encoder(root.section("encoder")), _nemo_prompt(root), decoder)
+    decoder = _decoder(root)
+    return ModelConfig(_features(root), _encoder(root.section("encoder")), _prompt(root), decoder)
 
 
 def _refuse_durations(root: Section) -> None:
@@ -26,7 +26,7 @@ def _refuse_durations(root: Section) -> None:
         )
 
 
-def _nemo_features(root: Section) -> FeatureConfig:
+def _features(root: Section) -> FeatureConfig:
     section = root.section("preprocessor")
     section.require("sample_rate", 16000, default=16000)
     section.require("window", "hann", default="hann")
@@ -49,7 +49,7 @@ def _nemo_features(root: Section) -> FeatureConfig:
     )
 
 
-def _nemo_encoder(section: Section) -> EncoderConfig:
+def _encoder(section: Section) -> EncoderConfig:
     section.require("subsampling", "dw_striding")
     section.require("subsampling_factor", 8)
     section.require("causal_downsampling", True, default=False)
@@ -95,16 +95,16 @@ def _contexts(value: Any, where: str) -> tuple[int, tuple[int, ...]]:
     return left, tuple(lookaheads)
 
 
-def _nemo_prompt(root: Section) -> PromptConfig | None:
+def _prompt(root: Section) -> PromptConfig | None:
     defaults = root.section("model_defaults") if "model_defaults" in root else Section({}, root.name("model_defaults"))
     if not defaults.flag("initialize_prompt_feature", False):
         return None
     count = root.integer("num_prompts", defaults.integer("num_prompts", 128))
     where = defaults.name("prompt_dictionary")
-    return PromptConfig(count, dictionary(defaults.raw("prompt_dictionary"), count, where))
+    return PromptConfig(count, prompt_dictionary(defaults.raw("prompt_dictionary"), count, where))
 
 
-def _nemo_decoder(root: Section) -> DecoderConfig:
+def _decoder(root: Section) -> DecoderConfig:
     decoder, joint = root.section("decoder"), root.section("joint")
     decoder.require("blank_as_pad", True, default=True)
     decoder.require("normalization_mode", None)

@@ -78,8 +78,8 @@ class Section:
             raise UnsupportedCheckpoint(f"{self.name(key)} = {value!r} is not {names}: {FAMILY}")
 
 
-def dictionary(data: Any, count: int, where: str) -> Mapping[str, int]:
-    """The prompt dictionary, checked: names to indices below `count`."""
+def prompt_dictionary(data: Any, count: int, where: str) -> Mapping[str, int]:
+    """The languages of a prompt, checked: names to indices below `count`. Raises `DamagedCheckpoint`."""
     if not isinstance(data, Mapping) or not data:
         raise DamagedCheckpoint(f"{where} is missing or empty: the checkpoint names no languages")
     # YAML reads an unquoted `no` (Norwegian) as false.
