@@ -19,7 +19,7 @@ from engine.cpu.dot import STEPS, ZERO
 from engine.cpu.jit import Bytes, kernel
 from engine.cpu.kernels import NormWeights
 from engine.cpu.product import quantise_rows
-from engine.model.attention import AttentionKind, Relative, attention
+from engine.model.attention import Relative, gathered_attention
 from engine.model.layer import Layer
 from engine.model.state import Rows
 from engine.precision import has_int8
@@ -128,7 +128,7 @@ def test_attention_over_rings(draw: Any, frames: int) -> None:
     table = torch.from_numpy(draw(heads, d_head, ring + frames - 1))
     bias_u, bias_v = draw(heads, 1, d_head), draw(heads, 1, d_head)
     relative = Relative(torch.from_numpy(bias_u), torch.from_numpy(bias_v), table)
-    attend = attention(AttentionKind.GATHERED, config, torch.device("cpu"))
+    attend = gathered_attention(config, torch.device("cpu"))
     for step in range(2 * ring // frames + 3):
         place = torch.tensor([4, 1, 3])
         chunks = torch.tensor([step, max(step - 5, 0), max(step - ring, 0)])
