@@ -106,9 +106,7 @@ def main() -> None:
             total = (costs.weights + costs.state) / 1e9
             print(f"| {chunk_ms} ms | {rows} | {total:.2f} | {costs.flops / 1e12:.2f} | {' | '.join(cells)} |")
     print()
-    print(
-        "| chunk | launches of a step, fused attention | over copies | of a continuation | graph launches |"
-    )
+    print("| chunk | launches of a step, fused attention | over copies | of a continuation | graph launches |")
     print("|---|---|---|---|---|")
     for frames in RELEASED.chunk_frames:
         step, proceed = count(RELEASED, frames, 64, 64, fused_attention)
