@@ -56,7 +56,7 @@ def chunk_samples(frames: int) -> int:
 
 
 def flushed_chunks(samples: int, frames: int) -> int:
-    """Chunks it takes to hear all of `samples` and the flushing silence after them; 0 where there was no audio."""
+    """Chunks it takes to consume all of `samples` and the flushing silence after them; 0 where there was no audio."""
     if samples == 0:
         return 0
     wanted = -(-samples // FRAME) + max(FLUSH_FRAMES, frames)

@@ -44,8 +44,9 @@ def inner(function: Kernel) -> Kernel:
 
 
 def exact_kernel(function: Kernel) -> Kernel:
-    """As `kernel`, computed as it is written: no sum is reordered and no product fused with a sum, so a row has the
-    same bits beside any others and on every CPU. Loops become vectors where each output has a sum of its own."""
+    """What Python calls, computed as it is written: no sum is reordered and no product fused with a sum, so a row has
+    the same bits beside any others and on every CPU. Loops become vectors where each output has a sum of its own.
+    Compiled at the first call and kept on disk."""
     return cast(Kernel, _kept(exact_inner(function)))
 
 

@@ -3,8 +3,8 @@
 Torch takes some hundred calls a layer for this, more time than the products of a small batch. Each kernel takes what a
 product left (`raw`, to be multiplied by a `scale` for each row, plus a `shift` for each column) and leaves what the
 next one wants: rows of 8-bit numbers and the magnitude that each was divided by (`product.quantise`). T: rows,
-which are the frames of all streams; arrays are float32 and contiguous unless said otherwise. The threads of a team
-share the rows: each does `part` of so many `parts`.
+which are the frames of all streams; arrays are float32 and contiguous unless said otherwise. The threads of a
+step share the rows: each does `part` of so many `parts`.
 """
 
 from typing import NamedTuple
@@ -77,24 +77,25 @@ def _normalise(row: Array, by: NormWeights, out: Array) -> None:
 @inner
 def norm(x: Array, by: NormWeights, out: Bytes, scale: Array, part: int, parts: int) -> None:
     """LayerNorm of x (T, d) into out: uint8 (T, d), with its scale: (T,)."""
-    line, spare = np.empty(x.shape[1], F32), np.empty(x.shape[1], F32)
+    line, scratch = np.empty(x.shape[1], F32), np.empty(x.shape[1], F32)
     for row in share(x.shape[0], part, parts):
         _normalise(x[row], by, line)
-        scale[row] = quantise(line, spare, out[row])
+        scale[row] = quantise(line, scratch, out[row])
 
 
 @inner
 def add_norm(
     x: Array, raw: Array, shift: Array, by: NormWeights, out: Bytes, scale: Array, part: int, parts: int
 ) -> None:
-    """Add a product to x (T, d) in place, then as `norm`. `scale` is read and written."""
-    line, spare = np.empty(x.shape[1], F32), np.empty(x.shape[1], F32)
+    """Add a product to x (T, d) in place; LayerNorm of the sum into out: uint8 (T, d). scale: (T,), of the product, is
+    overwritten with that of out."""
+    line, scratch = np.empty(x.shape[1], F32), np.empty(x.shape[1], F32)
     for row in share(x.shape[0], part, parts):
         into, of, factor = x[row], raw[row], scale[row]
         for i in range(x.shape[1]):
             into[i] += of[i] * factor + shift[i]
         _normalise(into, by, line)
-        scale[row] = quantise(line, spare, out[row])
+        scale[row] = quantise(line, scratch, out[row])
 
 
 @inner
@@ -111,13 +112,13 @@ def add_norm_out(x: Array, raw: Array, shift: Array, scale: Array, by: NormWeigh
 def swish(raw: Array, shift: Array, out: Bytes, scale: Array, part: int, parts: int) -> None:
     """x * sigmoid(x) of a product raw (T, d_ff), which is overwritten, into out: uint8 (T, d_ff); `scale` is read and
     written."""
-    spare = np.empty(raw.shape[1], F32)
+    scratch = np.empty(raw.shape[1], F32)
     for row in share(raw.shape[0], part, parts):
         of, by = raw[row], scale[row]
         for i in range(raw.shape[1]):
             x = of[i] * by + shift[i]
             of[i] = x * _sigmoid(x)
-        scale[row] = quantise(of, spare, out[row])
+        scale[row] = quantise(of, scratch, out[row])
 
 
 @inner
@@ -252,7 +253,7 @@ def convolve(  # noqa: PLR0912 - one loop nest
     part: int,
     parts: int,
 ) -> None:
-    """Gate, causal depthwise convolution, LayerNorm and swish; equal to `engine.model.encoder.Encoder._convolve`.
+    """Gate, causal depthwise convolution, LayerNorm and swish; what `engine.model.conformer` computes.
 
     raw: (B c, 2 d); cache: (S, k - 1, d), the last inputs of each slot's convolution, brought forward; slots, chunks:
     int64 (B,); taps: (k, d); taps_bias: (d,); out: uint8 (B c, d); scale: (B c,), read and written.
@@ -260,7 +261,7 @@ def convolve(  # noqa: PLR0912 - one loop nest
     size, kernel, streams = taps.shape[1], taps.shape[0], slots.shape[0]
     frames, past = raw.shape[0] // streams, kernel - 1
     joined = np.empty((past + frames, size), F32)
-    line, spare = np.empty(size, F32), np.empty(size, F32)
+    line, scratch = np.empty(size, F32), np.empty(size, F32)
     for stream in share(streams, part, parts):
         first, kept = stream * frames, cache[slots[stream]]
         for time in range(past):
@@ -288,4 +289,4 @@ def convolve(  # noqa: PLR0912 - one loop nest
             _normalise(line, by, line)
             for i in range(size):
                 line[i] *= _sigmoid(line[i])
-            scale[first + frame] = quantise(line, spare, out[first + frame])
+            scale[first + frame] = quantise(line, scratch, out[first + frame])

@@ -1,7 +1,7 @@
 """The conformer layers in 8-bit weights on a CPU, a call a layer.
 
-Takes the place of `engine.model.conformer.ConformerLayers`; the same sums in the same order, so that what differs is
-the rounding of weights and activations alone.
+Computes what `engine.model.conformer.ConformerLayers` does, the sums in the same order: what differs is the rounding of
+weights and activations alone.
 """
 
 from collections import namedtuple
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from engine.cpu.jit import Array, Bytes, Halves, Index, inner, kernel, plain
 from engine.cpu.kernels import NormWeights, add_norm, add_norm_out, attend, convolve, norm, swish
-from engine.cpu.openmp import Team, fork, team
-from engine.cpu.product import Biased, Int8Linear, product, quantise_rows, room
+from engine.cpu.openmp import Threads, all_threads, fork
+from engine.cpu.product import Biased, Int8Linear, activation_rows, product, quantise_rows
 from engine.model.attention import Relative
 from engine.model.layer import Layer, LayerNorm
 from engine.model.linear import Linear
@@ -37,19 +37,19 @@ class Int8Layers:
         frames, size = x.shape[1:]
         flat: Array = x.view(-1, size).numpy()  # (T, d)
         slots, chunks = rows.slots.numpy(), rows.chunks.numpy()
-        spare, threads = plain(self._spare(len(flat))), team()
+        buffers, threads = plain(self._buffers(len(flat))), all_threads()
         memory = state.keys, state.values, state.convolution
         for layer, position, keys, values, convolution in zip(
             self._layers, self._positions[frames], *memory, strict=True
         ):
-            past = _Past(_halves(keys), _halves(values), convolution.numpy(), slots, chunks)
-            conformer(threads, flat, layer, position, plain(past), spare)
+            past = _LayerState(_halves(keys), _halves(values), convolution.numpy(), slots, chunks)
+            conformer(threads, flat, layer, position, plain(past), buffers)
         return x
 
-    def _spare(self, rows: int) -> "_Spare":
-        return _Spare(
-            within=room(rows, self._d_model),
-            wide=room(rows, self._d_ff),
+    def _buffers(self, rows: int) -> "_Buffers":
+        return _Buffers(
+            within=activation_rows(rows, self._d_model),
+            wide=activation_rows(rows, self._d_ff),
             scale=np.empty(rows, np.float32),
             raw=np.empty(rows * max(self._d_ff, 3 * self._d_model), np.float32),
             mixed=np.empty((rows, self._d_model), np.float32),
@@ -74,8 +74,9 @@ class _Positions(NamedTuple):
     table: Array
 
 
-class _Past(NamedTuple):
-    """A layer's memory of all slots, and which of them are stepped: as `attend` and `convolve` take it."""
+class _LayerState(NamedTuple):
+    """A layer's state of all slots, and which of them are stepped. keys, values: bfloat16 as uint16 (S, h, R, d_head);
+    convolution: (S, k - 1, d); slots, chunks: int64 (B,)."""
 
     keys: Halves
     values: Halves
@@ -84,7 +85,7 @@ class _Past(NamedTuple):
     chunks: Index
 
 
-class _Spare(NamedTuple):
+class _Buffers(NamedTuple):
     """Memory of a step: uint8 rows (T, d) and (T, d_ff) with their scale (T,), a product, and mixed values (T, d)."""
 
     within: Bytes
@@ -95,41 +96,43 @@ class _Spare(NamedTuple):
 
 
 @inner
-def _multiply(team: Team, x: Bytes, by: Biased, raw: Array) -> tuple[Array, Array]:
+def _multiply(threads: Threads, x: Bytes, by: Biased, raw: Array) -> tuple[Array, Array]:
     """The product, in the memory of `raw`, and what is to be added to it."""
     weight, shift = by
     rows, outputs = x.shape[0], shift.shape[0]
     out = raw[: rows * outputs].reshape(rows, outputs)
-    product(team, x, weight, out)
+    product(threads, x, weight, out)
     return out, shift
 
 
 @kernel
-def conformer(team: Team, x: Array, layer: Any, positions: _Positions, past: _Past, spare: _Spare) -> None:
+def conformer(
+    threads: Threads, x: Array, layer: Any, positions: _Positions, past: _LayerState, buffers: _Buffers
+) -> None:
     """One layer on x (T, d), in place; brings the rows' memory forward. Takes named tuples as `plain`; layer: a
     `_KernelLayer`."""
     by = _KernelLayer(*layer)
-    within, wide, scale, raw, mixed = spare
+    within, wide, scale, raw, mixed = buffers
     keys, values, convolution, slots, chunks = past
     bias_u, bias_v, table = positions
-    fork(team, norm, (x, by.norm_in, within, scale))
-    y, shift = _multiply(team, within, by.expand_in, raw)
-    fork(team, swish, (y, shift, wide, scale))
-    y, shift = _multiply(team, wide, by.contract_in, raw)
-    fork(team, add_norm, (x, y, shift, by.norm_attention, within, scale))
-    y, shift = _multiply(team, within, by.qkv, raw)
-    fork(team, attend, (y, shift, bias_u, bias_v, table, keys, values, slots, chunks, mixed, scale))
-    fork(team, quantise_rows, (mixed, within, scale))
-    y, shift = _multiply(team, within, by.out, raw)
-    fork(team, add_norm, (x, y, shift, by.norm_convolution, within, scale))
-    y, shift = _multiply(team, within, by.gate, raw)
-    fork(team, convolve, (y, shift, convolution, slots, chunks, by.taps, by.taps_bias, by.norm_taps, within, scale))
-    y, shift = _multiply(team, within, by.mix, raw)
-    fork(team, add_norm, (x, y, shift, by.norm_feed, within, scale))
-    y, shift = _multiply(team, within, by.expand, raw)
-    fork(team, swish, (y, shift, wide, scale))
-    y, shift = _multiply(team, wide, by.contract, raw)
-    fork(team, add_norm_out, (x, y, shift, scale, by.norm_out))
+    fork(threads, norm, (x, by.norm_in, within, scale))
+    y, shift = _multiply(threads, within, by.expand_in, raw)
+    fork(threads, swish, (y, shift, wide, scale))
+    y, shift = _multiply(threads, wide, by.contract_in, raw)
+    fork(threads, add_norm, (x, y, shift, by.norm_attention, within, scale))
+    y, shift = _multiply(threads, within, by.qkv, raw)
+    fork(threads, attend, (y, shift, bias_u, bias_v, table, keys, values, slots, chunks, mixed, scale))
+    fork(threads, quantise_rows, (mixed, within, scale))
+    y, shift = _multiply(threads, within, by.out, raw)
+    fork(threads, add_norm, (x, y, shift, by.norm_convolution, within, scale))
+    y, shift = _multiply(threads, within, by.gate, raw)
+    fork(threads, convolve, (y, shift, convolution, slots, chunks, by.taps, by.taps_bias, by.norm_taps, within, scale))
+    y, shift = _multiply(threads, within, by.mix, raw)
+    fork(threads, add_norm, (x, y, shift, by.norm_feed, within, scale))
+    y, shift = _multiply(threads, within, by.expand, raw)
+    fork(threads, swish, (y, shift, wide, scale))
+    y, shift = _multiply(threads, wide, by.contract, raw)
+    fork(threads, add_norm_out, (x, y, shift, scale, by.norm_out))
 
 
 def _product(linear: Linear) -> Biased:

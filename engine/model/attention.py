@@ -109,7 +109,8 @@ def _mix_in_place(query: Tensor, bias: Tensor, keys: Tensor, values: Tensor, slo
 
 @dataclass(frozen=True, slots=True)
 class _Composed:
-    """Attention in torch's own operators. position, hidden, write: as `_ring_view` gives them."""
+    """Attention in torch's own operators. position, hidden, write: of the rings in this step
+    (`_ring_view`)."""
 
     heads: int
     frames: int

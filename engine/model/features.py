@@ -18,7 +18,7 @@ from engine.chunking import HOP, SUBSAMPLING, WINDOW
 from engine.config import FeatureConfig
 from engine.model.state import Rows
 
-UNHEARD = SUBSAMPLING - 1
+BEFORE_START = SUBSAMPLING - 1
 """Mel frames of a first chunk that lie before the start of the stream."""
 
 
@@ -75,7 +75,7 @@ class LogMel:
         frames = x.unfold(1, WINDOW, HOP) * self._window  # (B, 8c, 400)
         spectrum = torch.view_as_real(torch.fft.rfft(frames, n=self._config.n_fft))  # (B, 8c, 257, 2)
         mel = self._bank(spectrum)
-        rows.blank(mel[:, :UNHEARD])
+        rows.zero_new_streams(mel[:, :BEFORE_START])
         return mel
 
 

@@ -27,9 +27,9 @@ class Rows:
 
     def recall(self, cache: Tensor) -> Tensor:
         """The rows of a cache (S, ...), zeros for a stream that begins: (B, ...)."""
-        return self.blank(cache.index_select(0, self.slots))
+        return self.zero_new_streams(cache.index_select(0, self.slots))
 
-    def blank(self, x: Tensor) -> Tensor:
+    def zero_new_streams(self, x: Tensor) -> Tensor:
         """Zero x (B, ...) in place for streams that begin."""
         if self.begins is None:
             return x

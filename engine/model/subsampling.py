@@ -44,13 +44,13 @@ class Subsampling:
         count, time = mel.shape[:2]
         x = self._join(mel[:, None], state.mel, rows)
         x = F.relu(F.conv2d(x, *self._first, stride=2))  # (B, C, 4c, mels/2+1)
-        rows.blank(x[:, :, :3])
+        rows.zero_new_streams(x[:, :, :3])
         for level, ((depthwise, shift), pointwise) in enumerate(zip(self._depthwise, self._pointwise, strict=True)):
             x = self._join(x, state.deep if level else state.middle, rows)
             x = F.conv2d(x, depthwise, shift, stride=2, groups=depthwise.shape[0])
             x = F.relu(F.conv2d(x, *pointwise))
             if level == 0:
-                rows.blank(x[:, :, :1])
+                rows.zero_new_streams(x[:, :, :1])
         return self._out(x.transpose(1, 2).reshape(count, time // 8, -1))
 
     @staticmethod

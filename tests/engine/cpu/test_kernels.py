@@ -47,7 +47,7 @@ def layer_norm(x: Array, weight: Array, bias: Array) -> Tensor:
     return F.layer_norm(torch.from_numpy(x), (x.shape[1],), torch.from_numpy(weight), torch.from_numpy(bias), 1e-5)
 
 
-def room(rows: int, width: int) -> Bytes:
+def byte_rows(rows: int, width: int) -> Bytes:
     return np.full((rows, width + 16), 255, np.uint8)
 
 
@@ -63,7 +63,7 @@ def assert_quantised(out: Bytes, scale: Array, expected: Tensor) -> None:
 @pytest.mark.parametrize("width", [16, 33, 48, 1024])
 def test_norm(draw: Any, width: int) -> None:
     x, weight, bias = draw(T, width, spread=3.0) + 2, draw(width), draw(width)
-    out, scale = room(T, width), np.empty(T, np.float32)
+    out, scale = byte_rows(T, width), np.empty(T, np.float32)
     cpu_kernels.norm(x, NormWeights(weight, bias), out, scale, *WHOLE)
     assert_quantised(out, scale, layer_norm(x, weight, bias))
 
@@ -72,7 +72,7 @@ def test_add_norm_adds_the_product_to_the_residual(draw: Any) -> None:
     x, raw, shift, weight, bias = draw(T, D), draw(T, D), draw(D), draw(D), draw(D)
     scale = np.abs(draw(T)) + 0.1
     added = x + raw * scale[:, None] + shift
-    out = room(T, D)
+    out = byte_rows(T, D)
     cpu_kernels.add_norm(x, raw, shift, NormWeights(weight, bias), out, scale, *WHOLE)
     assert np.abs(x - added).max() < TOLERANCE
     assert_quantised(out, scale, layer_norm(added, weight, bias))
@@ -90,13 +90,13 @@ def test_the_end_of_a_layer(draw: Any) -> None:
 def test_swish_over_the_whole_range(draw: Any, spread: float) -> None:
     raw, shift, scale = draw(T, D, spread=spread), draw(D), np.abs(draw(T)) + 0.1
     expected = F.silu(torch.from_numpy(raw * scale[:, None] + shift))
-    out = room(T, D)
+    out = byte_rows(T, D)
     cpu_kernels.swish(raw, shift, out, scale, *WHOLE)
     assert_quantised(out, scale, expected)
 
 
 def test_a_row_of_zeros_stays_zero() -> None:
-    out, scale = room(2, D), np.ones(2, np.float32)
+    out, scale = byte_rows(2, D), np.ones(2, np.float32)
     cpu_kernels.swish(np.zeros((2, D), np.float32), np.zeros(D, np.float32), out, scale, *WHOLE)
     assert (out[:, :D] == ZERO).all()
     assert np.isfinite(scale).all()
@@ -104,7 +104,7 @@ def test_a_row_of_zeros_stays_zero() -> None:
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_every_row_is_somebodys(draw: Any, parts: int) -> None:
-    x, out, scale = draw(T, D), room(T, D), np.zeros(T, np.float32)
+    x, out, scale = draw(T, D), byte_rows(T, D), np.zeros(T, np.float32)
     for part in range(parts):
         before = scale.copy()
         quantise_rows(x, out, scale, part, parts)
@@ -237,7 +237,7 @@ def test_convolution(draw: Any, frames: int, begins: bool) -> None:
     joined = torch.cat([past, gated], 1)
     mixed = F.conv1d(joined.transpose(1, 2), torch.from_numpy(taps).T[:, None], torch.from_numpy(taps_bias), groups=D)
     expected = F.silu(layer_norm(mixed.transpose(1, 2).reshape(-1, D).numpy(), weight, bias))
-    out = room(2 * frames, D)
+    out = byte_rows(2 * frames, D)
     by = NormWeights(weight, bias)
     for part in range(2):
         cpu_kernels.convolve(raw, shift, cache, place, chunks, taps, taps_bias, by, out, scale, part, 2)
