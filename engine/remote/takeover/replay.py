@@ -12,6 +12,7 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.api import SAMPLE_RATE_HZ
 from engine.chunking import FLUSH_FRAMES, FRAME, FRAME_MS, chunk_end
 from engine.remote.takeover.audio_ring import AudioRing
 
@@ -49,8 +50,9 @@ Outgoing = SendAudio | Request | SendClose
 
 
 class ReplayLog:
-    """`consumed`: samples that the present engine has consumed. `paced`: the engine is taking up what another one had,
-    and gets no more at once than it can consume soon. All positions are samples since the session began.
+    """`audio`: what was pushed. `consumed`: samples that the present engine has consumed. `paced`: the engine is taking
+    up what another one had, and gets no more at once than it can consume soon. All positions are samples since the
+    session began.
 
     Kept are the last `capacity` samples and the requests among them: no more than were made in that time.
     """
@@ -64,7 +66,7 @@ class ReplayLog:
         self._first_language = language  # of the oldest audio kept
         self.close_sent = False
         self._frames = chunk_ms // FRAME_MS
-        self._window = max(int(_WINDOW_S * 16_000), 2 * self._frames * FRAME)
+        self._window = max(int(_WINDOW_S * SAMPLE_RATE_HZ), 2 * self._frames * FRAME)
         self._requests: deque[Request] = deque()
         self._next = 0  # index of the first request not sent
         self._sent = 0
