@@ -29,10 +29,10 @@ import torch
 from torch import Tensor
 
 from benchmarks import real_dims
+from engine.checkpoint.nemo_config import from_nemo
 from engine.checkpoint.tokenizer import from_sentencepiece
 from engine.checkpoint.weights import Checkpoint
 from engine.chunking import FRAME
-from engine.config import from_nemo
 from engine.executor import StepExecutor
 from testing.audio import Audio, babble
 from testing.libraries import quiet

@@ -38,7 +38,7 @@ def ring_attention(capability: int, frames: int) -> Resources:
     """The attention kernel of the class with this many frames a chunk."""
     encoder = RELEASED.encoder
     count = ring_chunks(encoder.left_context, frames)
-    constants = kernels.ring_attention_constants(frames, count, encoder.d_model // encoder.heads, exact=False)
+    constants = kernels.ring_attention_constants(frames, count, encoder.d_head, exact=False)
     kernel = kernels.ring_attention_kernel
     types = dict.fromkeys(("qkv", "bias_u", "bias_v", "table", "keys", "values", "out"), "*bf16")
     types |= {"slots": "*i64", "chunks": "*i64", "heads": "i32"}

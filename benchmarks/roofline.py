@@ -10,7 +10,6 @@ counted by running it on tensors without numbers (`benchmarks.fake_device`). Las
 import argparse
 import json
 from dataclasses import dataclass
-from functools import partial
 
 from benchmarks.dimensions import RELEASED
 from benchmarks.fake_device import count
@@ -18,7 +17,7 @@ from engine.chunking import FRAME_MS, chunk_samples
 from engine.config import ModelConfig
 from engine.cuda.ring_attention import fused_attention
 from engine.cuda.search import turns
-from engine.model.attention import AttentionKind, attention
+from engine.model.attention import gathered_attention
 from engine.model.state import ring_chunks
 
 BYTES = 2
@@ -55,7 +54,7 @@ def weight_counts(config: ModelConfig) -> tuple[int, int, int]:
     encoder, decoder = config.encoder, config.decoder
     d, channels = encoder.d_model, encoder.subsampling_channels
     layer = 4 * d * encoder.d_ff + 4 * d * d + 3 * d * d + encoder.conv_kernel * d
-    bins = [config.features.mels // 2 + 1, config.features.mels // 4 + 1, config.features.mels // 8 + 1]
+    bins = config.features.subsampled_bins
     prompt = 0 if config.prompt is None else 2 * (2 * d * d)
     frame = encoder.layers * layer + channels * bins[2] * d + prompt + d * decoder.joint_hidden
     lstm = decoder.layers * 8 * decoder.hidden * decoder.hidden
@@ -75,7 +74,7 @@ def cost(config: ModelConfig, frames: int, rows: int) -> Cost:
     flops = 2 * rows * (frames * (frame + subsampling) + attention + turns(frames) * turn)
     kept = encoder.layers * (2 * d * ring + 2 * d * (encoder.conv_kernel - 1))
     written = encoder.layers * 2 * d * frames
-    subsampled = encoder.subsampling_channels * (config.features.mels // 2 + config.features.mels // 4 + 2)
+    subsampled = encoder.subsampling_channels * sum(config.features.subsampled_bins[:2])
     speech = 2 * decoder.layers * decoder.hidden + decoder.joint_hidden
     state = rows * (BYTES * (kept + written + 2 * subsampled + 2 * speech) + 4 * chunk_samples(frames))
     tables = encoder.layers * d * (ring + frames - 1)
@@ -107,14 +106,14 @@ def main() -> None:
             total = (costs.weights + costs.state) / 1e9
             print(f"| {chunk_ms} ms | {rows} | {total:.2f} | {costs.flops / 1e12:.2f} | {' | '.join(cells)} |")
     print()
-    print("| chunk | launches of a step, fused attention | with SDPA | of a continuation | graph launches |")
+    print("| chunk | launches of a step, fused attention | over copies | of a continuation | graph launches |")
     print("|---|---|---|---|---|")
     for frames in RELEASED.chunk_frames:
         step, proceed = count(RELEASED, frames, 64, 64, fused_attention)
-        sdpa, _ = count(RELEASED, frames, 64, 64, partial(attention, AttentionKind.SDPA))
+        gathered, _ = count(RELEASED, frames, 64, 64, gathered_attention)
         chunk_ms = frames * FRAME_MS
-        print(f"| {chunk_ms} ms | {step.launches} | {sdpa.launches} | {proceed.launches} | 1 |")
-        result[f"launches_{chunk_ms}ms"], result[f"launches_sdpa_{chunk_ms}ms"] = step.launches, sdpa.launches
+        print(f"| {chunk_ms} ms | {step.launches} | {gathered.launches} | {proceed.launches} | 1 |")
+        result[f"launches_{chunk_ms}ms"], result[f"launches_gathered_{chunk_ms}ms"] = step.launches, gathered.launches
     print(json.dumps(result))
 
 

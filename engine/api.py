@@ -3,10 +3,10 @@
 The same types are the messages of an engine in another process: all are plain immutable values.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ AUTO = "auto"
 """The language option under which the model itself decides, sentence by sentence."""
 
 SAMPLE_RATE_HZ = 16_000
+
+_Item = TypeVar("_Item")
 
 
 class Precision(StrEnum):
@@ -79,7 +81,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """`words` replace all words of the session from index `first` on.
+    """`words` replace all words of the session from index `first` on (`replace_from`).
 
     That is an append, a last word that grew, or a language set when its tag came. `is_final` marks the answer to
     `finalize` and `close`: everything pushed before it is in.
@@ -89,6 +91,18 @@ class Hypothesis:
     first: int
     words: tuple[Word, ...]
     is_final: bool
+
+
+def replace_from(kept: list[_Item], first: int, new: Sequence[_Item], base: int = 0) -> int:
+    """The rule of every `Hypothesis`: `new` replaces all items from index `first` on, in place.
+
+    `kept` holds the items from index `base` on; what of `new` lies before that is left out. The words [a, b, c] and
+    first=1, new=[x] are [a, x] after it. Returns the first index that was written.
+    """
+    if first < base:
+        new, first = new[base - first :], base
+    kept[first - base :] = new
+    return first
 
 
 class FaultReason(StrEnum):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TypeVar
 
-from engine.api import Hypothesis, LanguageSource, Word
+from engine.api import Hypothesis, LanguageSource, Word, replace_from
 from pipeline.punctuation import bare_word, ends_sentence, is_opening, may_be_abbreviation
 
 KEPT_SEGMENTS = 8  # closed segments that a late tag may still correct
@@ -133,9 +133,7 @@ class Segmenter:
             for closed in self._closed:
                 closed.first += missing
                 closed.end += missing
-        if first < self._base:
-            words, first = words[self._base - first :], self._base
-        self._words[first - self._base :] = words
+        first = replace_from(self._words, first, words, self._base)
         total = self._base + len(self._words)
         self._first = min(self._first, total)
         for closed in self._closed:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import LanguageSource, Recognizer, Session, SessionOptions, StepEvents, Word
+from engine.api import replace_from
 from engine.errors import EngineError
 from training.voices import SAMPLE_RATE_HZ
 
@@ -74,7 +75,7 @@ class Batch:
             events = self._next()
             for hypothesis in events.hypotheses:
                 stream = streams[hypothesis.session]
-                stream.words[hypothesis.first :] = hypothesis.words
+                replace_from(stream.words, hypothesis.first, hypothesis.words)
                 stream.complete = hypothesis.is_final
             for session, consumed_s in events.progress.items():
                 streams[session].consumed_s = consumed_s

@@ -16,8 +16,8 @@ from engine.api import Precision
 from engine.checkpoint.weights import Checkpoint
 from engine.config import ModelConfig
 from engine.cpu.jit import plain
-from engine.cpu.openmp import team
-from engine.cpu.product import Int8Linear, pack, product, room
+from engine.cpu.openmp import all_threads
+from engine.cpu.product import Int8Linear, activation_rows, pack, product
 from engine.executor import StepExecutor
 from engine.model.linear import float_linear
 from testing.audio import babble
@@ -115,7 +115,7 @@ def _ours_in_8_bits(weight: Tensor, _precision: Precision) -> Product:
 
     def multiply(x: Tensor) -> NDArray[np.float32]:
         out = np.empty((len(x), packed.outputs), np.float32)
-        product(team(), _rounded(*x.shape), values, out)
+        product(all_threads(), _rounded(*x.shape), values, out)
         return out
 
     return multiply
@@ -123,7 +123,7 @@ def _ours_in_8_bits(weight: Tensor, _precision: Precision) -> Product:
 
 @functools.cache
 def _rounded(rows: int, inputs: int) -> NDArray[np.uint8]:
-    rounded = room(rows, inputs)
+    rounded = activation_rows(rows, inputs)
     rounded[:] = 3
     return rounded
 

@@ -18,19 +18,11 @@ from torch import Tensor
 
 from engine.checkpoint.file_kinds import is_pointer, pointer, recognised
 from engine.checkpoint.language_tags import released_prompts
+from engine.checkpoint.section import Section, check_contexts, prompt_dictionary
 from engine.checkpoint.tokenizer import Tokenizer
 from engine.checkpoint.weight_table import weight_table
 from engine.checkpoint.weights import Checkpoint
-from engine.config import (
-    DecoderConfig,
-    EncoderConfig,
-    FeatureConfig,
-    ModelConfig,
-    PromptConfig,
-    Section,
-    check_contexts,
-    dictionary,
-)
+from engine.config import DecoderConfig, EncoderConfig, FeatureConfig, ModelConfig, PromptConfig
 from engine.errors import CheckpointError, DamagedCheckpoint, UnsupportedCheckpoint
 
 _PROMPTED = "nemotron3_5_asr"
@@ -169,7 +161,7 @@ def _encoder(section: Section, lookaheads: tuple[int, ...]) -> tuple[int, Encode
 def _prompt(root: Section, processing: Section) -> PromptConfig:
     count = root.integer("num_prompts", 128)
     names = processing.raw("prompt_dictionary") if "prompt_dictionary" in processing else released_prompts()
-    return PromptConfig(count, dictionary(names, count, processing.name("prompt_dictionary")))
+    return PromptConfig(count, prompt_dictionary(names, count, processing.name("prompt_dictionary")))
 
 
 def _tokenizer(

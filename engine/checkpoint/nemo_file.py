@@ -18,10 +18,11 @@ import yaml
 from torch import Tensor
 
 from engine.checkpoint.file_kinds import is_pointer, pointer, recognised
+from engine.checkpoint.nemo_config import from_nemo
+from engine.checkpoint.section import FAMILY
 from engine.checkpoint.tokenizer import Tokenizer, from_sentencepieces
 from engine.checkpoint.weight_table import weight_table
 from engine.checkpoint.weights import Checkpoint
-from engine.config import FAMILY, from_nemo
 from engine.errors import CheckpointError, DamagedCheckpoint, UnsupportedCheckpoint
 
 CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"

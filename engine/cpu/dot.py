@@ -1,9 +1,44 @@
 """The innermost loop of an 8-bit product: dot products of a few rows with a block of outputs, held in registers.
 
-Written in LLVM's own language, because Numba has neither vectors nor the instructions that multiply and add 8-bit
-numbers: `vpdpbusd` of AVX-512 VNNI, or `vpmaddubsw` and `vpmaddwd` of AVX2 (Intel 64 and IA-32 Architectures Software
-Developer's Manual, vol. 2). The latter adds pairs of products in 16 bits, which 8-bit activations would overflow, so
-they take 7 there.
+Quantisation
+------------
+A weight is rounded to signed numbers v of -127 to 127, an output's row by its own largest magnitude (`product.pack`).
+A row of activations is rounded to numbers of -STEPS to STEPS by its own largest magnitude (`product.quantise`). Both
+are symmetric. The instructions multiply unsigned by signed numbers only, so ZERO is added to each activation: the
+zero point, which is the same for all of them. What it adds to a sum depends on the weight alone and is taken off again:
+
+    sum((n + ZERO) * v) = sum(n * v) + ZERO * sum(v)            `Weight.shift` is ZERO * sum(v)
+
+    output = (sum - shift) * (largest weight / 127 / STEPS) * (largest activation)
+
+Example, STEPS 127 and ZERO 128:
+
+    activations   0.5  -1.0  0.25  0.0       largest 1.0        n + ZERO   192    1  160  128
+    weights       0.1  -0.4  0.3   0.15      largest 0.4               v    32 -127   95   48
+
+    sum = 27,361; shift = 128 * 48 = 6,144; output = 21,217 * 0.4 / 127 / 127 * 1.0 = 0.5262, exactly it is 0.525.
+
+Instructions
+------------
+`vpdpbusd` (AVX-512 VNNI) multiplies four neighbouring bytes each, adds the four products to an int32 and does so for
+16 of them at once. Without it (AVX2) there are two: `vpmaddubsw` adds pairs of products in 16 bits and saturates,
+`vpmaddwd` by ones adds pairs of those in 32. Two products of 8-bit activations reach 2 * 255 * 127 = 64,770, more than
+the 32,767 of 16 bits; those of 7 bits reach 2 * 127 * 127 = 32,258. So without VNNI activations have 7 bits: STEPS 63,
+ZERO 64. Sums are exact in both: 32 bits hold those of 66,000 inputs.
+
+Order in memory and registers
+-----------------------------
+Four inputs (a quad) of each of LANES outputs fill a cache line, which is loaded as it is needed. Four activations of a
+row are loaded as one int32 and copied to all lanes. A turn of the loop is one quad: BLOCKS lines of weights, and for
+each row one activation register and one multiplication a weight register. Sums stay in registers:
+
+    VNNI   32 of 64 bytes:  12 rows * 2 sums + 2 of weights + 1 of activations = 27
+    AVX2   16 of 32 bytes:   6 rows * 2 sums + 2 of weights + 1 of activations + 1 of ones = 16
+
+Written in LLVM's own language, because Numba has neither vectors nor these instructions. Measurements are in
+docs/decisions/engine.md.
+
+Intel 64 and IA-32 Architectures Software Developer's Manual, vol. 2.
 """
 
 from collections.abc import Callable
@@ -18,7 +53,7 @@ from engine.precision import has_vnni
 VNNI = has_vnni()
 
 STEPS, ZERO = (127, 128) if VNNI else (63, 64)
-"""Activations within [-1, 1] are the numbers ZERO - STEPS to ZERO + STEPS."""
+"""Activations, as part of the largest magnitude of their row, are the numbers ZERO - STEPS to ZERO + STEPS."""
 
 LINE = 64
 """Bytes of a cache line."""

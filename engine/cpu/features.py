@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.cpu.jit import F32, I32, U32, Array, Index, exact_inner, exact_kernel, share
-from engine.cpu.openmp import Team, fork, team
+from engine.cpu.openmp import Threads, all_threads, fork
 
 _LN2, _SQRT2 = F32(0.6931471805599453), F32(1.4142135623730951)
 _C3, _C5, _C7, _C9 = F32(1 / 3), F32(1 / 5), F32(1 / 7), F32(1 / 9)
@@ -33,14 +33,16 @@ class CpuMelBank:
         mel = torch.empty(streams, frames, len(self._weights))
         spectra = spectrum.contiguous().view(-1, bins, 2).numpy()
         out = mel.view(-1, len(self._weights)).numpy()
-        log_mel(team(), spectra, self._weights, self._first, self._end, self._guard, out)
+        log_mel(all_threads(), spectra, self._weights, self._first, self._end, self._guard, out)
         return mel
 
 
 @exact_kernel
-def log_mel(team: Team, spectra: Array, bank: Array, first: Index, end: Index, guard: np.float32, out: Array) -> None:
+def log_mel(
+    threads: Threads, spectra: Array, bank: Array, first: Index, end: Index, guard: np.float32, out: Array
+) -> None:
     """spectra: (T, bins, 2); bank: (mels, bins); first, end: (mels,); out: (T, mels)."""
-    fork(team, _log_mel, (spectra, bank, first, end, guard, out))
+    fork(threads, _log_mel, (spectra, bank, first, end, guard, out))
 
 
 @exact_inner

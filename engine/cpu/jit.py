@@ -16,6 +16,9 @@ TINY = F32(1e-20)
 
 _HERE = Path(__file__).parent
 
+_LAYER = _HERE.parent / "model" / "layer.py"
+"""Its list of a layer's fields says at which place the conformer's kernel finds each."""
+
 Array = NDArray[np.float32]
 Halves = NDArray[np.uint16]
 Bytes = NDArray[np.uint8]
@@ -41,8 +44,9 @@ def inner(function: Kernel) -> Kernel:
 
 
 def exact_kernel(function: Kernel) -> Kernel:
-    """As `kernel`, computed as it is written: no sum is reordered and no product fused with a sum, so a row has the
-    same bits beside any others and on every CPU. Loops become vectors where each output has a sum of its own."""
+    """What Python calls, computed as it is written: no sum is reordered and no product fused with a sum, so a row has
+    the same bits beside any others and on every CPU. Loops become vectors where each output has a sum of its own.
+    Compiled at the first call and kept on disk."""
     return cast(Kernel, _kept(exact_inner(function)))
 
 
@@ -63,7 +67,7 @@ def _kept(compiled: Any) -> Any:
 def _stamp() -> tuple[tuple[str, float, int], ...]:
     """What a compiled kernel depends on. Numba itself looks at the file of the kernel alone, not at those of what it
     calls, and would go on with what was compiled before they changed."""
-    sources = sorted(_HERE.glob("*.py"))
+    sources = [*sorted(_HERE.glob("*.py")), _LAYER]
     return tuple((one.name, one.stat().st_mtime, one.stat().st_size) for one in sources)
 
 

@@ -3,8 +3,8 @@
 Torch takes some hundred calls a layer for this, more time than the products of a small batch. Each kernel takes what a
 product left (`raw`, to be multiplied by a `scale` for each row, plus a `shift` for each column) and leaves what the
 next one wants: rows of 8-bit numbers and the magnitude that each was divided by (`product.quantise`). T: rows,
-which are the frames of all streams; arrays are float32 and contiguous unless said otherwise. The threads of a team
-share the rows: each does `part` of so many `parts`.
+which are the frames of all streams; arrays are float32 and contiguous unless said otherwise. The threads of a
+step share the rows: each does `part` of so many `parts`.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ _LOG2E, _LN2 = F32(1.4426950408889634), F32(0.6931471805599453)
 _C2, _C3, _C4, _C5, _C6 = F32(1 / 2), F32(1 / 6), F32(1 / 24), F32(1 / 120), F32(1 / 720)
 
 
-class Norm(NamedTuple):
+class NormWeights(NamedTuple):
     """LayerNorm's weight and bias: (d,)."""
 
     weight: Array
@@ -57,7 +57,7 @@ def _sigmoid(x: np.float32) -> np.float32:
 
 
 @inner
-def _normalise(row: Array, by: Norm, out: Array) -> None:
+def _normalise(row: Array, by: NormWeights, out: Array) -> None:
     """LayerNorm of a row into `out`, which may be the row."""
     weight, bias = by
     size = row.shape[0]
@@ -75,28 +75,31 @@ def _normalise(row: Array, by: Norm, out: Array) -> None:
 
 
 @inner
-def norm(x: Array, by: Norm, out: Bytes, scale: Array, part: int, parts: int) -> None:
+def norm(x: Array, by: NormWeights, out: Bytes, scale: Array, part: int, parts: int) -> None:
     """LayerNorm of x (T, d) into out: uint8 (T, d), with its scale: (T,)."""
-    line, spare = np.empty(x.shape[1], F32), np.empty(x.shape[1], F32)
+    line, scratch = np.empty(x.shape[1], F32), np.empty(x.shape[1], F32)
     for row in share(x.shape[0], part, parts):
         _normalise(x[row], by, line)
-        scale[row] = quantise(line, spare, out[row])
+        scale[row] = quantise(line, scratch, out[row])
 
 
 @inner
-def add_norm(x: Array, raw: Array, shift: Array, by: Norm, out: Bytes, scale: Array, part: int, parts: int) -> None:
-    """Add a product to x (T, d) in place, then as `norm`. `scale` is read and written."""
-    line, spare = np.empty(x.shape[1], F32), np.empty(x.shape[1], F32)
+def add_norm(
+    x: Array, raw: Array, shift: Array, by: NormWeights, out: Bytes, scale: Array, part: int, parts: int
+) -> None:
+    """Add a product to x (T, d) in place; LayerNorm of the sum into out: uint8 (T, d). scale: (T,), of the product, is
+    overwritten with that of out."""
+    line, scratch = np.empty(x.shape[1], F32), np.empty(x.shape[1], F32)
     for row in share(x.shape[0], part, parts):
         into, of, factor = x[row], raw[row], scale[row]
         for i in range(x.shape[1]):
             into[i] += of[i] * factor + shift[i]
         _normalise(into, by, line)
-        scale[row] = quantise(line, spare, out[row])
+        scale[row] = quantise(line, scratch, out[row])
 
 
 @inner
-def add_norm_out(x: Array, raw: Array, shift: Array, scale: Array, by: Norm, part: int, parts: int) -> None:
+def add_norm_out(x: Array, raw: Array, shift: Array, scale: Array, by: NormWeights, part: int, parts: int) -> None:
     """Add a product to x (T, d), then LayerNorm, both in place: the end of a layer."""
     for row in share(x.shape[0], part, parts):
         into, of, factor = x[row], raw[row], scale[row]
@@ -109,13 +112,13 @@ def add_norm_out(x: Array, raw: Array, shift: Array, scale: Array, by: Norm, par
 def swish(raw: Array, shift: Array, out: Bytes, scale: Array, part: int, parts: int) -> None:
     """x * sigmoid(x) of a product raw (T, d_ff), which is overwritten, into out: uint8 (T, d_ff); `scale` is read and
     written."""
-    spare = np.empty(raw.shape[1], F32)
+    scratch = np.empty(raw.shape[1], F32)
     for row in share(raw.shape[0], part, parts):
         of, by = raw[row], scale[row]
         for i in range(raw.shape[1]):
             x = of[i] * by + shift[i]
             of[i] = x * _sigmoid(x)
-        scale[row] = quantise(of, spare, out[row])
+        scale[row] = quantise(of, scratch, out[row])
 
 
 @inner
@@ -244,13 +247,13 @@ def convolve(  # noqa: PLR0912 - one loop nest
     chunks: Index,
     taps: Array,
     taps_bias: Array,
-    by: Norm,
+    by: NormWeights,
     out: Bytes,
     scale: Array,
     part: int,
     parts: int,
 ) -> None:
-    """Gate, causal depthwise convolution, LayerNorm and swish; equal to `engine.model.encoder.Encoder._convolve`.
+    """Gate, causal depthwise convolution, LayerNorm and swish; what `engine.model.conformer` computes.
 
     raw: (B c, 2 d); cache: (S, k - 1, d), the last inputs of each slot's convolution, brought forward; slots, chunks:
     int64 (B,); taps: (k, d); taps_bias: (d,); out: uint8 (B c, d); scale: (B c,), read and written.
@@ -258,7 +261,7 @@ def convolve(  # noqa: PLR0912 - one loop nest
     size, kernel, streams = taps.shape[1], taps.shape[0], slots.shape[0]
     frames, past = raw.shape[0] // streams, kernel - 1
     joined = np.empty((past + frames, size), F32)
-    line, spare = np.empty(size, F32), np.empty(size, F32)
+    line, scratch = np.empty(size, F32), np.empty(size, F32)
     for stream in share(streams, part, parts):
         first, kept = stream * frames, cache[slots[stream]]
         for time in range(past):
@@ -286,4 +289,4 @@ def convolve(  # noqa: PLR0912 - one loop nest
             _normalise(line, by, line)
             for i in range(size):
                 line[i] *= _sigmoid(line[i])
-            scale[first + frame] = quantise(line, spare, out[first + frame])
+            scale[first + frame] = quantise(line, scratch, out[first + frame])

@@ -1,23 +1,24 @@
 """The conformer layers in 8-bit weights on a CPU, a call a layer.
 
-Takes the place of `engine.model.conformer.ConformerLayers`; the same sums in the same order, so that what differs is
-the rounding of weights and activations alone.
+Computes what `engine.model.conformer.ConformerLayers` does, the sums in the same order: what differs is the rounding of
+weights and activations alone.
 """
 
+from collections import namedtuple
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import fields
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.cpu.jit import Array, Bytes, Halves, Index, inner, kernel, plain
-from engine.cpu.kernels import Norm, add_norm, add_norm_out, attend, convolve, norm, swish
-from engine.cpu.openmp import Team, fork, team
-from engine.cpu.product import Biased, Int8Linear, product, quantise_rows, room
-from engine.model import layer as layers
+from engine.cpu.kernels import NormWeights, add_norm, add_norm_out, attend, convolve, norm, swish
+from engine.cpu.openmp import Threads, all_threads, fork
+from engine.cpu.product import Biased, Int8Linear, activation_rows, product, quantise_rows
 from engine.model.attention import Relative
-from engine.model.layer import Layer
+from engine.model.layer import Layer, LayerNorm
 from engine.model.linear import Linear
 from engine.model.state import Rows, SlotState
 
@@ -36,56 +37,46 @@ class Int8Layers:
         frames, size = x.shape[1:]
         flat: Array = x.view(-1, size).numpy()  # (T, d)
         slots, chunks = rows.slots.numpy(), rows.chunks.numpy()
-        spare, threads = plain(self._spare(len(flat))), team()
+        buffers, threads = plain(self._buffers(len(flat))), all_threads()
         memory = state.keys, state.values, state.convolution
         for layer, position, keys, values, convolution in zip(
             self._layers, self._positions[frames], *memory, strict=True
         ):
-            past = _Past(_halves(keys), _halves(values), convolution.numpy(), slots, chunks)
-            conformer(threads, flat, layer, position, plain(past), spare)
+            past = _LayerState(_halves(keys), _halves(values), convolution.numpy(), slots, chunks)
+            conformer(threads, flat, layer, position, plain(past), buffers)
         return x
 
-    def _spare(self, rows: int) -> "_Spare":
-        return _Spare(
-            within=room(rows, self._d_model),
-            wide=room(rows, self._d_ff),
+    def _buffers(self, rows: int) -> "_Buffers":
+        return _Buffers(
+            within=activation_rows(rows, self._d_model),
+            wide=activation_rows(rows, self._d_ff),
             scale=np.empty(rows, np.float32),
             raw=np.empty(rows * max(self._d_ff, 3 * self._d_model), np.float32),
             mixed=np.empty((rows, self._d_model), np.float32),
         )
 
 
-class _Layer(NamedTuple):
-    """`engine.model.layer.Layer` as the kernels take it."""
+_IN_POSITIONS = {"bias_u", "bias_v", "positions"}
+"""Weights of a layer that the kernel takes as `_Positions`."""
 
-    norm_in: Norm
-    expand_in: Biased
-    contract_in: Biased
-    norm_attention: Norm
-    qkv: Biased
-    out: Biased
-    norm_convolution: Norm
-    gate: Biased
-    taps: Array
-    taps_bias: Array
-    norm_taps: Norm
-    mix: Biased
-    norm_feed: Norm
-    expand: Biased
-    contract: Biased
-    norm_out: Norm
+_LAYER_FIELDS = [field.name for field in fields(Layer) if field.name not in _IN_POSITIONS]
+
+_KernelLayer = cast(Any, namedtuple("_KernelLayer", _LAYER_FIELDS))
+"""A layer as the kernel takes it: of each norm `NormWeights`, of each linear layer `Biased`, of all else the array."""
 
 
 class _Positions(NamedTuple):
-    """`engine.model.attention.Relative` as the kernel takes it: (h, d_head) twice, and (h, R + c - 1, d_head)."""
+    """The positions' share of the scores (`engine.model.attention.Relative`). bias_u, bias_v: (h, d_head); table:
+    (h, R + c - 1, d_head)."""
 
     bias_u: Array
     bias_v: Array
     table: Array
 
 
-class _Past(NamedTuple):
-    """A layer's memory of all slots, and which of them are stepped: as `attend` and `convolve` take it."""
+class _LayerState(NamedTuple):
+    """A layer's state of all slots, and which of them are stepped. keys, values: bfloat16 as uint16 (S, h, R, d_head);
+    convolution: (S, k - 1, d); slots, chunks: int64 (B,)."""
 
     keys: Halves
     values: Halves
@@ -94,7 +85,7 @@ class _Past(NamedTuple):
     chunks: Index
 
 
-class _Spare(NamedTuple):
+class _Buffers(NamedTuple):
     """Memory of a step: uint8 rows (T, d) and (T, d_ff) with their scale (T,), a product, and mixed values (T, d)."""
 
     within: Bytes
@@ -105,41 +96,43 @@ class _Spare(NamedTuple):
 
 
 @inner
-def _multiply(team: Team, x: Bytes, by: Biased, raw: Array) -> tuple[Array, Array]:
+def _multiply(threads: Threads, x: Bytes, by: Biased, raw: Array) -> tuple[Array, Array]:
     """The product, in the memory of `raw`, and what is to be added to it."""
     weight, shift = by
     rows, outputs = x.shape[0], shift.shape[0]
     out = raw[: rows * outputs].reshape(rows, outputs)
-    product(team, x, weight, out)
+    product(threads, x, weight, out)
     return out, shift
 
 
 @kernel
-def conformer(team: Team, x: Array, layer: _Layer, positions: _Positions, past: _Past, spare: _Spare) -> None:
-    """One layer on x (T, d), in place; brings the rows' memory forward. Takes named tuples as `plain`."""
-    norm_in, expand_in, contract_in, norm_attention, qkv, out, norm_convolution, gate, taps, taps_bias = layer[:10]
-    norm_taps, mix, norm_feed, expand, contract, norm_out = layer[10:]
-    within, wide, scale, raw, mixed = spare
+def conformer(
+    threads: Threads, x: Array, layer: Any, positions: _Positions, past: _LayerState, buffers: _Buffers
+) -> None:
+    """One layer on x (T, d), in place; brings the rows' memory forward. Takes named tuples as `plain`; layer: a
+    `_KernelLayer`."""
+    by = _KernelLayer(*layer)
+    within, wide, scale, raw, mixed = buffers
     keys, values, convolution, slots, chunks = past
     bias_u, bias_v, table = positions
-    fork(team, norm, (x, norm_in, within, scale))
-    y, shift = _multiply(team, within, expand_in, raw)
-    fork(team, swish, (y, shift, wide, scale))
-    y, shift = _multiply(team, wide, contract_in, raw)
-    fork(team, add_norm, (x, y, shift, norm_attention, within, scale))
-    y, shift = _multiply(team, within, qkv, raw)
-    fork(team, attend, (y, shift, bias_u, bias_v, table, keys, values, slots, chunks, mixed, scale))
-    fork(team, quantise_rows, (mixed, within, scale))
-    y, shift = _multiply(team, within, out, raw)
-    fork(team, add_norm, (x, y, shift, norm_convolution, within, scale))
-    y, shift = _multiply(team, within, gate, raw)
-    fork(team, convolve, (y, shift, convolution, slots, chunks, taps, taps_bias, norm_taps, within, scale))
-    y, shift = _multiply(team, within, mix, raw)
-    fork(team, add_norm, (x, y, shift, norm_feed, within, scale))
-    y, shift = _multiply(team, within, expand, raw)
-    fork(team, swish, (y, shift, wide, scale))
-    y, shift = _multiply(team, wide, contract, raw)
-    fork(team, add_norm_out, (x, y, shift, scale, norm_out))
+    fork(threads, norm, (x, by.norm_in, within, scale))
+    y, shift = _multiply(threads, within, by.expand_in, raw)
+    fork(threads, swish, (y, shift, wide, scale))
+    y, shift = _multiply(threads, wide, by.contract_in, raw)
+    fork(threads, add_norm, (x, y, shift, by.norm_attention, within, scale))
+    y, shift = _multiply(threads, within, by.qkv, raw)
+    fork(threads, attend, (y, shift, bias_u, bias_v, table, keys, values, slots, chunks, mixed, scale))
+    fork(threads, quantise_rows, (mixed, within, scale))
+    y, shift = _multiply(threads, within, by.out, raw)
+    fork(threads, add_norm, (x, y, shift, by.norm_convolution, within, scale))
+    y, shift = _multiply(threads, within, by.gate, raw)
+    fork(threads, convolve, (y, shift, convolution, slots, chunks, by.taps, by.taps_bias, by.norm_taps, within, scale))
+    y, shift = _multiply(threads, within, by.mix, raw)
+    fork(threads, add_norm, (x, y, shift, by.norm_feed, within, scale))
+    y, shift = _multiply(threads, within, by.expand, raw)
+    fork(threads, swish, (y, shift, wide, scale))
+    y, shift = _multiply(threads, wide, by.contract, raw)
+    fork(threads, add_norm_out, (x, y, shift, scale, by.norm_out))
 
 
 def _product(linear: Linear) -> Biased:
@@ -147,14 +140,14 @@ def _product(linear: Linear) -> Biased:
     return linear.biased
 
 
-def _layer(layer: Layer) -> _Layer:
-    return _Layer(*(_weights(getattr(layer, name), layer) for name in _Layer._fields))
+def _layer(layer: Layer) -> Any:
+    return _KernelLayer(*(_weights(getattr(layer, name), layer) for name in _LAYER_FIELDS))
 
 
-def _weights(part: layers.Norm | Linear | Tensor | None, layer: Layer) -> Any:
+def _weights(part: LayerNorm | Linear | Tensor | None, layer: Layer) -> Any:
     """A part of a layer as kernels take it."""
-    if isinstance(part, layers.Norm):
-        return Norm(part.weight.contiguous().numpy(), part.bias.contiguous().numpy())
+    if isinstance(part, LayerNorm):
+        return NormWeights(part.weight.contiguous().numpy(), part.bias.contiguous().numpy())
     if part is None:  # no bias
         return np.zeros(layer.taps.shape[1], np.float32)
     return part.numpy() if isinstance(part, Tensor) else _product(part)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.cpu.jit import F32, I32, Array, exact_inner, exact_kernel, plain, share
-from engine.cpu.openmp import Team, fork, team
+from engine.cpu.openmp import Threads, all_threads, fork
 
 _TAKEN = 8
 """Inputs that are added in one pass over a strip's sums."""
@@ -25,7 +25,7 @@ _LOG2E, _LN2 = F32(1.4426950408889634), F32(0.6931471805599453)
 _C2, _C3, _C4, _C5, _C6 = F32(1 / 2), F32(1 / 6), F32(1 / 24), F32(1 / 120), F32(1 / 720)
 
 
-class Linear(NamedTuple):
+class PackedLinear(NamedTuple):
     """weight: float32 (strips, inputs, `_STRIP`), inputs filled up with zeros to a multiple of `_TAKEN`, outputs to
     whole strips; bias: (strips * `_STRIP`,)."""
 
@@ -39,8 +39,8 @@ class CpuPredictor:
     and its bias (J,)."""
 
     def __init__(self, lstm: list[tuple[Tensor, Tensor, Tensor]], out: tuple[Tensor, Tensor]) -> None:
-        self._lstm = tuple(plain(_linear(torch.cat([x, hidden], 1), bias)) for x, hidden, bias in lstm)
-        self._out = plain(_linear(*out))
+        self._lstm = tuple(plain(_packed(torch.cat([x, hidden], 1), bias)) for x, hidden, bias in lstm)
+        self._out = plain(_packed(*out))
         self._outputs = len(out[1])
 
     def __call__(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,28 +49,28 @@ class CpuPredictor:
         predicted = torch.empty(len(x), self._outputs)
         given = x.contiguous().numpy(), hidden.contiguous().numpy(), cell.contiguous().numpy()
         made = new_hidden.numpy(), new_cell.numpy(), predicted.numpy()
-        predict(team(), self._lstm, self._out, given, made)
+        predict(all_threads(), self._lstm, self._out, given, made)
         return new_hidden, new_cell, predicted
 
 
-def _linear(weight: Tensor, bias: Tensor) -> Linear:
+def _packed(weight: Tensor, bias: Tensor) -> PackedLinear:
     """weight: (outputs, inputs)."""
     outputs, inputs = weight.shape
     more = -outputs % _STRIP
     filled = torch.nn.functional.pad(weight, (0, -inputs % _TAKEN, 0, more))
     packed = filled.view(-1, _STRIP, filled.shape[1]).transpose(1, 2).contiguous()
-    return Linear(packed.numpy(), torch.nn.functional.pad(bias, (0, more)).numpy())
+    return PackedLinear(packed.numpy(), torch.nn.functional.pad(bias, (0, more)).numpy())
 
 
 @exact_kernel
 def predict(
-    team: Team,
+    threads: Threads,
     lstm: tuple[tuple[Array, Array], ...],
     out: tuple[Array, Array],
     given: tuple[Array, Array, Array],
     made: tuple[Array, Array, Array],
 ) -> None:
-    """One token more. given: x, hidden, cell; made: hidden, cell, predicted, as `CpuPredictor` says."""
+    """One token more. given: x (B, d), hidden and cell (B, layers, d); made: hidden, cell and predicted (B, J)."""
     x, hidden, cell = given
     new_hidden, new_cell, predicted = made
     rows, size = x.shape
@@ -81,14 +81,14 @@ def predict(
         for row in range(rows):
             joined[row, :size] = x[row] if layer == 0 else new_hidden[row, layer - 1]
             joined[row, size : 2 * size] = hidden[row, layer]
-        fork(team, _multiply, (joined, weight, bias, gates))
+        fork(threads, _multiply, (joined, weight, bias, gates))
         for row in range(rows):
             _remember(gates[row], cell[row, layer], new_cell[row, layer], new_hidden[row, layer])
     weight, bias = out
     last = np.zeros((rows, weight.shape[1]), F32)
     for row in range(rows):
         last[row, :size] = new_hidden[row, len(lstm) - 1]
-    fork(team, _multiply, (last, weight, bias, predicted))
+    fork(threads, _multiply, (last, weight, bias, predicted))
 
 
 @exact_inner

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.cpu.dot import BLOCKS, LANES, LINE, ROWS, STEPS, ZERO, dot
 from engine.cpu.jit import F32, I32, TINY, U8, Array, Bytes, inner, kernel, plain, share
-from engine.cpu.openmp import Team, fork, take, team
+from engine.cpu.openmp import Threads, all_threads, fork, take
 
 _GROUP = BLOCKS * LANES
 """Outputs that are summed at a time."""
@@ -38,7 +38,7 @@ class Biased(NamedTuple):
     shift: Array
 
 
-def room(rows: int, inputs: int) -> Bytes:
+def activation_rows(rows: int, inputs: int) -> Bytes:
     """Memory for activations: uint8 (rows, at least `inputs`). Rows are an odd number of cache lines apart, because
     those of a product at the same place of a page would push one another out of the cache."""
     lines = -(-inputs // LINE) | 1
@@ -65,40 +65,40 @@ class Int8Linear:
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         packed = pack(weight)
-        self.biased = Biased(packed, np.zeros(packed.outputs, np.float32) if bias is None else bias.numpy())
-        self._plain = plain(packed)
-        self._shift = _NOTHING if bias is None else bias.numpy()
+        shift = np.zeros(packed.outputs, np.float32) if bias is None else bias.numpy()
+        self.biased = Biased(packed, shift)
+        self._weight = plain(packed)
+        self._shift = shift[:0] if bias is None else shift
 
     def __call__(self, x: Tensor) -> Tensor:
         """x: float32 (..., inputs). Returns (..., outputs)."""
         outputs = self.biased.weight.outputs
         out = torch.empty(*x.shape[:-1], outputs)
         rows = x.reshape(-1, x.shape[-1]).contiguous().numpy()
-        affine(team(), rows, room(*rows.shape), self._plain, self._shift, out.view(-1, outputs).numpy())
+        affine(
+            all_threads(), rows, activation_rows(*rows.shape), self._weight, self._shift, out.view(-1, outputs).numpy()
+        )
         return out
 
 
-_NOTHING = np.zeros(0, np.float32)
-
-
 @inner
-def quantise(row: Array, spare: Array, out: Bytes) -> np.float32:
-    """8 bits a value of a row, as part of its largest magnitude; returns that. `spare`: as long as the row, is
+def quantise(row: Array, scratch: Array, out: Bytes) -> np.float32:
+    """8 bits a value of a row, as part of its largest magnitude; returns that. `scratch`: as long as the row, is
     overwritten.
 
     Halves are compared with one another, because one running maximum would not become a vector.
     """
     width = row.shape[0]
     for i in range(width):
-        spare[i] = abs(row[i])
+        scratch[i] = abs(row[i])
     while width > 16 and width % 2 == 0:
         width //= 2
         for i in range(width):
-            a, b = spare[i], spare[width + i]
-            spare[i] = a if a > b else b
+            a, b = scratch[i], scratch[width + i]
+            scratch[i] = a if a > b else b
     largest = TINY
     for i in range(width):
-        largest = max(largest, spare[i])
+        largest = max(largest, scratch[i])
     factor, middle = F32(STEPS) / largest, F32(ZERO) + F32(0.5)
     for i in range(row.shape[0]):
         out[i] = U8(I32(row[i] * factor + middle))
@@ -107,16 +107,16 @@ def quantise(row: Array, spare: Array, out: Bytes) -> np.float32:
 
 @inner
 def quantise_rows(x: Array, out: Bytes, scale: Array, part: int, parts: int) -> None:
-    """Part of x (T, inputs) into rows of `room`; scale: (T,)."""
-    spare = np.empty(x.shape[1], F32)
+    """Part of x (T, inputs) into rows of `activation_rows`; scale: (T,)."""
+    scratch = np.empty(x.shape[1], F32)
     for row in share(x.shape[0], part, parts):
-        scale[row] = quantise(x[row], spare, out[row])
+        scale[row] = quantise(x[row], scratch, out[row])
 
 
 @inner
-def product(team: Team, x: Bytes, weight: Weight, out: Array) -> None:
-    """x: rows of `room`, from `quantise`; out: (T, outputs), to be multiplied by what `quantise` returned."""
-    fork(team, _product, (x, weight, out, np.zeros(1, np.int64)))
+def product(threads: Threads, x: Bytes, weight: Weight, out: Array) -> None:
+    """x: rows of `activation_rows`, from `quantise`; out: (T, outputs), to be multiplied by what that returned."""
+    fork(threads, _product, (x, weight, out, np.zeros(1, np.int64)))
 
 
 @inner
@@ -148,12 +148,12 @@ def _product(x: Bytes, weight: Weight, out: Array, tickets: NDArray[np.int64], _
 
 
 @kernel
-def affine(team: Team, x: Array, rows: Bytes, weight: Weight, bias: Array, out: Array) -> None:
-    """x: (T, inputs); rows: `room` for them; bias: (outputs,) or empty; out: (T, outputs)."""
+def affine(threads: Threads, x: Array, rows: Bytes, weight: Weight, bias: Array, out: Array) -> None:
+    """x: (T, inputs); rows: `activation_rows` for them; bias: (outputs,) or empty; out: (T, outputs)."""
     scale = np.empty(x.shape[0], F32)
-    fork(team, quantise_rows, (x, rows, scale))
-    product(team, rows, weight, out)
-    fork(team, finish_rows, (out, scale, bias))
+    fork(threads, quantise_rows, (x, rows, scale))
+    product(threads, rows, weight, out)
+    fork(threads, finish_rows, (out, scale, bias))
 
 
 @inner

@@ -14,15 +14,15 @@ from torch import Tensor
 from engine.checkpoint.weights import WeightReader
 from engine.config import ModelConfig
 from engine.cpu.jit import F32, Array, Bytes, Index, inner, kernel, plain, share
-from engine.cpu.openmp import Team, fork, team
-from engine.cpu.product import Biased, finish_rows, pack, product, quantise, room
+from engine.cpu.openmp import Threads, all_threads, fork
+from engine.cpu.product import Biased, activation_rows, finish_rows, pack, product, quantise
 from engine.model.state import Rows, SlotState
 from engine.model.subsampling import input_scale
 
 _BEFORE = 2
 """Zeros before the lowest frequency; one stands after the highest."""
 
-_BLANK = 3
+_BEFORE_START = 3
 """Frames of the first convolution that lie before the start of a stream."""
 
 
@@ -42,7 +42,7 @@ class _Weights(NamedTuple):
     out: Biased
 
 
-class _Past(NamedTuple):
+class _SubsamplingState(NamedTuple):
     """The frame before the chunk at each convolution, of all slots: mel (S, mels), middle (S, mels / 2 + 1, C), deep
     (S, bins after the second, C); which slots are stepped and how many chunks they have had: int64 (B,)."""
 
@@ -59,11 +59,8 @@ class Int8Subsampling:
     def __init__(self, config: ModelConfig, weights: WeightReader) -> None:
         channels, d_model = config.encoder.subsampling_channels, config.encoder.d_model
         convolution = weights.under("conv")
-        bins = config.features.mels
-        self._bins = []
-        for _ in range(3):
-            bins = bins // 2 + 1
-            self._bins.append(bins)
+        self._bins = config.features.subsampled_bins
+        bins = self._bins[-1]
 
         def taps(index: int) -> _Convolution:
             weight = convolution.take(f"{index}.weight", channels, 1, 3, 3).view(channels, 9)
@@ -87,42 +84,47 @@ class Int8Subsampling:
         streams, time, mels = mel.shape
         wide, middle, deep = self._bins
         channels, outputs = self._channels, self._outputs
-        past = _Past(
+        past = _SubsamplingState(
             mel=state.mel.view(-1, mels).numpy(),
             middle=state.middle.view(-1, wide, channels).numpy(),
             deep=state.deep.view(-1, middle, channels).numpy(),
             slots=rows.slots.numpy(),
             chunks=rows.chunks.numpy(),
         )
-        rooms = (
-            room(streams * time // 4 * middle, channels),
-            room(streams * time // 8 * deep, channels),
-            room(streams * time // 8, deep * channels),
+        buffers = (
+            activation_rows(streams * time // 4 * middle, channels),
+            activation_rows(streams * time // 8 * deep, channels),
+            activation_rows(streams * time // 8, deep * channels),
         )
         out = torch.empty(streams, time // 8, outputs)
         flat = out.view(-1, outputs).numpy()
-        subsample(team(), mel.contiguous().numpy(), self._weights, plain(past), rooms, flat)
+        subsample(all_threads(), mel.contiguous().numpy(), self._weights, plain(past), buffers, flat)
         return out
 
 
 @kernel
 def subsample(
-    team: Team, mel: Array, weights: _Weights, past: _Past, rooms: tuple[Bytes, Bytes, Bytes], out: Array
+    threads: Threads,
+    mel: Array,
+    weights: _Weights,
+    past: _SubsamplingState,
+    buffers: tuple[Bytes, Bytes, Bytes],
+    out: Array,
 ) -> None:
-    """mel: (B, T, mels); rooms: for what the three products multiply; out: (B T / 8, d_model). Takes named tuples as
+    """mel: (B, T, mels); buffers: for what the three products multiply; out: (B T / 8, d_model). Takes named tuples as
     `plain`."""
     first, second, (mix, mix_bias), third, (mix_again, bias_again), (weight, bias) = weights
     kept, middle, deep, slots, chunks = past
-    x, y, z = rooms
+    x, y, z = buffers
     scale, scale_again, last = np.empty(x.shape[0], F32), np.empty(y.shape[0], F32), np.empty(z.shape[0], F32)
     raw = np.empty((x.shape[0], mix_bias.shape[0]), F32)
-    fork(team, convolve_twice, (mel, kept, middle, slots, chunks, first, second, x, scale))
-    product(team, x, mix, raw)
-    fork(team, convolve_again, (raw, scale, mix_bias, deep, slots, chunks, third, y, scale_again))
-    product(team, y, mix_again, raw[: y.shape[0]])
-    fork(team, rectify, (raw[: y.shape[0]], scale_again, bias_again, z, last))
-    product(team, z, weight, out)
-    fork(team, finish_rows, (out, last, bias))
+    fork(threads, convolve_twice, (mel, kept, middle, slots, chunks, first, second, x, scale))
+    product(threads, x, mix, raw)
+    fork(threads, convolve_again, (raw, scale, mix_bias, deep, slots, chunks, third, y, scale_again))
+    product(threads, y, mix_again, raw[: y.shape[0]])
+    fork(threads, rectify, (raw[: y.shape[0]], scale_again, bias_again, z, last))
+    product(threads, z, weight, out)
+    fork(threads, finish_rows, (out, last, bias))
 
 
 @inner
@@ -166,7 +168,7 @@ def _depthwise_frame(before: Array, here: Array, after: Array, by: _Convolution,
 
 
 @inner
-def _blank(line: Array) -> None:
+def _zero(line: Array) -> None:
     for place in range(line.shape[0]):
         for i in range(line.shape[1]):
             line[place, i] = F32(0)
@@ -218,7 +220,7 @@ def convolve_twice(
     bins, channels = kept_middle.shape[1], kept_middle.shape[2]
     wide = out.shape[0] // (streams * (time // 4))
     lines = np.zeros((3, bins + _BEFORE + 1, channels), F32)
-    frame, spare, silence = np.empty((wide, channels), F32), np.empty(channels, F32), np.zeros(mels, F32)
+    frame, scratch, silence = np.empty((wide, channels), F32), np.empty(channels, F32), np.zeros(mels, F32)
     for stream in share(streams, part, parts):
         slot, begins = slots[stream], chunks[stream] == 0
         _recall(kept_middle[slot], begins, lines[2])
@@ -229,12 +231,12 @@ def convolve_twice(
                 before = mel[stream, at - 1] if at else (silence if begins else kept[slot])
                 line = lines[1 + half]
                 _first_frame(before, mel[stream, at], mel[stream, at + 1], first, line)
-                if begins and at // 2 < _BLANK:
-                    _blank(line)
+                if begins and at // 2 < _BEFORE_START:
+                    _zero(line)
             at = (stream * (time // 4) + turn) * wide
             _depthwise_frame(lines[0], lines[1], lines[2], second, frame)
             for place in range(wide):
-                scale[at + place] = quantise(frame[place], spare, out[at + place])
+                scale[at + place] = quantise(frame[place], scratch, out[at + place])
         for i in range(mels):
             kept[slot, i] = mel[stream, time - 1, i]
         _keep(lines[2], kept_middle[slot])
@@ -263,7 +265,7 @@ def convolve_again(
     time = raw.shape[0] // (streams * bins)
     wide = out.shape[0] // (streams * (time // 2))
     lines = np.zeros((3, bins + _BEFORE + 1, channels), F32)
-    frame, spare = np.empty((wide, channels), F32), np.empty(channels, F32)
+    frame, scratch = np.empty((wide, channels), F32), np.empty(channels, F32)
     for stream in share(streams, part, parts):
         slot, begins = slots[stream], chunks[stream] == 0
         _recall(kept[slot], begins, lines[2])
@@ -277,11 +279,11 @@ def convolve_again(
                         y = of[i] * factor + shift[i]
                         into[i] = y if y > F32(0) else F32(0)
             if begins and turn == 0:
-                _blank(lines[1])
+                _zero(lines[1])
             at = (stream * (time // 2) + turn) * wide
             _depthwise_frame(lines[0], lines[1], lines[2], by, frame)
             for place in range(wide):
-                out_scale[at + place] = quantise(frame[place], spare, out[at + place])
+                out_scale[at + place] = quantise(frame[place], scratch, out[at + place])
         _keep(lines[2], kept[slot])
 
 
@@ -290,7 +292,7 @@ def rectify(raw: Array, scale: Array, shift: Array, out: Bytes, out_scale: Array
     """Rectifier on a product, all frequencies of a frame in one row. raw: (T bins, C); out: uint8 (T, bins C)."""
     rows, channels = out.shape[0], raw.shape[1]
     bins = raw.shape[0] // rows
-    line, spare = np.empty(bins * channels, F32), np.empty(bins * channels, F32)
+    line, scratch = np.empty(bins * channels, F32), np.empty(bins * channels, F32)
     for row in share(rows, part, parts):
         for place in range(bins):
             of, by = raw[row * bins + place], scale[row * bins + place]
@@ -298,4 +300,4 @@ def rectify(raw: Array, scale: Array, shift: Array, out: Bytes, out_scale: Array
             for i in range(channels):
                 y = of[i] * by + shift[i]
                 into[i] = y if y > F32(0) else F32(0)
-        out_scale[row] = quantise(line, spare, out[row])
+        out_scale[row] = quantise(line, scratch, out[row])

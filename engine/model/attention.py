@@ -9,11 +9,9 @@ positions: Dai et al., arXiv:1901.02860.)
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from engine.config import EncoderConfig
@@ -21,18 +19,6 @@ from engine.model.state import Rows, ring_chunks
 
 _LARGE_RINGS = 512
 """Width from which a ring is too large to be copied at every step on a CPU."""
-
-
-class AttentionKind(StrEnum):
-    """How torch's operators read the rings.
-
-    `GATHERED`: copies of the batch's rings, two products. `IN_PLACE`: row by row where they lie; waits for the device,
-    so it is for CPUs. `SDPA`: copies, and torch's fused attention.
-    """
-
-    GATHERED = "gathered"
-    IN_PLACE = "in-place"
-    SDPA = "sdpa"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +48,29 @@ Prepare = Callable[[Rows, int], LayerAttention]
 Attention = Callable[[EncoderConfig, torch.device], Prepare]
 """An attention for all latency classes of an encoder."""
 
+Mix = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""Attention of every row over its slot's ring. query: (B, h, c, d_head), scaled; bias: (B, h, c, R), added to the
+scores; keys, values: (S, h, R, d_head); slots: int64 (B,). Returns (B, h, c, d_head)."""
+
 
 def torch_attention(config: EncoderConfig, device: torch.device) -> Prepare:
     """The one of torch's operators that costs least there."""
-    if device.type == "cuda":
-        return attention(AttentionKind.SDPA, config, device)
-    kind = AttentionKind.IN_PLACE if config.d_model >= _LARGE_RINGS else AttentionKind.GATHERED
-    return attention(kind, config, device)
+    large = device.type != "cuda" and config.d_model >= _LARGE_RINGS
+    return in_place_attention(config, device) if large else gathered_attention(config, device)
 
 
-def attention(kind: AttentionKind, config: EncoderConfig, device: torch.device) -> Prepare:
-    """The attention of the given kind for all latency classes of an encoder."""
+def gathered_attention(config: EncoderConfig, device: torch.device) -> Prepare:
+    """Attention over copies of the batch's rings, in two products."""
+    return _composed(config, device, _mix_gathered)
+
+
+def in_place_attention(config: EncoderConfig, device: torch.device) -> Prepare:
+    """Attention row by row over the rings where they lie. Waits for the device, so it is for CPUs."""
+    return _composed(config, device, _mix_in_place)
+
+
+def _composed(config: EncoderConfig, device: torch.device, mix: Mix) -> Prepare:
     left, heads = config.left_context, config.heads
-    mix = {
-        AttentionKind.GATHERED: _mix_gathered,
-        AttentionKind.IN_PLACE: _mix_in_place,
-        AttentionKind.SDPA: _mix_sdpa,
-    }[kind]
 
     def prepare(rows: Rows, frames: int) -> LayerAttention:
         return _Composed(heads, frames, rows.slots, mix, *_ring_view(rows, frames, ring_chunks(left, frames), device))
@@ -100,21 +92,14 @@ def _ring_view(rows: Rows, frames: int, count: int, device: torch.device) -> tup
     return (count * frames - 1 - distance)[:, None], (age > rows.chunks[:, None])[:, None, None], write
 
 
-Mix = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-
-
 def _mix_gathered(query: Tensor, bias: Tensor, keys: Tensor, values: Tensor, slots: Tensor) -> Tensor:
-    """Attention of every row over its slot's ring, in one product over copies of the rings.
-
-    query: (B, h, c, d_head), scaled; bias: (B, h, c, R), added to the scores; keys, values: (S, h, R, d_head); slots:
-    int64 (B,). Returns (B, h, c, d_head).
-    """
+    """In one product over copies of the rings."""
     scores = query @ keys.index_select(0, slots).transpose(-1, -2)
     return (scores + bias).softmax(-1) @ values.index_select(0, slots)
 
 
 def _mix_in_place(query: Tensor, bias: Tensor, keys: Tensor, values: Tensor, slots: Tensor) -> Tensor:
-    """As `_mix_gathered`, row by row over the rings where they lie: on a CPU the copies cost more than the calls."""
+    """Row by row over the rings where they lie: on a CPU, copies of large rings cost more than the calls."""
     rings = slots.tolist()
     scores = torch.stack(
         [torch.baddbmm(bias[row], query[row], keys[slot].transpose(-1, -2)) for row, slot in enumerate(rings)]
@@ -122,16 +107,10 @@ def _mix_in_place(query: Tensor, bias: Tensor, keys: Tensor, values: Tensor, slo
     return torch.stack([torch.bmm(scores[row], values[slot]) for row, slot in enumerate(rings)])
 
 
-def _mix_sdpa(query: Tensor, bias: Tensor, keys: Tensor, values: Tensor, slots: Tensor) -> Tensor:
-    """As `_mix_gathered`, the scores never written to memory."""
-    return F.scaled_dot_product_attention(
-        query, keys.index_select(0, slots), values.index_select(0, slots), attn_mask=bias, scale=1.0
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Composed:
-    """Attention in torch's own operators. position, hidden, write: as `_ring_view` gives them."""
+    """Attention in torch's own operators. position, hidden, write: of the rings in this step
+    (`_ring_view`)."""
 
     heads: int
     frames: int

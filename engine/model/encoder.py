@@ -75,7 +75,7 @@ class Encoder:
         rate = torch.exp(torch.arange(0, d_model, 2, dtype=torch.float32) * -(math.log(10000.0) / d_model))
         table = torch.stack([torch.sin(distance * rate), torch.cos(distance * rate)], dim=-1).flatten(1)
         table = table.to(self._device, dtype)
-        shape = (-1, self._config.heads, d_model // self._config.heads)
+        shape = (-1, self._config.heads, self._config.d_head)
         return [
             Relative(layer.bias_u, layer.bias_v, (table @ layer.positions.T).view(shape).permute(1, 2, 0).contiguous())
             for layer in layers

@@ -18,7 +18,7 @@ from engine.chunking import HOP, SUBSAMPLING, WINDOW
 from engine.config import FeatureConfig
 from engine.model.state import Rows
 
-UNHEARD = SUBSAMPLING - 1
+BEFORE_START = SUBSAMPLING - 1
 """Mel frames of a first chunk that lie before the start of the stream."""
 
 
@@ -55,7 +55,7 @@ class LogMel:
         self._config = config
         window = torch.hann_window(WINDOW, periodic=False, dtype=torch.float64).float()
         bank = weights.in_float32().under("preprocessor.featurizer")
-        bins = config.n_fft // 2 + 1
+        bins = config.spectrum_bins
         if "fb" in bank:
             mel = bank.take("fb", 1, config.mels, bins)[0].float()
         else:
@@ -75,7 +75,7 @@ class LogMel:
         frames = x.unfold(1, WINDOW, HOP) * self._window  # (B, 8c, 400)
         spectrum = torch.view_as_real(torch.fft.rfft(frames, n=self._config.n_fft))  # (B, 8c, 257, 2)
         mel = self._bank(spectrum)
-        rows.blank(mel[:, :UNHEARD])
+        rows.zero_new_streams(mel[:, :BEFORE_START])
         return mel
 
 
@@ -85,7 +85,7 @@ def mel_filterbank(config: FeatureConfig) -> NDArray[np.float32]:
     Linear below 1 kHz (200/3 Hz a mel), logarithmic above (a factor of 6.4 in 27 mels): Slaney, Auditory Toolbox,
     1998.
     """
-    bins = np.linspace(0.0, SAMPLE_RATE_HZ / 2, config.n_fft // 2 + 1)
+    bins = np.linspace(0.0, SAMPLE_RATE_HZ / 2, config.spectrum_bins)
     edges = _mel_to_hz(np.linspace(_hz_to_mel(config.low_hz), _hz_to_mel(config.high_hz), config.mels + 2))
     slopes = edges[:, None] - bins[None, :]
     widths = np.diff(edges)

@@ -1,4 +1,4 @@
-"""One macaron layer of the FastConformer: its weights, as the torch loop and the CPU's kernels read them."""
+"""One macaron layer of the FastConformer: its weights. The list of them stands here and nowhere else."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ _LN_EPS = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
-class Norm:
+class LayerNorm:
+    """Normalisation over the last axis. weight, bias: (size,)."""
+
     weight: Tensor
     bias: Tensor
 
@@ -23,61 +25,64 @@ class Norm:
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, _LN_EPS)
 
     @classmethod
-    def load(cls, weights: WeightReader, name: str, size: int) -> "Norm":
+    def load(cls, weights: WeightReader, name: str, size: int) -> "LayerNorm":
         return cls(weights.take(f"{name}.weight", size), weights.take(f"{name}.bias", size))
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Weights of one macaron layer. The halves of the feed-forward steps and the attention's 1/sqrt(d_head) are
-    multiplied into the weights."""
+    """Weights of one macaron layer, in the order of their use. `engine.cpu.layers` derives from this list what its
+    kernel takes. The halves of the feed-forward steps and the attention's 1/sqrt(d_head) are multiplied into the
+    weights.
 
-    norm_in: Norm
+    bias_u, bias_v: (h, 1, d_head); positions: (d, d); taps: (k, d); taps_bias: (d,), None without biases.
+    """
+
+    norm_in: LayerNorm
     expand_in: Linear
     contract_in: Linear
-    norm_attention: Norm
+    norm_attention: LayerNorm
     qkv: Linear
     bias_u: Tensor
     bias_v: Tensor
     positions: Tensor
     out: Linear
-    norm_convolution: Norm
+    norm_convolution: LayerNorm
     gate: Linear
     taps: Tensor
     taps_bias: Tensor | None
-    norm_taps: Norm
+    norm_taps: LayerNorm
     mix: Linear
-    norm_feed: Norm
+    norm_feed: LayerNorm
     expand: Linear
     contract: Linear
-    norm_out: Norm
+    norm_out: LayerNorm
 
     @classmethod
     def load(cls, config: EncoderConfig, weights: WeightReader, linear: MakeLinear) -> "Layer":
         d, ff, kernel, bias = config.d_model, config.d_ff, config.conv_kernel, config.use_bias
         attention, convolution = weights.under("self_attn"), weights.under("conv")
-        d_head = d // config.heads
-        scale = 1 / math.sqrt(d_head)
+        scale = 1 / math.sqrt(config.d_head)
         return cls(
-            norm_in=Norm.load(weights, "norm_feed_forward1", d),
+            norm_in=LayerNorm.load(weights, "norm_feed_forward1", d),
             expand_in=read_linear(linear, weights, "feed_forward1.linear1", ff, d, bias),
             contract_in=read_linear(linear, weights, "feed_forward1.linear2", d, ff, bias, 0.5),
-            norm_attention=Norm.load(weights, "norm_self_att", d),
+            norm_attention=LayerNorm.load(weights, "norm_self_att", d),
             qkv=_query_key_value(linear, attention, d, bias, scale),
-            bias_u=attention.take("pos_bias_u", config.heads, d_head)[:, None] * scale,
-            bias_v=attention.take("pos_bias_v", config.heads, d_head)[:, None] * scale,
+            bias_u=attention.take("pos_bias_u", config.heads, config.d_head)[:, None] * scale,
+            bias_v=attention.take("pos_bias_v", config.heads, config.d_head)[:, None] * scale,
             positions=attention.take("linear_pos.weight", d, d),
             out=read_linear(linear, attention, "linear_out", d, d, bias),
-            norm_convolution=Norm.load(weights, "norm_conv", d),
+            norm_convolution=LayerNorm.load(weights, "norm_conv", d),
             gate=_pointwise(linear, convolution, "pointwise_conv1", 2 * d, d, bias),
             taps=convolution.take("depthwise_conv.weight", d, 1, kernel)[:, 0].T.contiguous(),
             taps_bias=convolution.bias("depthwise_conv.bias", d, bias),
-            norm_taps=Norm.load(convolution, "batch_norm", d),
+            norm_taps=LayerNorm.load(convolution, "batch_norm", d),
             mix=_pointwise(linear, convolution, "pointwise_conv2", d, d, bias),
-            norm_feed=Norm.load(weights, "norm_feed_forward2", d),
+            norm_feed=LayerNorm.load(weights, "norm_feed_forward2", d),
             expand=read_linear(linear, weights, "feed_forward2.linear1", ff, d, bias),
             contract=read_linear(linear, weights, "feed_forward2.linear2", d, ff, bias, 0.5),
-            norm_out=Norm.load(weights, "norm_out", d),
+            norm_out=LayerNorm.load(weights, "norm_out", d),
         )
 
 

@@ -27,9 +27,9 @@ class Rows:
 
     def recall(self, cache: Tensor) -> Tensor:
         """The rows of a cache (S, ...), zeros for a stream that begins: (B, ...)."""
-        return self.blank(cache.index_select(0, self.slots))
+        return self.zero_new_streams(cache.index_select(0, self.slots))
 
-    def blank(self, x: Tensor) -> Tensor:
+    def zero_new_streams(self, x: Tensor) -> Tensor:
         """Zero x (B, ...) in place for streams that begin."""
         if self.begins is None:
             return x
@@ -67,8 +67,8 @@ class SlotState:
 
     keys, values: (N, S, heads, ring, d_head), a ring of whole chunks: the left context and the chunk being written.
     convolution: (N, S, kernel - 1, d_model), the last input of the depthwise convolutions.
-    mel: (S, 1, 1, mels), middle: (S, channels, 1, mels / 2 + 1), deep: (S, channels, 1, mels / 4 + 1): the frame
-    before the chunk, at each of the three subsampling convolutions.
+    mel: (S, 1, 1, mels), middle, deep: (S, channels, 1, bins after the first and the second of them): the frame before
+    the chunk, at each of the three subsampling convolutions.
     """
 
     keys: Tensor
@@ -91,8 +91,8 @@ class SlotState:
     ) -> "SlotState":
         encoder = config.encoder
         ring = ring_chunks(encoder.left_context, chunk_frames) * chunk_frames
-        kv = (encoder.layers, slots, encoder.heads, ring, encoder.d_model // encoder.heads)
-        half = config.features.mels // 2 + 1
+        kv = (encoder.layers, slots, encoder.heads, ring, encoder.d_head)
+        first_bins, second_bins, _ = config.features.subsampled_bins
         channels = encoder.subsampling_channels
 
         def zeros(*shape: int) -> Tensor:
@@ -103,8 +103,8 @@ class SlotState:
             values=torch.zeros(kv, device=device, dtype=ring_dtype),
             convolution=zeros(encoder.layers, slots, encoder.conv_kernel - 1, encoder.d_model),
             mel=zeros(slots, 1, 1, config.features.mels),
-            middle=zeros(slots, channels, 1, half),
-            deep=zeros(slots, channels, 1, half // 2 + 1),
+            middle=zeros(slots, channels, 1, first_bins),
+            deep=zeros(slots, channels, 1, second_bins),
             decoder=DecoderState.allocate(config.decoder, slots, device, dtype),
         )
 

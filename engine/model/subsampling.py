@@ -25,7 +25,7 @@ class Subsampling:
     """
 
     def __init__(self, config: ModelConfig, weights: WeightReader, linear: MakeLinear) -> None:
-        channels, d_model, mels = config.encoder.subsampling_channels, config.encoder.d_model, config.features.mels
+        channels, d_model = config.encoder.subsampling_channels, config.encoder.d_model
         convolution = weights.under("conv")
 
         def layer(index: int, inputs: int, kernel: int) -> tuple[Tensor, Tensor]:
@@ -35,9 +35,7 @@ class Subsampling:
         self._first = layer(0, 1, 3)
         self._depthwise = (layer(2, 1, 3), layer(5, 1, 3))
         self._pointwise = (layer(3, channels, 1), layer(6, channels, 1))
-        bins = mels
-        for _ in range(3):
-            bins = bins // 2 + 1
+        bins = config.features.subsampled_bins[-1]
         scale = input_scale(config.encoder)
         self._out = read_linear(linear, weights, "out", d_model, channels * bins, bias=True, scale=scale)
 
@@ -46,13 +44,13 @@ class Subsampling:
         count, time = mel.shape[:2]
         x = self._join(mel[:, None], state.mel, rows)
         x = F.relu(F.conv2d(x, *self._first, stride=2))  # (B, C, 4c, mels/2+1)
-        rows.blank(x[:, :, :3])
+        rows.zero_new_streams(x[:, :, :3])
         for level, ((depthwise, shift), pointwise) in enumerate(zip(self._depthwise, self._pointwise, strict=True)):
             x = self._join(x, state.deep if level else state.middle, rows)
             x = F.conv2d(x, depthwise, shift, stride=2, groups=depthwise.shape[0])
             x = F.relu(F.conv2d(x, *pointwise))
             if level == 0:
-                rows.blank(x[:, :, :1])
+                rows.zero_new_streams(x[:, :, :1])
         return self._out(x.transpose(1, 2).reshape(count, time // 8, -1))
 
     @staticmethod

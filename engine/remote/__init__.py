@@ -1,6 +1,7 @@
 """The engine in a process of its own, next to its gateways: the same interface, messages batched per tick.
 
-Gateway: `RemoteEngine` -> `Client` (sessions: `Script` of what was asked, `Account` of what was told) -> frames.
+Gateway: `RemoteEngine` -> `Client` -> frames; each session has a `ReplayLog` of what was asked and a
+`PublishedTranscript` of what came of it.
 Engine process: frames -> `Exchange` -> `Engine`. Nothing here needs torch but the process that runs the model.
 """
 

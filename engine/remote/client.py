@@ -2,7 +2,7 @@
 
 `push` and the like write into the sessions; `collect` turns what has gathered since into messages, the audio of all
 sessions into one `Push`. `receive` takes the engine's messages. `disconnected` and `connected` come around the loss of
-an engine: every session is then opened again and its script goes out from before the seam on.
+an engine: every session is then opened again and its replay log goes out from before the splice on.
 """
 
 import itertools
@@ -23,11 +23,11 @@ from engine.api import (
     StepEvents,
 )
 from engine.errors import EngineFull, SessionClosed, UnknownChunk, UnknownLocale
-from engine.remote.takeover.replay import Audio, CloseNow
+from engine.remote.takeover.replay import SendAudio, SendClose
 from engine.remote.takeover.session import RemoteSession
 from engine.remote.wire import (
     MAX_SAMPLES,
-    Capacity,
+    CapacityReport,
     Close,
     Drop,
     Events,
@@ -37,8 +37,8 @@ from engine.remote.wire import (
     Hello,
     Open,
     Opened,
+    OpenRefused,
     Push,
-    Refused,
     Reserve,
     SetLanguage,
 )
@@ -51,15 +51,15 @@ _PART = MAX_SAMPLES // 2
 """Samples of the longest piece of one session's audio."""
 
 _LOST_ENGINES = 3
-"""Engines lost in a row while they heard a session that has ended, after which its last words are given up: its audio
+"""Engines lost in a row while they were at a session that has ended, after which its last words are given up: its audio
 may be what they die of. The audio of a running session passes by itself."""
 
 
 class Client:
     """Not thread-safe: its owner holds a lock. `replay_s`: audio that each session keeps, oldest thrown out first.
 
-    `lost_samples`: audio that no engine heard because it was thrown out before one was there. What goes wrong with one
-    session ends that session, which `take_failed` tells.
+    `lost_samples`: audio that no engine had because it was thrown out before one was there. What goes wrong with one
+    session ends that session, which `take_failed` reports.
     """
 
     def __init__(self, hello: Hello, replay_s: float) -> None:
@@ -81,9 +81,9 @@ class Client:
         self._others = 0
         self._load: EngineLoad | None = None
         self._unanswered: dict[RemoteSession, None] = {}
-        self._uncounted = 0  # sessions opened since the rooms were told
+        self._uncounted = 0  # sessions opened since the last `CapacityReport`
         self._up = True
-        self._refused = 0
+        self._refusals = 0
         self._restarts = 0
 
     @property
@@ -92,7 +92,7 @@ class Client:
 
     @property
     def load(self) -> EngineLoad:
-        """How busy the engine is, by what it told last."""
+        """How busy the engine is, by its last report."""
         if self._load is None:
             return EngineLoad(len(self.sessions), self._max_sessions, 0.0, ())
         return self._load
@@ -105,17 +105,17 @@ class Client:
     @property
     def unanswered(self) -> bool:
         """The engine owes words, finals or ends to some session."""
-        return any(remote.opened and remote.script.unanswered for remote in self.sessions.values())
+        return any(remote.opened and remote.replay_log.unanswered for remote in self.sessions.values())
 
     def open(self, options: SessionOptions) -> Session:
-        """Raises `EngineFull`, by what the engine told last, `UnknownLocale`, `UnknownChunk`."""
+        """Raises `EngineFull`, by the engine's last report, `UnknownLocale`, `UnknownChunk`."""
         self.check_chunk(options.chunk_ms)
         self._check_language(options.language)
         if len(self.sessions) + self._others >= self._max_sessions:
-            self._refused += 1
+            self._refusals += 1
             raise EngineFull(f"all {self._max_sessions} sessions of the engine are in use: try again later")
         if any(of.chunk_ms == options.chunk_ms and of.room <= self._uncounted for of in self.load.classes):
-            self._refused += 1
+            self._refusals += 1
             raise EngineFull(f"the engine has no time for another session of {options.chunk_ms} ms: try again later")
         self._uncounted += 1
         number = next(self._ids)
@@ -132,30 +132,30 @@ class Client:
 
     def push(self, session: Session, pcm: NDArray[np.float32]) -> None:
         remote = self._running(session)
-        script = remote.script
-        script.push(pcm)
-        if script.overrun and self._up:
+        log = remote.replay_log
+        log.push(pcm)
+        if log.overrun and self._up:
             self._begin_again(remote)
         self._dirty[remote] = None
 
     def finalize(self, session: Session) -> None:
         remote = self._running(session)
-        remote.script.finalize()
+        remote.replay_log.finalize()
         self._dirty[remote] = None
 
     def set_language(self, session: Session, language: str) -> None:
         self._check_language(language)
         remote = self._running(session)
-        remote.script.set_language(language)
+        remote.replay_log.set_language(language)
         self._dirty[remote] = None
 
     def close(self, session: Session) -> None:
         remote = self._running(session)
-        remote.script.closed = True
+        remote.replay_log.closed = True
         self._dirty[remote] = None
 
     def reserve(self, chunk_ms: int) -> None:
-        """Have the engine make room for a class. Raises `UnknownChunk`."""
+        """Have the engine allocate the slots of a class. Raises `UnknownChunk`."""
         self.check_chunk(chunk_ms)
         self._reserved[chunk_ms] = None
         self._messages.append(Reserve(chunk_ms))
@@ -166,7 +166,7 @@ class Client:
 
     def collect(self) -> list[FromGateway]:
         """Messages to send now, of `MAX_SAMPLES` of audio or little more; what is left stays for the next call."""
-        batch, dirty = _Batch(self._messages), self._dirty
+        batch, dirty = _MessageBatch(self._messages), self._dirty
         self._messages, self._dirty = [], {}
         for remote in dirty:
             if batch.samples >= MAX_SAMPLES:
@@ -191,18 +191,18 @@ class Client:
         self._end(remote)
         self._failed[remote.session] = SessionFault(FaultReason.FAILED, one_line(error))
 
-    def _collect(self, remote: RemoteSession, batch: "_Batch") -> None:
+    def _collect(self, remote: RemoteSession, batch: "_MessageBatch") -> None:
         if not remote.opened:
             remote.opened = True
             batch.add(Open(remote.wire_id, self._options(remote), remote.again))
-        audio = remote.script.due_audio()
+        audio = remote.replay_log.due_audio()
         if audio is not None:
             self._add_audio(remote, *audio, batch)
             return
-        for action in remote.script.due():
-            if isinstance(action, Audio):
+        for action in remote.replay_log.due():
+            if isinstance(action, SendAudio):
                 self._add_audio(remote, action.begin, action.end, batch)
-            elif isinstance(action, CloseNow):
+            elif isinstance(action, SendClose):
                 batch.add(Close(remote.wire_id))
             elif action.language is None:
                 batch.add(Finalize(remote.wire_id))
@@ -210,24 +210,24 @@ class Client:
                 batch.add(SetLanguage(remote.wire_id, action.language))
 
     @staticmethod
-    def _add_audio(remote: RemoteSession, begin: int, end: int, batch: "_Batch") -> None:
+    def _add_audio(remote: RemoteSession, begin: int, end: int, batch: "_MessageBatch") -> None:
         while begin < end:
             part = min(begin + _PART, end)
-            batch.add_audio(remote.wire_id, remote.script.read(begin, part))
+            batch.add_audio(remote.wire_id, remote.replay_log.read(begin, part))
             begin = part
 
     def receive(self, message: FromEngine) -> StepEvents | None:
-        """Take a message of the engine; returns what its users learn by it."""
+        """Take a message of the engine; returns the events that its users get by it."""
         if isinstance(message, Events):
             return self._events(message)
         if isinstance(message, Opened):
             return self._admit(message)
-        if isinstance(message, Refused):
+        if isinstance(message, OpenRefused):
             return self._refuse(message)
-        if isinstance(message, Capacity):
+        if isinstance(message, CapacityReport):
             self._max_sessions, self._others, self.stats = message.max_sessions, message.others, message.stats
             self._load, self._uncounted = message.load, 0
-            self.stats.refused += self._refused
+            self.stats.refused += self._refusals
             self.stats.skipped_samples += self.lost_samples
             self.stats.restarts = self._restarts
             waiting, self._waiting = self._waiting, []
@@ -243,13 +243,13 @@ class Client:
         return StepEvents((), ended, {}, faults=dict.fromkeys(ended, fault))
 
     def disconnected(self) -> StepEvents:
-        """The engine is gone, and all it had not told. Ends the sessions that it cannot be asked to take up again."""
+        """The engine is gone, and all it had not sent. Ends the sessions that no engine is asked to take up again."""
         self._up = False
         self._messages, self._dirty, self._waiting, self._by_wire_id = [], {}, [], {}
         given_up = []
         for session, remote in self.sessions.items():
             remote.lost += remote.opened
-            if remote.script.closed and remote.lost > _LOST_ENGINES:
+            if remote.replay_log.closed and remote.lost > _LOST_ENGINES:
                 logger.error("session %d is given up: the engine failed on it %d times", session.id, remote.lost)
                 given_up.append(session)
         for session in given_up:
@@ -258,7 +258,7 @@ class Client:
         return StepEvents((), tuple(given_up), {}, faults=dict.fromkeys(given_up, fault))
 
     def connected(self, hello: Hello) -> None:
-        """Another engine is there: it is asked for everything that is not told."""
+        """Another engine is there: it is asked for everything that is not published."""
         self.hello, self._max_sessions, self._others = hello, hello.max_sessions, 0
         self._load, self._uncounted = None, 0
         self._up = True
@@ -278,9 +278,9 @@ class Client:
         if self._by_wire_id.pop(remote.wire_id, None) is not None and remote.opened:
             self._messages.append(Drop(remote.wire_id))
         remote.rewind(next(self._wire_ids))
-        known = max(round(remote.account.heard_s * SAMPLE_RATE_HZ), remote.given_up)
-        self.lost_samples += max(remote.script.start - known, 0)
-        remote.given_up = max(remote.script.start, known)
+        known = max(round(remote.transcript.consumed_s * SAMPLE_RATE_HZ), remote.given_up)
+        self.lost_samples += max(remote.replay_log.start - known, 0)
+        remote.given_up = max(remote.replay_log.start, known)
         self._by_wire_id[remote.wire_id] = remote
         self._dirty[remote] = None
 
@@ -290,26 +290,26 @@ class Client:
         closed: list[Session] = []
         faults: dict[Session, SessionFault] = {}
         progress: dict[Session, float] = {}
-        for told in events.told:
-            remote = by_wire_id.get(told.id)
+        for received in events.hypotheses:
+            remote = by_wire_id.get(received.id)
             if remote is not None:
                 try:
-                    hypotheses.append(remote.tell(told))
+                    hypotheses.append(remote.receive(received))
                 except Exception as error:  # noqa: BLE001 - of this session alone
                     self._fault(remote, error)
-        for wire_id, heard_s in events.progress.items():
+        for wire_id, consumed_s in events.progress.items():
             remote = by_wire_id.get(wire_id)
             if remote is None:
                 continue
             try:
-                hypothesis, is_more = remote.hear(heard_s)
+                hypothesis, is_more = remote.advance(consumed_s)
             except Exception as error:  # noqa: BLE001 - of this session alone
                 self._fault(remote, error)
                 continue
             hypotheses.append(hypothesis)
             if is_more:
-                progress[remote.session] = remote.account.heard_s
-            if remote.script.paced:
+                progress[remote.session] = remote.transcript.consumed_s
+            if remote.replay_log.paced:
                 self._dirty[remote] = None
         for wire_id in events.closed:
             remote = by_wire_id.get(wire_id)
@@ -329,16 +329,16 @@ class Client:
         del self._unanswered[remote]
         return StepEvents((), (), {}, opened=(remote.session,))
 
-    def _refuse(self, refused: Refused) -> StepEvents | None:
+    def _refuse(self, refused: OpenRefused) -> StepEvents | None:
         remote = self._by_wire_id.get(refused.id)
         if remote is None:
             return None
         if remote.again and refused.retryable:
-            remote.waiting, remote.opened = True, False  # it has words already: it is asked for until there is room
+            remote.waiting, remote.opened = True, False  # it has words already: it is asked for until a slot is free
             self._waiting.append(remote)
             del self._by_wire_id[refused.id]
             return None
-        self._refused += 1
+        self._refusals += 1
         logger.warning("session %d is refused by the engine: %s", remote.session.id, refused.reason)
         self._end(remote)
         fault = SessionFault(FaultReason.REFUSED, refused.reason, refused.retryable)
@@ -351,12 +351,12 @@ class Client:
         self._unanswered.pop(remote, None)
 
     def _options(self, remote: RemoteSession) -> SessionOptions:
-        """As it was opened, with the language that has been set since."""
-        return replace(remote.options, language=remote.script.language)
+        """Those it was opened with, and the language that has been set since."""
+        return replace(remote.options, language=remote.replay_log.language)
 
     def _running(self, session: Session) -> RemoteSession:
         remote = self.sessions.get(session)
-        if remote is None or remote.script.closed:
+        if remote is None or remote.replay_log.closed:
             raise SessionClosed(f"session {session.id} is closed: open a new one")
         return remote
 
@@ -372,8 +372,8 @@ class Client:
             raise UnknownLocale(f"unknown language {language!r}: this checkpoint has {known}")
 
 
-class _Batch:
-    """Messages in the making; audio gathers in one `Push` until another message must stand behind it."""
+class _MessageBatch:
+    """Messages in the making. Audio gathers in one `Push` until another message must stand behind it."""
 
     def __init__(self, messages: list[FromGateway]) -> None:
         self.samples = 0

@@ -1,9 +1,9 @@
 """`RemoteEngine`: the engine's interface in a gateway, the engine itself in another process.
 
-Two threads. The reader takes the engine's messages and tells its users, as the engine's own thread does in one process;
-it also watches: an engine that is gone or does not answer is replaced, and every session goes on there. The writer
-sends what has gathered since it sent last. There is no queue between the two and the callers: what waits to be sent
-waits in the sessions' tapes, which are bounded.
+Two threads. The reader takes the engine's messages and calls its users back, as the engine's own thread does in one
+process. It is the watchdog too: an engine that is gone or does not answer is replaced, and every session goes on there.
+The writer sends what has gathered since it sent last. There is no queue between the two and the callers: what is to be
+sent waits in the sessions' audio rings, which are bounded.
 
 Whatever goes wrong with a connection gives that connection up: the engine is replaced and the sessions go on. Should
 one of the threads end all the same, so do the sessions, and `failure` says why.
@@ -121,17 +121,17 @@ class RemoteEngine:
         return len(self._client.sessions)
 
     def snapshot(self) -> EngineLoad:
-        """How busy the engine is, by what it told last."""
+        """How busy the engine is, by its last report."""
         return self._client.load
 
     @property
     def stats(self) -> EngineStats:
-        """What the engine told last: it tells several times a second."""
+        """The engine's last report: one comes several times a second."""
         return self._client.stats
 
     @property
     def failure(self) -> Exception | None:
-        """Why nothing is heard now: a thread has ended, or there is no engine and the next one is awaited; None while
+        """Why nothing comes now: a thread has ended, or there is no engine and the next one is awaited; None while
         it works."""
         failures = self.supervisor.failures
         if failures:
@@ -139,7 +139,7 @@ class RemoteEngine:
         return None if self._absent is None else EngineUnavailable(self._absent)
 
     def open(self, options: SessionOptions) -> Session:
-        """Returns at once. Whether the engine takes the session is told by `StepEvents.opened` or `faults`."""
+        """Returns at once. Whether the engine takes the session comes as `StepEvents.opened` or `faults`."""
         with self._changed:
             if self.supervisor.failures:
                 raise EngineError(f"the engine cannot be used ({self.failure}): restart the server")
@@ -205,14 +205,14 @@ class RemoteEngine:
                     self._give_up(error)
                     messages = []
             if failed is not None:
-                self._tell(failed)
+                self._publish(failed)
             try:
                 for message in messages:
                     connection.sendall(frame(message))
-            except OSError:  # the reader sees the same end, and what was not heard goes out to the next engine
+            except OSError:  # the reader sees the same end, and what was not consumed goes out to the next engine
                 with self._changed:
                     self._up = False
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # noqa: BLE001 - the next engine is asked for everything anew
                 with self._changed:
                     self._give_up(error)
 
@@ -236,7 +236,7 @@ class RemoteEngine:
             logger.error("the engine %s: its %d sessions go on with the next one", lost, self.open_sessions)
             self._connection.close()
             self._link.end(kill=True)
-            self._tell(events)
+            self._publish(events)
             if time.monotonic() - began > _SHORT_LIFE_S:
                 pause_s = 0.0
             while not self._replace(pause_s):
@@ -267,7 +267,7 @@ class RemoteEngine:
             self._absent = None
             self._changed.notify_all()
         if failed is not None:
-            self._tell(failed)
+            self._publish(failed)
         return True
 
     def _connect(self) -> tuple[socket.socket, Framer[FromEngine], Hello]:
@@ -302,7 +302,7 @@ class RemoteEngine:
 
     def _serve(self) -> str:
         """Take the present engine's messages until it is lost; returns how."""
-        connection, poll, watch = self._connection, select.poll(), _Watch(self._hang_s)
+        connection, poll, watchdog = self._connection, select.poll(), _Watchdog(self._hang_s)
         poll.register(connection, select.POLLIN)
         while True:
             events = poll.poll(_POLL_S * 1000)
@@ -316,14 +316,14 @@ class RemoteEngine:
             except MalformedFrame as error:
                 return f"sent what is no message ({error})"
             with self._changed:
-                if watch.look(time.monotonic(), heard=data is not None, stepped=stepped, client=self._client):
+                if watchdog.check(time.monotonic(), received=data is not None, stepped=stepped, client=self._client):
                     self._client.send(Ping(0))
                     self._changed.notify_all()
-            if watch.hung:
+            if watchdog.hung:
                 return f"does not answer for {self._hang_s:g} s"
 
     def _take(self, data: bytes) -> bool:
-        """Tell what the messages say. Returns whether one was of a step."""
+        """Publish what the messages bring. Returns whether one was of a step."""
         stepped = False
         for message in self._framer.feed(data):
             stepped = stepped or isinstance(message, Events)
@@ -331,12 +331,12 @@ class RemoteEngine:
                 events, failed = self._client.receive(message), self._client.take_failed()
                 if self._client.has_outgoing:
                     self._changed.notify_all()
-            for news in (events, failed):
-                if news is not None:
-                    self._tell(news)
+            for update in (events, failed):
+                if update is not None:
+                    self._publish(update)
         return stepped
 
-    def _tell(self, events: StepEvents) -> None:
+    def _publish(self, events: StepEvents) -> None:
         if not (events.hypotheses or events.closed or events.progress or events.opened):
             return
         for callback in list(self._callbacks):
@@ -357,7 +357,7 @@ class RemoteEngine:
             self._hang_up()
             events = self._client.end_all()
         logger.error("the engine cannot be used any more (%s): %d sessions end", why, len(events.closed))
-        self._tell(events)
+        self._publish(events)
 
     def _hang_up(self) -> None:
         """End the connection for both threads. Holding the lock."""
@@ -367,7 +367,7 @@ class RemoteEngine:
         self._changed.notify_all()
 
 
-class _Watch:
+class _Watchdog:
     """Whether an engine still works. Time in which this process itself stood still counts as one moment."""
 
     def __init__(self, hang_s: float) -> None:
@@ -379,17 +379,17 @@ class _Watch:
         self._stalled_s = 0.0  # since its last step, while it owed one
         self._asked = False
 
-    def look(self, now: float, *, heard: bool, stepped: bool, client: Client) -> bool:
+    def check(self, now: float, *, received: bool, stepped: bool, client: Client) -> bool:
         """Take notice of what came; returns whether the engine is to be asked for a sign of life."""
         passed, self._last = min(now - self._last, 1.0), now
-        self._silent_s = 0.0 if heard else self._silent_s + passed
+        self._silent_s = 0.0 if received else self._silent_s + passed
         self._idle_s = 0.0 if stepped else self._idle_s + passed
         if stepped:
             self._stalled_s = 0.0
         elif self._idle_s >= 1.0:
             self._stalled_s = self._stalled_s + self._idle_s if client.unanswered else 0.0
             self._idle_s = 0.0
-        if heard:
+        if received:
             self._asked = False
         self.hung = max(self._silent_s, self._stalled_s) > self._hang_s
         ask = not self._asked and self._silent_s > self._hang_s / 3

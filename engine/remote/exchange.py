@@ -1,7 +1,8 @@
 """An engine process's side of the conversation: the sessions of all gateways. Sans-IO: no socket, no clock.
 
 Whatever one gateway sends, the others' sessions go on: what is no message ends its connection, what the engine does not
-take is answered or left out. A fault of ours with one session ends that session: it is dropped, its gateway told why.
+take is answered or left out. A fault of ours with one session ends that session: it is dropped, and its gateway gets
+the reason.
 """
 
 import logging
@@ -13,7 +14,7 @@ from engine.api import EngineLoad, Recognizer, Session, SessionOptions, StepEven
 from engine.errors import EngineError, EngineFull, MalformedFrame
 from engine.remote.wire import (
     VERSION,
-    Capacity,
+    CapacityReport,
     Close,
     Drop,
     Events,
@@ -24,13 +25,13 @@ from engine.remote.wire import (
     Hello,
     Open,
     Opened,
+    OpenRefused,
     Ping,
     Pong,
     Push,
-    Refused,
     Reserve,
     SetLanguage,
-    Told,
+    WireHypothesis,
 )
 from engine.stats import EngineStats
 from supervision import Supervisor, one_line
@@ -105,8 +106,8 @@ class Exchange:
         owners = self._owners
         for hypothesis in events.hypotheses:
             if owner := owners.get(hypothesis.session):
-                told = Told(owner[1], hypothesis.first, hypothesis.words, hypothesis.is_final)
-                _part(parts, owner[0]).told.append(told)
+                sent = WireHypothesis(owner[1], hypothesis.first, hypothesis.words, hypothesis.is_final)
+                _part(parts, owner[0]).hypotheses.append(sent)
         for session, seconds in events.progress.items():
             if owner := owners.get(session):
                 _part(parts, owner[0]).progress[owner[1]] = seconds
@@ -119,11 +120,11 @@ class Exchange:
                     _part(parts, gateway).failed[number] = fault.detail
         return parts
 
-    def capacity(self, gateway: Gateway) -> Capacity:
-        """How the engine stands, as this gateway sees it."""
+    def capacity(self, gateway: Gateway) -> CapacityReport:
+        """How busy the engine is, as this gateway sees it."""
         engine = self._engine
         others = max(engine.open_sessions - len(gateway.sessions), 0)
-        return Capacity(engine.max_sessions, others, engine.stats, engine.snapshot())
+        return CapacityReport(engine.max_sessions, others, engine.stats, engine.snapshot())
 
     def leave(self, gateway: Gateway) -> None:
         """The gateway is gone: its slots are free."""
@@ -145,7 +146,7 @@ class Exchange:
         try:
             session = self._engine.open(message.options, again=message.again)
         except EngineError as error:
-            return [Refused(message.id, str(error), isinstance(error, EngineFull))]
+            return [OpenRefused(message.id, str(error), isinstance(error, EngineFull))]
         except Exception as error:  # noqa: BLE001 - of this session alone
             return self._fault(gateway, message.id, error)
         gateway.sessions[message.id] = session
@@ -159,11 +160,11 @@ class Exchange:
             return []
         session = gateway.sessions.pop(number, None)
         if session is None:
-            return [Refused(number, f"internal error: {one_line(error)}", False)]
+            return [OpenRefused(number, f"internal error: {one_line(error)}", False)]
         self._owners.pop(session, None)
         try:
             self._engine.drop(session)
-        except Exception as fault:  # noqa: BLE001 - it was told that the session is over
+        except Exception as fault:  # noqa: BLE001 - the answer says that the session is over
             self.supervisor.fault("engine exchange", fault)
         return [Events([], [number], {}, {number: one_line(error)})]
 

@@ -15,7 +15,7 @@ from engine.engine import Engine
 from engine.errors import EngineUnavailable, MalformedFrame
 from engine.remote.exchange import Exchange, Gateway
 from engine.remote.link import parse_address
-from engine.remote.wire import Capacity, FromEngine, frame, from_gateway
+from engine.remote.wire import CapacityReport, FromEngine, frame, from_gateway
 from supervision import Supervisor
 from supervision.signals import handle_signals
 
@@ -41,7 +41,7 @@ class ServerStats:
 
 
 class EngineServer:
-    """Serves until it is stopped or the engine fails; `failed` tells which. `address`: where it listens.
+    """Serves until it is stopped or the engine fails; `failed` says which. `address`: where it listens.
 
     `output_limit`: bytes that may wait for a gateway to read them. One that lets more gather is disconnected and
     counted, and its sessions are dropped, as are those of every gateway whose connection ends. `greeting_s`: how long a
@@ -101,11 +101,11 @@ class EngineServer:
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
         self.engine.subscribe(self._on_step)
-        telling = self.supervisor.keep(self._tell_capacity(), "engine capacity")
+        reporting = self.supervisor.keep(self._report_capacity(), "engine capacity")
         try:
             yield
         finally:
-            telling.cancel()
+            reporting.cancel()
             self.engine.unsubscribe(self._on_step)
 
     def _on_step(self, events: StepEvents) -> None:
@@ -128,14 +128,14 @@ class EngineServer:
         self.failed = True
         self._over.set()
 
-    async def _tell_capacity(self) -> None:
+    async def _report_capacity(self) -> None:
         while True:
             await asyncio.sleep(_CAPACITY_S)
             for gateway, connection in list(self._connections.items()):
                 if not gateway.greeted:
                     continue
                 try:
-                    connection.tell_capacity(self._exchange.capacity(gateway))
+                    connection.send_capacity(self._exchange.capacity(gateway))
                 except Exception as error:  # noqa: BLE001 - the next one is another one
                     self.supervisor.fault("engine capacity", error)
 
@@ -237,8 +237,8 @@ class _Connection(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.abort()
 
-    def tell_capacity(self, capacity: Capacity) -> None:
-        """Send it if it is news."""
+    def send_capacity(self, capacity: CapacityReport) -> None:
+        """Send it where it is not what was sent last."""
         data = bytes(frame(capacity))
         if data != self._capacity:
             self._capacity = data

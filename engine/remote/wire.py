@@ -9,7 +9,7 @@ engine in another process writes the same tokens as one in this process.
                              <-            Hello | Failed
     Open, Push, Finalize, SetLanguage,
     Close, Drop, Reserve, Ping ->
-                             <-            Opened, Events, Refused, Capacity, Pong
+                             <-            Opened, OpenRefused, Events, CapacityReport, Pong
 """
 
 import struct
@@ -44,7 +44,7 @@ class Greeting(msgspec.Struct, array_like=True, frozen=True, tag=0):
 
 
 class Open(msgspec.Struct, array_like=True, frozen=True, tag=1):
-    """Answered by `Opened` or `Refused`. `again`: the session was open before, in an engine that is gone."""
+    """Answered by `Opened` or `OpenRefused`. `again`: the session was open before, in an engine that is gone."""
 
     id: int
     options: SessionOptions
@@ -101,8 +101,8 @@ class Failed(msgspec.Struct, array_like=True, frozen=True, tag=21):
     reason: str
 
 
-class Told(msgspec.Struct, array_like=True, frozen=True):
-    """A `Hypothesis`, its session by number."""
+class WireHypothesis(msgspec.Struct, array_like=True, frozen=True):
+    """A `Hypothesis` whose session goes by its number."""
 
     id: int
     first: int
@@ -111,24 +111,24 @@ class Told(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Events(msgspec.Struct, array_like=True, frozen=True, tag=22):
-    """What one step brought for the sessions of this gateway. `progress`: seconds heard, by session. `failed`: why, by
-    session, for those of `closed` that a fault of the engine has ended."""
+    """What one step brought for the sessions of this gateway. `progress`: seconds consumed, by session. `failed`: why,
+    by session, for those of `closed` that a fault of the engine has ended."""
 
-    told: list[Told]
+    hypotheses: list[WireHypothesis]
     closed: list[int]
     progress: dict[int, float]
     failed: dict[int, str] = {}
 
 
-class Refused(msgspec.Struct, array_like=True, frozen=True, tag=23):
-    """A session that cannot be opened. `retryable`: for want of room."""
+class OpenRefused(msgspec.Struct, array_like=True, frozen=True, tag=23):
+    """A session that cannot be opened. `retryable`: for want of a free slot."""
 
     id: int
     reason: str
     retryable: bool
 
 
-class Capacity(msgspec.Struct, array_like=True, frozen=True, tag=24):
+class CapacityReport(msgspec.Struct, array_like=True, frozen=True, tag=24):
     """`others`: sessions open for other gateways."""
 
     max_sessions: int
@@ -148,7 +148,7 @@ class Opened(msgspec.Struct, array_like=True, frozen=True, tag=26):
 
 
 FromGateway = Greeting | Open | Push | Finalize | SetLanguage | Close | Drop | Reserve | Ping
-FromEngine = Hello | Failed | Opened | Events | Refused | Capacity | Pong
+FromEngine = Hello | Failed | Opened | Events | OpenRefused | CapacityReport | Pong
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FIRST_SIZE = 32_000
-"""Samples there is room for at first: most of the memory comes with the length of the call."""
+"""Samples allocated at first: most of the memory comes with the length of the call."""
 
 
-class Tape:
+class AudioRing:
     """A ring of `capacity` samples, float32, addressed by their index in the session: `first` to `end` are there.
 
     Overflow: the oldest samples are written over.
@@ -23,15 +23,15 @@ class Tape:
         """Add samples, float32 (T,)."""
         count = len(pcm)
         if self.end + count - self.first > len(self._ring):
-            pcm = self._make_room(pcm)
+            pcm = self._grow_or_drop(pcm)
         size = len(self._ring)
         at = self.end % size
-        rest = at + len(pcm) - size
-        if rest <= 0:
+        wrapped = at + len(pcm) - size
+        if wrapped <= 0:
             self._ring[at : at + len(pcm)] = pcm
         else:
-            self._ring[at:] = pcm[:-rest]
-            self._ring[:rest] = pcm[-rest:]
+            self._ring[at:] = pcm[:-wrapped]
+            self._ring[:wrapped] = pcm[-wrapped:]
         self.end += len(pcm)
 
     def read(self, begin: int, end: int) -> NDArray[np.float32]:
@@ -42,8 +42,8 @@ class Tape:
             return self._ring[low : low + count]
         return np.concatenate([self._ring[low:], self._ring[: low + count - size]])
 
-    def _make_room(self, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Grow the ring, or let go of its oldest samples. Returns what of `pcm` is to be kept."""
+    def _grow_or_drop(self, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Grow the ring, or drop its oldest samples. Returns what of `pcm` is to be kept."""
         size, wanted = len(self._ring), self.end + len(pcm) - self.first
         while size < min(wanted, self._capacity):
             size = min(2 * size, self._capacity)

@@ -1,121 +1,167 @@
-"""The words of one session as they were told, whichever engine wrote them.
+"""The words of one session as they were published, whichever engine wrote them.
 
-After an engine was lost, its successor hears the last seconds again. Until it has heard as much as the lost one,
-nothing is told. Then its words are joined to those told before, and only what differs is told: as long as the successor
-writes what was written before, nobody learns of it.
+The idea
+--------
+Users of a session see one growing row of words, numbered from 0, and one media time that only goes forward. An engine
+numbers its words from 0 and counts time from its own start. The two are the same until an engine is lost. Its
+successor begins at `start_s` of the session (`splice.find_start`), some words before the splice, so what it says is
+translated and the part before the splice left out:
+
+    session index = splice.index + engine index - join          session time = engine time + start_s
+
+where `join` counts the successor's words before the splice (`splice.find_join`).
+
+A successor is in one of two states:
+
+| state | its words (`update`) | its progress (`advance`) | leaves it |
+|---|---|---|---|
+| catching up (`_CatchUp`) | are collected | is not reported | `catch_up` joined the words |
+| live | are translated and published | is reported | `rewind`: the engine was lost |
+
+It has caught up when it has consumed the audio that the lost engine had (`until_s`) and written as many words after the
+splice as were published; `_PATIENCE_S` later fewer are enough, and those that are missing count as taken back. The
+first final that was not reported before ends the wait at once; as long as one that was is to come, it goes on
+(`session`). Then only what differs is published, from the first word that differs on. A successor that writes what was
+written before is not noticed.
+
+Invariants: `consumed_s` never goes back; no word before the splice is published again; an update leaves no gap, its
+first index is at most the number of words published.
+
+Example
+-------
+Published are [Yes., I, need, help.], all `DETECTED`, the last word up to 9.1 s, of 9.3 s consumed. The engine is lost:
+the splice is word 4, at 9.2 s. The successor begins in the pause before "I": its time 0 is at 5.12 s, on the grid of
+chunks, with silence up to 5.2 s.
+
+    successor                          its words              published
+    update(0, [I, need])               [I, need]              -
+    update(2, [help., Now])            [I, need, help., Now]  -
+    catch_up: 9.3 s are consumed       join is 3              (4, [Now]), its times 5.12 s later than the engine's
+    update(2, [yelp., Now])            [I, need, yelp., Now]  (4, [Now]): the part before the join is left out
+    update(4, [what?])                 [.., Now, what?]       (5, [what?])
+
+How an update replaces words: `engine.api.replace_from`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from engine.api import LanguageSource, Word
-from engine.remote.takeover.splice import Seam, find_join, find_seam, find_start
+from engine.api import LanguageSource, Word, replace_from
+from engine.remote.takeover.splice import Splice, find_join, find_splice, find_start
 
 _KEPT_WORDS = 256
 """Words that are kept although they are older than the audio."""
 
 _PATIENCE_S = 0.96
-"""How much more a successor may hear before a word it has not written yet counts as taken back."""
+"""How much more a successor may consume before a word it has not written yet counts as taken back."""
 
 _FRAME_S = 0.08
 
-_News = tuple[int, tuple[Word, ...]]
+_Update = tuple[int, tuple[Word, ...]]
 
 
 @dataclass(slots=True)
-class _Rehearsal:
-    """A successor that has not caught up. `words`: all it wrote; `until_s`: how far the lost engine had come."""
+class _CatchUp:
+    """A successor that has not caught up. `words`: all it wrote; `until_s`: media time that the lost engine had
+    consumed."""
 
     words: list[Word]
     until_s: float
 
 
-class Account:
-    """All times are seconds of the session; `heard_s` never goes back. `rehearsing`: a successor is catching up."""
+class PublishedTranscript:
+    """All times are seconds of the session. `consumed_s`: media time that users know to be consumed."""
 
     def __init__(self) -> None:
-        self.heard_s = 0.0
+        self.consumed_s = 0.0
         self._words: list[Word] = []
         self._base = 0  # index of the first word kept
         self._carried: str | None = None  # language of the last tag before the words kept
         self._offset_s = 0.0
-        self._seam = Seam(0, 0.0)
-        self._join = 0  # words of the present engine before the seam
+        self._splice = Splice(0, 0.0)
+        self._join = 0  # words of the present engine before the splice
         self._carry: str | None = None  # what its words have until it writes a tag
-        self._rehearsal: _Rehearsal | None = None
+        self._catch_up: _CatchUp | None = None
         self._ahead = 0, 0.0
 
     @property
-    def rehearsing(self) -> bool:
-        return self._rehearsal is not None
+    def catching_up(self) -> bool:
+        """A successor has not caught up yet."""
+        return self._catch_up is not None
 
-    def find_seam(self, oldest_s: float) -> tuple[Seam, float]:
-        """From where on a successor's words should count, and from where on it should hear, if audio is left from
-        `oldest_s` on."""
+    def find_splice(self, oldest_s: float) -> tuple[Splice, float]:
+        """From where on a successor's words should count, and from where on it should be given audio, if audio is left
+        from `oldest_s` on."""
         first, until_s = self._ahead
-        sure = min(first - self._base, len(self._words)) if self.heard_s < until_s else len(self._words)
-        seam = find_seam(self._words, self._base, max(sure, 0), self.heard_s, oldest_s)
-        return seam, find_start(self._words, self._base, self.heard_s, oldest_s, seam)
+        sure = min(first - self._base, len(self._words)) if self.consumed_s < until_s else len(self._words)
+        splice = find_splice(self._words, self._base, max(sure, 0), self.consumed_s, oldest_s)
+        return splice, find_start(self._words, self._base, self.consumed_s, oldest_s, splice)
 
-    def rewind(self, seam: Seam, start_s: float) -> None:
-        """A successor's time 0 is `start_s`; its words count from the seam on."""
-        self._seam, self._offset_s = seam, start_s
-        self._carry = self._carried_at(seam.index)
-        # A final tells words from beyond what was heard, and so does an end.
+    def rewind(self, splice: Splice, start_s: float) -> None:
+        """A successor's time 0 is `start_s`; its words count from the splice on."""
+        self._splice, self._offset_s = splice, start_s
+        self._carry = self._carried_at(splice.index)
+        # A final has words from beyond what was consumed, and so does an end.
         written_s = self._words[-1].end - _FRAME_S if self._words else 0.0
-        self._rehearsal = _Rehearsal([], max(self.heard_s, written_s))
+        self._catch_up = _CatchUp([], max(self.consumed_s, written_s))
 
-    def tell(self, first: int, words: Sequence[Word]) -> _News | None:
-        """The present engine's words from its index `first` on; returns what is news, in the session's indices."""
+    def update(self, first: int, words: Sequence[Word]) -> _Update | None:
+        """The present engine's words from its index `first` on; returns what is to be published, in the session's
+        indices."""
         placed = tuple(self._place(word) for word in words)
-        if self._rehearsal is not None:
-            self._rehearsal.words[first:] = placed
+        if self._catch_up is not None:
+            replace_from(self._catch_up.words, first, placed)
             return None
         if first < self._join:
             first, placed = self._join, placed[self._join - first :]
-        return self._write(self._seam.index + first - self._join, placed)
+        index = self._splice.index + first - self._join
+        replace_from(self._words, index, placed, self._base)
+        return index, placed
 
-    def tell_ahead(self, first: int, until_s: float) -> None:
+    def mark_ahead(self, first: int, until_s: float) -> None:
         """The words from index `first` on were a final's: what follows the audio it was asked for is not in them, and
-        before `until_s` is heard they may be taken back."""
+        before `until_s` is consumed they may be taken back."""
         self._ahead = first, until_s
 
-    def hear(self, heard_s: float) -> bool:
-        """The present engine has heard so much. Returns whether that is more than was known; never while catching up,
-        as what it wrote is not told yet."""
-        heard_s = round(heard_s + self._offset_s, 6)
-        if self._rehearsal is not None or heard_s <= self.heard_s:
+    def advance(self, consumed_s: float) -> bool:
+        """The present engine has consumed so much. Returns whether that is more than was known; never while catching
+        up, as what it wrote is not published yet."""
+        consumed_s = round(consumed_s + self._offset_s, 6)
+        if self._catch_up is not None or consumed_s <= self.consumed_s:
             return False
-        self.heard_s = heard_s
+        self.consumed_s = consumed_s
         return True
 
-    def catch_up(self, heard_s: float, *, at_once: bool = False) -> _News | None:
-        """Join what the successor wrote to what was told, if it has heard enough, or `at_once`. Returns the news."""
-        rehearsal = self._rehearsal
-        if rehearsal is None:
+    def catch_up(self, consumed_s: float, *, at_once: bool = False) -> _Update | None:
+        """Join what the successor wrote to what was published, if it has consumed enough, or `at_once`. Returns what is
+        to be published."""
+        catch_up = self._catch_up
+        if catch_up is None:
             return None
-        heard_s += self._offset_s
-        if heard_s < rehearsal.until_s and not at_once:
+        consumed_s += self._offset_s
+        if consumed_s < catch_up.until_s and not at_once:
             return None
-        at = self._seam.index - self._base
-        join = find_join(self._words, at, rehearsal.words, self._seam.at_s) if self._offset_s else self._seam.index
-        told, written = self._words[at:], rehearsal.words[join:]
-        if len(written) < len(told) and heard_s < rehearsal.until_s + _PATIENCE_S and not at_once:
+        at = self._splice.index - self._base
+        join = find_join(self._words, at, catch_up.words, self._splice.at_s) if self._offset_s else self._splice.index
+        published, written = self._words[at:], catch_up.words[join:]
+        if len(written) < len(published) and consumed_s < catch_up.until_s + _PATIENCE_S and not at_once:
             return None
-        self._join, self._rehearsal = join, None
+        self._join, self._catch_up = join, None
         same = 0
-        while same < min(len(told), len(written)) and _equal(told[same], written[same]):
+        while same < min(len(published), len(written)) and _equal(published[same], written[same]):
             same += 1
-        if same == len(told) == len(written):
+        if same == len(published) == len(written):
             return None
-        return self._write(self._seam.index + same, tuple(written[same:]))
+        index, different = self._splice.index + same, tuple(written[same:])
+        replace_from(self._words, index, different, self._base)
+        return index, different
 
     @property
-    def words(self) -> int:
-        """Number of words told."""
+    def end(self) -> int:
+        """Index after the last word published."""
         return self._base + len(self._words)
 
-    def forget(self, oldest_s: float) -> None:
+    def drop_before(self, oldest_s: float) -> None:
         """Words before `oldest_s` are not needed any more."""
         if len(self._words) <= _KEPT_WORDS:
             return
@@ -124,20 +170,13 @@ class Account:
         self._base += count
         del self._words[:count]
 
-    def _write(self, first: int, words: tuple[Word, ...]) -> _News:
-        if first < self._base:  # nobody asks for these again
-            self._words[:] = words[self._base - first :]
-        else:
-            self._words[first - self._base :] = words
-        return first, words
-
     def _place(self, word: Word) -> Word:
         """The present engine's word in the session's time, with the language it has there."""
         if word.language_source is None and self._carry is not None:
             word = replace(word, language=self._carry, language_source=LanguageSource.CARRIED)
         if not self._offset_s:
             return word
-        # Times are multiples of 80 ms: rounded, they are the very numbers that an undisturbed engine tells.
+        # Times are multiples of 80 ms: rounded, they are the very numbers of an undisturbed engine.
         start, end = round(word.start + self._offset_s, 6), round(word.end + self._offset_s, 6)
         return replace(word, start=start, end=end)
 

@@ -1,5 +1,6 @@
 """Each kernel between the 8-bit products against the same sums in torch."""
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from engine.cpu import jit
 from engine.cpu import kernels as cpu_kernels
 from engine.cpu.dot import STEPS, ZERO
 from engine.cpu.jit import Bytes, kernel
-from engine.cpu.kernels import Norm
+from engine.cpu.kernels import NormWeights
 from engine.cpu.product import quantise_rows
-from engine.model.attention import AttentionKind, Relative, attention
+from engine.model.attention import Relative, gathered_attention
+from engine.model.layer import Layer
 from engine.model.state import Rows
 from engine.precision import has_int8
 
@@ -45,7 +47,7 @@ def layer_norm(x: Array, weight: Array, bias: Array) -> Tensor:
     return F.layer_norm(torch.from_numpy(x), (x.shape[1],), torch.from_numpy(weight), torch.from_numpy(bias), 1e-5)
 
 
-def room(rows: int, width: int) -> Bytes:
+def byte_rows(rows: int, width: int) -> Bytes:
     return np.full((rows, width + 16), 255, np.uint8)
 
 
@@ -61,8 +63,8 @@ def assert_quantised(out: Bytes, scale: Array, expected: Tensor) -> None:
 @pytest.mark.parametrize("width", [16, 33, 48, 1024])
 def test_norm(draw: Any, width: int) -> None:
     x, weight, bias = draw(T, width, spread=3.0) + 2, draw(width), draw(width)
-    out, scale = room(T, width), np.empty(T, np.float32)
-    cpu_kernels.norm(x, Norm(weight, bias), out, scale, *WHOLE)
+    out, scale = byte_rows(T, width), np.empty(T, np.float32)
+    cpu_kernels.norm(x, NormWeights(weight, bias), out, scale, *WHOLE)
     assert_quantised(out, scale, layer_norm(x, weight, bias))
 
 
@@ -70,8 +72,8 @@ def test_add_norm_adds_the_product_to_the_residual(draw: Any) -> None:
     x, raw, shift, weight, bias = draw(T, D), draw(T, D), draw(D), draw(D), draw(D)
     scale = np.abs(draw(T)) + 0.1
     added = x + raw * scale[:, None] + shift
-    out = room(T, D)
-    cpu_kernels.add_norm(x, raw, shift, Norm(weight, bias), out, scale, *WHOLE)
+    out = byte_rows(T, D)
+    cpu_kernels.add_norm(x, raw, shift, NormWeights(weight, bias), out, scale, *WHOLE)
     assert np.abs(x - added).max() < TOLERANCE
     assert_quantised(out, scale, layer_norm(added, weight, bias))
 
@@ -80,7 +82,7 @@ def test_the_end_of_a_layer(draw: Any) -> None:
     x, raw, shift, weight, bias = draw(T, D), draw(T, D), draw(D), draw(D), draw(D)
     scale = np.abs(draw(T)) + 0.1
     expected = layer_norm(x + raw * scale[:, None] + shift, weight, bias)
-    cpu_kernels.add_norm_out(x, raw, shift, scale, Norm(weight, bias), *WHOLE)
+    cpu_kernels.add_norm_out(x, raw, shift, scale, NormWeights(weight, bias), *WHOLE)
     assert np.abs(x - expected.numpy()).max() < TOLERANCE
 
 
@@ -88,13 +90,13 @@ def test_the_end_of_a_layer(draw: Any) -> None:
 def test_swish_over_the_whole_range(draw: Any, spread: float) -> None:
     raw, shift, scale = draw(T, D, spread=spread), draw(D), np.abs(draw(T)) + 0.1
     expected = F.silu(torch.from_numpy(raw * scale[:, None] + shift))
-    out = room(T, D)
+    out = byte_rows(T, D)
     cpu_kernels.swish(raw, shift, out, scale, *WHOLE)
     assert_quantised(out, scale, expected)
 
 
 def test_a_row_of_zeros_stays_zero() -> None:
-    out, scale = room(2, D), np.ones(2, np.float32)
+    out, scale = byte_rows(2, D), np.ones(2, np.float32)
     cpu_kernels.swish(np.zeros((2, D), np.float32), np.zeros(D, np.float32), out, scale, *WHOLE)
     assert (out[:, :D] == ZERO).all()
     assert np.isfinite(scale).all()
@@ -102,7 +104,7 @@ def test_a_row_of_zeros_stays_zero() -> None:
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_every_row_is_somebodys(draw: Any, parts: int) -> None:
-    x, out, scale = draw(T, D), room(T, D), np.zeros(T, np.float32)
+    x, out, scale = draw(T, D), byte_rows(T, D), np.zeros(T, np.float32)
     for part in range(parts):
         before = scale.copy()
         quantise_rows(x, out, scale, part, parts)
@@ -126,7 +128,7 @@ def test_attention_over_rings(draw: Any, frames: int) -> None:
     table = torch.from_numpy(draw(heads, d_head, ring + frames - 1))
     bias_u, bias_v = draw(heads, 1, d_head), draw(heads, 1, d_head)
     relative = Relative(torch.from_numpy(bias_u), torch.from_numpy(bias_v), table)
-    attend = attention(AttentionKind.GATHERED, config, torch.device("cpu"))
+    attend = gathered_attention(config, torch.device("cpu"))
     for step in range(2 * ring // frames + 3):
         place = torch.tensor([4, 1, 3])
         chunks = torch.tensor([step, max(step - 5, 0), max(step - ring, 0)])
@@ -213,6 +215,12 @@ def test_what_kernels_are_compiled_from_is_looked_at_wherever_it_stands() -> Non
     assert {path.name for path in files} <= {name for name, _, _ in jit._stamp()}
 
 
+def test_the_list_of_a_layers_fields_is_looked_at() -> None:
+    """Another order of the fields would find other weights in kernels that are kept."""
+    source = Path(inspect.getfile(Layer)).stat()
+    assert ("layer.py", source.st_mtime, source.st_size) in jit._stamp()
+
+
 @pytest.mark.parametrize("frames", [1, 3, 14])
 @pytest.mark.parametrize("begins", [False, True])
 def test_convolution(draw: Any, frames: int, begins: bool) -> None:
@@ -229,8 +237,8 @@ def test_convolution(draw: Any, frames: int, begins: bool) -> None:
     joined = torch.cat([past, gated], 1)
     mixed = F.conv1d(joined.transpose(1, 2), torch.from_numpy(taps).T[:, None], torch.from_numpy(taps_bias), groups=D)
     expected = F.silu(layer_norm(mixed.transpose(1, 2).reshape(-1, D).numpy(), weight, bias))
-    out = room(2 * frames, D)
-    by = Norm(weight, bias)
+    out = byte_rows(2 * frames, D)
+    by = NormWeights(weight, bias)
     for part in range(2):
         cpu_kernels.convolve(raw, shift, cache, place, chunks, taps, taps_bias, by, out, scale, part, 2)
     assert_quantised(out, scale, expected)

@@ -10,11 +10,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from engine.cpu import openmp as cpu_team
+from engine.cpu import openmp
 from engine.cpu.dot import STEPS, ZERO
 from engine.cpu.jit import kernel, plain
-from engine.cpu.openmp import ALONE, Team, fork, take, team
-from engine.cpu.product import Int8Linear, Weight, pack, product, room
+from engine.cpu.openmp import ALONE, Threads, all_threads, fork, take
+from engine.cpu.product import Int8Linear, Weight, activation_rows, pack, product
 from engine.precision import has_int8
 from tests.services.avx2 import AVX2_ALONE
 
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.skipif(not has_int8(), reason="needs an x86 CPU with AV
 
 
 @kernel
-def multiply(team: Team, x: NDArray[np.uint8], weight: Weight, out: NDArray[np.float32]) -> None:
-    product(team, x, weight, out)
+def multiply(threads: Threads, x: NDArray[np.uint8], weight: Weight, out: NDArray[np.float32]) -> None:
+    product(threads, x, weight, out)
 
 
-def of_threads(count: int) -> Team:
-    addresses = cpu_team._addresses()
+def of_threads(count: int) -> Threads:
+    addresses = openmp._addresses()
     assert addresses is not None
     return ALONE if count == 1 else (*addresses, count)
 
@@ -44,7 +44,7 @@ def test_sums_are_exact(rows: int, shape: tuple[int, int], threads: int) -> None
     x = rng.integers(-STEPS, STEPS + 1, (rows, inputs))
     x[0], weight[0] = STEPS, 127
     x[-1], weight[-1] = -STEPS, 127
-    given, out = room(rows, inputs), np.full((rows, outputs), np.nan, np.float32)
+    given, out = activation_rows(rows, inputs), np.full((rows, outputs), np.nan, np.float32)
     given[:] = rng.integers(0, 256, given.shape)  # what stands after the inputs must not count
     given[:, :inputs] = x + ZERO
     multiply(of_threads(threads), given, plain(pack(torch.from_numpy(weight))), out)
@@ -86,8 +86,10 @@ sys.exit(pytest.main(tests + ["--rootdir", {str(here)!r}, "--override-ini", "add
 
 
 @kernel
-def count_calls(team: Team, calls: NDArray[np.int64], taken: NDArray[np.int64], tickets: NDArray[np.int64]) -> None:
-    fork(team, _count, (calls, taken, tickets))
+def count_calls(
+    threads: Threads, calls: NDArray[np.int64], taken: NDArray[np.int64], tickets: NDArray[np.int64]
+) -> None:
+    fork(threads, _count, (calls, taken, tickets))
 
 
 @kernel
@@ -102,7 +104,7 @@ def _count(
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
-def test_every_thread_of_a_team_gets_its_part_and_every_ticket_is_taken_once(threads: int) -> None:
+def test_every_thread_gets_its_part_and_every_ticket_is_taken_once(threads: int) -> None:
     calls, taken = np.zeros((8, 8), np.int64), np.zeros((8, 1000), np.int64)
     for _ in range(20):
         count_calls(of_threads(threads), calls, taken, np.zeros(1, np.int64))
@@ -111,14 +113,14 @@ def test_every_thread_of_a_team_gets_its_part_and_every_ticket_is_taken_once(thr
     assert (taken.sum(axis=0) == 20).all()
 
 
-def test_the_team_is_that_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_threads_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    assert team() == of_threads(3)
+    assert all_threads() == of_threads(3)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    assert team() == ALONE
+    assert all_threads() == ALONE
 
 
 def test_without_torchs_openmp_kernels_run_on_the_calling_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    monkeypatch.setattr(cpu_team, "_addresses", lambda: None)
-    assert team() == ALONE
+    monkeypatch.setattr(openmp, "_addresses", lambda: None)
+    assert all_threads() == ALONE

@@ -5,7 +5,6 @@ imported.
 """
 
 import os
-from functools import partial
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from engine.config import EncoderConfig
 from engine.cuda.ring_attention import fused_attention
-from engine.model.attention import Attention, AttentionKind, Relative, attention
+from engine.model.attention import Attention, Relative, gathered_attention, in_place_attention
 from engine.model.state import Rows, ring_chunks
 
 SLOTS = 7
@@ -52,11 +51,7 @@ def interpreter() -> None:
         (2, 1, 128, 1, 56),
     ],
 )
-@pytest.mark.parametrize(
-    "kind",
-    [fused_attention, partial(attention, AttentionKind.SDPA), partial(attention, AttentionKind.IN_PLACE)],
-    ids=["fused", "sdpa", "in-place"],
-)
+@pytest.mark.parametrize("kind", [fused_attention, in_place_attention], ids=["fused", "in-place"])
 def test_attention_equals_that_over_copies(
     kind: Attention, batch: int, heads: int, d_head: int, frames: int, left: int, wraps: int
 ) -> None:
@@ -78,7 +73,7 @@ def test_attention_equals_that_over_copies(
         qkv[..., : heads * d_head] /= d_head**0.5
         wanted, found = [
             (one(config, CPU)(rows, frames)(qkv, relative, *copies), *copies)
-            for one in (partial(attention, AttentionKind.GATHERED), kind)
+            for one in (gathered_attention, kind)
             for copies in [(keys.clone(), values.clone())]
         ]
         torch.testing.assert_close(found[0], wanted[0], atol=1e-5, rtol=1e-5)
@@ -99,7 +94,7 @@ def test_half_precision_differs_by_its_rounding_only() -> None:
     keys, values = rand(2, SLOTS, 2, 58, 64)
     qkv = rand(3, 2, 3 * 128) / 4
     rows = Rows(torch.tensor([5, 0, 3]), torch.tensor([0, 4, 99]), None)
-    wanted = attention(AttentionKind.GATHERED, config, CPU)(rows, 2)(qkv, relative, keys.clone(), values.clone())
+    wanted = gathered_attention(config, CPU)(rows, 2)(qkv, relative, keys.clone(), values.clone())
     half = Relative(relative.bias_u.half(), relative.bias_v.half(), relative.table.half())
     found = fused_attention(config, CPU)(rows, 2)(qkv.half(), half, keys.half(), values.half())
     assert found.dtype is torch.float16

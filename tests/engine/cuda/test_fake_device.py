@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from benchmarks import fake_device
 from benchmarks.dimensions import RELEASED
 from benchmarks.fake_device import Counts
-from engine.model.attention import AttentionKind, attention
+from engine.model.attention import gathered_attention, in_place_attention
 from engine.model.model import Model
 
 DOCS = Path(__file__).parents[3] / "docs" / "roofline.md"
@@ -46,9 +46,8 @@ def test_launches_are_those_in_the_documentation(frames: int) -> None:
 
 
 def test_with_copies_of_the_rings_it_does_not_wait_either() -> None:
-    for kind in (AttentionKind.GATHERED, AttentionKind.SDPA):
-        step, _ = fake_device.count(RELEASED, 2, 8, 8, partial(attention, kind))
-        assert (step.uploads, step.downloads) == (1, 1)
+    step, _ = fake_device.count(RELEASED, 2, 8, 8, gathered_attention)
+    assert (step.uploads, step.downloads) == (1, 1)
 
 
 def item(x: Tensor) -> None:
@@ -99,4 +98,4 @@ def test_a_second_download_is_found() -> None:
 
 def test_attention_that_goes_row_by_row_would_be_found() -> None:
     with pytest.raises((DataDependentOutputException, DynamicOutputShapeException)):
-        fake_device.count(RELEASED, 1, 4, 8, partial(attention, AttentionKind.IN_PLACE))
+        fake_device.count(RELEASED, 1, 4, 8, in_place_attention)

@@ -9,7 +9,7 @@ from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.weights import WeightReader
 from engine.chunking import chunk_begin, chunk_end
 from engine.config import FeatureConfig
-from engine.model.features import UNHEARD, LogMel, TorchMelBank, mel_filterbank
+from engine.model.features import BEFORE_START, LogMel, TorchMelBank, mel_filterbank
 from engine.model.state import Rows
 from engine.sessions.stream import AudioBuffer
 from testing import audio
@@ -41,7 +41,7 @@ def in_chunks(features: LogMel, signal: Audio, frames: int, chunks: int) -> torc
     for chunk in range(chunks):
         rows = torch.from_numpy(window(signal, chunk, frames))[None]
         parts.append(features(rows, stepped([chunk]))[0])
-    return torch.cat(parts)[UNHEARD:]
+    return torch.cat(parts)[BEFORE_START:]
 
 
 @pytest.mark.parametrize("frames", [1, 4, 14])
@@ -75,9 +75,9 @@ def test_the_first_frames_before_the_stream_are_empty(made: MakeCheckpoint) -> N
     )
     rows = torch.from_numpy(np.stack([window(audio.noise(1.0, 4), 0, 1)] * 2))
     first, later = features(rows, stepped([0, 1]))
-    assert not first[:UNHEARD].any()
-    assert later[:UNHEARD].all()
-    assert first[UNHEARD:].equal(later[UNHEARD:])
+    assert not first[:BEFORE_START].any()
+    assert later[:BEFORE_START].all()
+    assert first[BEFORE_START:].equal(later[BEFORE_START:])
 
 
 @pytest.mark.parametrize("shape", [PLAIN, BIASED], ids=lambda shape: f"{shape.mels} mels")

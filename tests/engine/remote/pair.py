@@ -22,7 +22,7 @@ class Reader:
         self.faults: dict[Session, SessionFault] = {}
         self.states: dict[Session, list[list[object]]] = defaultdict(list)
 
-    def hear(self, events: StepEvents) -> None:
+    def receive(self, events: StepEvents) -> None:
         for hypothesis in events.hypotheses:
             words = self.words[hypothesis.session]
             assert hypothesis.session not in self.closed, "words after the end of the session"
@@ -46,7 +46,7 @@ def plain(word: Word) -> object:
 
 
 class Pair:
-    """`client` and `engine`, every message between them through its frame. `reader` hears what the client tells.
+    """`client` and `engine`, every message between them through its frame. `reader` receives what the client publishes.
 
     `deaf`: what the engine says does not arrive any more.
     """
@@ -69,9 +69,9 @@ class Pair:
         return hello
 
     def kill(self) -> None:
-        """The engine is gone at once, with all it has not told; nothing runs until `restart`."""
+        """The engine is gone at once, with all it has not reported; nothing runs until `restart`."""
         self.engine.unsubscribe(self._step)
-        self.reader.hear(self.client.disconnected())
+        self.reader.receive(self.client.disconnected())
 
     def restart(self) -> None:
         self.client.connected(self._start())
@@ -94,7 +94,7 @@ class Pair:
         while self.step():
             pass
 
-    def tell_capacity(self) -> None:
+    def report_capacity(self) -> None:
         self._receive(self.exchange.capacity(self.gateway))
 
     def _step(self, events: StepEvents) -> None:
@@ -104,7 +104,7 @@ class Pair:
             self._receive(part)
 
     def _receive(self, message: FromEngine) -> None:
-        for told in self._to_client.feed(bytes(frame(message))):
-            events = self.client.receive(told)
+        for received in self._to_client.feed(bytes(frame(message))):
+            events = self.client.receive(received)
             if events is not None:
-                self.reader.hear(events)
+                self.reader.receive(events)

@@ -24,14 +24,14 @@ class Watched(Reader):
     def __init__(self, engine: Engine | RemoteEngine) -> None:
         super().__init__()
         self.changed = threading.Condition()
-        engine.subscribe(self.hear)
+        engine.subscribe(self.receive)
 
-    def hear(self, events: StepEvents) -> None:
+    def receive(self, events: StepEvents) -> None:
         with self.changed:
-            super().hear(events)
+            super().receive(events)
             self.changed.notify_all()
 
-    def wait_heard(self, session: Session, seconds: float) -> None:
+    def wait_consumed(self, session: Session, seconds: float) -> None:
         with self.changed:
             assert self.changed.wait_for(lambda: self.progress[session] >= seconds, WAIT_S)
 
@@ -55,7 +55,7 @@ def play(engine: Engine | RemoteEngine, reader: Watched, pcm: NDArray[np.float32
         engine.flush()
         if number in actions:
             send(engine, actions[number])
-        reader.wait_heard(session, at / 16_000 - 1.0)
+        reader.wait_consumed(session, at / 16_000 - 1.0)
     engine.close(session)
     return session
 

@@ -1,11 +1,11 @@
-"""A gateway refuses at once what the engine has no room for, by what the engine told last."""
+"""A gateway refuses at once what the engine has no room for, by what its last report."""
 
 import pytest
 
 from engine.api import ClassLoad, EngineLoad, SessionOptions
 from engine.errors import EngineFull
 from engine.remote.client import Client
-from engine.remote.wire import VERSION, Capacity, Hello, frame, from_engine
+from engine.remote.wire import VERSION, CapacityReport, Hello, frame, from_engine
 from engine.stats import EngineStats
 
 HELLO = Hello(VERSION, ["auto"], [80, 160], 64)
@@ -16,22 +16,22 @@ def load(room: int) -> EngineLoad:
     return EngineLoad(1, 64, 0.4, (of_class,))
 
 
-def told(client: Client, room: int) -> None:
+def report(client: Client, room: int) -> None:
     """What the engine tells several times a second, over the wire and back."""
-    (message,) = from_engine().feed(frame(Capacity(64, 0, EngineStats(), load(room))))
+    (message,) = from_engine().feed(frame(CapacityReport(64, 0, EngineStats(), load(room))))
     client.receive(message)
 
 
 def test_no_more_sessions_are_opened_than_there_was_room_for() -> None:
     client = Client(HELLO, 30.0)
-    told(client, room=2)
+    report(client, room=2)
     assert client.load == load(2)
     for _ in range(2):
         client.open(SessionOptions(160))
     with pytest.raises(EngineFull, match="no time"):
         client.open(SessionOptions(160))
     client.open(SessionOptions(80))
-    told(client, room=1)
+    report(client, room=1)
     client.open(SessionOptions(160))
     assert client.stats.refused == 1
 

@@ -72,7 +72,7 @@ def test_a_full_engine_refuses_at_once_and_has_room_again_after_an_end(checkpoin
 def test_sessions_of_other_gateways_count_as_soon_as_they_are_known(checkpoint: Checkpoint) -> None:
     pair = Pair(checkpoint, max_sessions=1)
     take_all(pair)
-    pair.tell_capacity()
+    pair.report_capacity()
     with pytest.raises(EngineFull):
         pair.client.open(OPTIONS)
 
@@ -87,7 +87,7 @@ def test_a_refusal_that_comes_late_ends_the_session(checkpoint: Checkpoint, capl
     assert "all 1 sessions of the engine are in use" in caplog.text
     with pytest.raises(SessionClosed):
         pair.client.push(session, NOTHING)
-    pair.tell_capacity()
+    pair.report_capacity()
     assert pair.client.stats.refused == 2
 
 
@@ -189,7 +189,7 @@ def test_a_session_that_finds_its_place_taken_after_a_restart_waits_for_it(check
     assert not pair.client.unanswered
     pair.exchange.leave(other)
     pair.settle()
-    pair.tell_capacity()
+    pair.report_capacity()
     pair.settle()
     assert pair.reader.closed == [session]
     assert [word.text for word in pair.reader.words[session]][:3] == ["Mi", "número", "de"]
@@ -225,7 +225,7 @@ def test_audio_that_no_engine_can_hear_any_more_is_counted(checkpoint: Checkpoin
     pair.restart()
     pair.client.close(session)
     pair.settle()
-    pair.tell_capacity()
+    pair.report_capacity()
     assert pair.reader.closed == [session]
     assert pair.reader.progress[session] == pytest.approx(6.0, abs=0.1), "media time stays true"
     assert pair.client.stats.skipped_samples == pytest.approx(3 * 16_000, abs=2_560)
@@ -242,7 +242,7 @@ def test_an_engine_that_does_not_keep_up_loses_the_oldest_audio_only(checkpoint:
     pair.settle()
     assert pair.reader.closed == [session]
     assert pair.reader.progress[session] == pytest.approx(10.1, abs=0.1)
-    pair.tell_capacity()
+    pair.report_capacity()
     assert pair.client.stats.skipped_samples == pytest.approx(8 * 16_000, abs=2_560), "each second is counted once"
     assert pair.engine.open_sessions == 0
 

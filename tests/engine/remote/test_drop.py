@@ -31,7 +31,7 @@ def alone(checkpoint: Checkpoint) -> list[list[object]]:
     said = []
     for leg in range(2):
         engine, reader = Engine(checkpoint, max_sessions=1), Reader()
-        engine.subscribe(reader.hear)
+        engine.subscribe(reader.receive)
         session = engine.open(OPTIONS)
         hear(engine, session, audio(leg))
         said.append(list(map(plain, reader.words[session])))
@@ -42,7 +42,7 @@ def alone(checkpoint: Checkpoint) -> list[list[object]]:
 def test_a_dropped_session_leaves_its_slot_clean(checkpoint: Checkpoint, alone: list[list[object]], steps: int) -> None:
     """A final was asked for after 3 s: its clone is flushed in the steps 38 to 47."""
     engine, reader = Engine(checkpoint, max_sessions=2), Reader()
-    engine.subscribe(reader.hear)
+    engine.subscribe(reader.receive)
     doomed, kept = engine.open(OPTIONS), engine.open(OPTIONS)
     for session, leg in ((doomed, 0), (kept, 1)):
         engine.push(session, audio(leg)[: 3 * 16_000])

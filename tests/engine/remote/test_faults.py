@@ -54,16 +54,16 @@ def fault_in_engine_push(pair: Pair, victim: Session) -> None:
     stream_of(pair, victim).push = boom  # type: ignore[method-assign]
 
 
-def fault_in_account(pair: Pair, victim: Session) -> None:
-    pair.client.sessions[victim].account.tell = boom  # type: ignore[method-assign]
+def fault_in_transcript(pair: Pair, victim: Session) -> None:
+    pair.client.sessions[victim].transcript.update = boom  # type: ignore[method-assign]
 
 
 def fault_in_progress(pair: Pair, victim: Session) -> None:
-    pair.client.sessions[victim].account.hear = boom  # type: ignore[method-assign, assignment]
+    pair.client.sessions[victim].transcript.advance = boom  # type: ignore[method-assign, assignment]
 
 
-def fault_in_script(pair: Pair, victim: Session) -> None:
-    pair.client.sessions[victim].script.due_audio = boom  # type: ignore[method-assign]
+def fault_in_replay_log(pair: Pair, victim: Session) -> None:
+    pair.client.sessions[victim].replay_log.due_audio = boom  # type: ignore[method-assign]
 
 
 def stream_of(pair: Pair, session: Session) -> Stream:
@@ -76,9 +76,9 @@ SEAMS: list[Callable[[Pair, Session], None]] = [
     fault_in_engine_words,
     fault_in_engine_audio,
     fault_in_engine_push,
-    fault_in_account,
+    fault_in_transcript,
     fault_in_progress,
-    fault_in_script,
+    fault_in_replay_log,
 ]
 
 
@@ -96,7 +96,7 @@ def run(checkpoint: Checkpoint, disturb: Callable[[Pair, Session], None] | None)
         pair.settle()
         failed = pair.client.take_failed()
         if failed is not None:
-            pair.reader.hear(failed)
+            pair.reader.receive(failed)
     for session in sessions:
         if session in pair.client.sessions:
             pair.client.close(session)
@@ -137,7 +137,7 @@ def test_a_session_that_cannot_be_taken_up_by_a_successor_ends_and_the_others_go
     for session in sessions:
         pair.client.push(session, legs()[0][40_000:80_000])
     pair.settle()
-    pair.client.sessions[sessions[0]].account.find_seam = boom  # type: ignore[method-assign, assignment]
+    pair.client.sessions[sessions[0]].transcript.find_splice = boom  # type: ignore[method-assign, assignment]
     pair.kill()
     pair.restart()
     failed = pair.client.take_failed()
@@ -221,9 +221,9 @@ def beside(checkpoint: Checkpoint) -> RemoteEngine:
     return RemoteEngine(Beside(checkpoint), hang_s=60.0)
 
 
-@pytest.mark.parametrize("seam", ["frame", "collect", "receive", "look"])
+@pytest.mark.parametrize("place", ["frame", "collect", "receive", "check"])
 def test_a_fault_of_the_reader_or_the_writer_ends_the_connection_and_no_word_is_lost(
-    seam: str, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+    place: str, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pcm = audio(3.6)
     local = Engine(checkpoint, max_sessions=4)
@@ -237,8 +237,8 @@ def test_a_fault_of_the_reader_or_the_writer_ends_the_connection_and_no_word_is_
                     "frame": (engine.remote.engine, "frame"),
                     "collect": (remote._client, "collect"),
                     "receive": (remote._client, "receive"),
-                    "look": (engine.remote.engine._Watch, "look"),
-                }[seam]
+                    "check": (engine.remote.engine._Watchdog, "check"),
+                }[place]
                 monkeypatch.setattr(target, name, fails_once(getattr(target, name)))
             session = play(one, reader, pcm, {})
             reader.wait_closed(1)
@@ -317,7 +317,7 @@ def test_a_subscriber_that_fails_is_no_end_of_an_engine_in_this_process(
     one = exact(checkpoint, max_sessions=2)
     reader = Reader()
     one.subscribe(boom)
-    one.subscribe(reader.hear)
+    one.subscribe(reader.receive)
     session = one.open(OPTIONS)
     one.push(session, audio(3.0))
     one.close(session)
@@ -397,7 +397,7 @@ async def test_the_server_of_an_engine_ends_with_a_failure_where_its_own_task_en
     async def fail() -> None:
         boom()
 
-    monkeypatch.setattr(server, "_tell_capacity", fail)
+    monkeypatch.setattr(server, "_report_capacity", fail)
     with server.engine, caplog.at_level(logging.ERROR):
         async with asyncio.timeout(30):
             await server.listen(f"unix:{tmp_path}/engine")

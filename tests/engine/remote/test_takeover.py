@@ -59,7 +59,7 @@ class Undisturbed:
 
     def _run(self, script: Script) -> tuple[Reader, Session]:
         engine, reader = exact(self._checkpoint, max_sessions=1), Reader()
-        engine.subscribe(reader.hear)
+        engine.subscribe(reader.receive)
         session = engine.open(script.options)
         for number, packet in enumerate(script.packets):
             engine.push(session, packet)
@@ -171,7 +171,7 @@ def steps(checkpoint: Checkpoint) -> int:
 
 
 @pytest.mark.parametrize("moment", [0.01, 0.13, 0.26, 0.41, 0.47, 0.62, 0.78, 0.93, 0.99])
-@pytest.mark.parametrize("lost", [False, True], ids=["told", "untold"])
+@pytest.mark.parametrize("lost", [False, True], ids=["sent", "unsent"])
 def test_words_and_finals_are_the_same_whenever_the_engine_is_lost(
     checkpoint: Checkpoint, undisturbed: Undisturbed, steps: int, moment: float, lost: bool
 ) -> None:

@@ -29,9 +29,9 @@ FROM_GATEWAY: list[wire.FromGateway] = [
 WORD = Word("Straße,", 0.08, 0.4, 0.9, "de-DE", LanguageSource.DETECTED, spaced=False)
 FROM_ENGINE: list[wire.FromEngine] = [
     wire.Hello(wire.VERSION, ["auto", "de-DE"], [80, 160], 64),
-    wire.Events([wire.Told(7, 3, (WORD,), is_final=True)], [9], {7: 0.25}, {9: "a fault"}),
-    wire.Refused(7, "full", retryable=True),
-    wire.Capacity(64, 3, EngineStats(steps=5, step_s=0.5), EngineLoad(3, 64, 0.5, ())),
+    wire.Events([wire.WireHypothesis(7, 3, (WORD,), is_final=True)], [9], {7: 0.25}, {9: "a fault"}),
+    wire.OpenRefused(7, "full", retryable=True),
+    wire.CapacityReport(64, 3, EngineStats(steps=5, step_s=0.5), EngineLoad(3, 64, 0.5, ())),
     wire.Pong(3),
     wire.Failed("no checkpoint"),
 ]
