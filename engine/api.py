@@ -143,16 +143,16 @@ class StepEvents:
 class ClassLoad:
     """One latency class of an engine. All times in seconds.
 
-    `open` of `slots` are sessions; `room`: how many more would be admitted now; `capacity`: how many an otherwise empty
-    engine would admit. `steps`, `rows`, `step_s` count since the start; `mean_step_s` and `fill` (rows of a batch among
-    those that could have been in it) are running means. `lag_*`: from the time a chunk's audio was complete to the time
-    its result was reported, over the last seconds.
+    `open` of `slots` are sessions; `headroom`: how many more would be admitted now; `capacity`: how many an otherwise
+    empty engine would admit. `steps`, `rows`, `step_s` count since the start; `mean_step_s` and `fill` (rows of a batch
+    among those that could have been in it) are running means. `lag_*`: from the time a chunk's audio was complete to
+    the time its result was reported, over the last seconds.
     """
 
     chunk_ms: int
     open: int
     slots: int
-    room: int
+    headroom: int
     capacity: int
     steps: int
     rows: int

@@ -57,7 +57,7 @@ CLASS = (
     ),
     _gauge("trunkline_engine_class_mean_step_s", "mean_step_s", "Time of a step in seconds, running mean"),
     _gauge("trunkline_engine_class_open", "open", "Sessions open now, by latency class"),
-    _gauge("trunkline_engine_class_room", "room", "Sessions that would be admitted now, by latency class"),
+    _gauge("trunkline_engine_class_room", "headroom", "Sessions that would be admitted now, by latency class"),
     _gauge("trunkline_engine_class_slots", "slots", "Sessions that there are slots for, by latency class"),
 )
 """Of a latency class (`engine.api.ClassLoad`), labelled with `chunk_ms`."""

@@ -99,7 +99,7 @@ class Capacity:
                     chunk_ms=ms,
                     open=open_rows.get(ms, 0),
                     slots=slots,
-                    room=max(0, min(headroom, slots - sessions)),
+                    headroom=max(0, min(headroom, slots - sessions)),
                     capacity=capacity,
                     steps=meter.steps,
                     rows=meter.rows,

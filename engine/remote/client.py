@@ -114,7 +114,7 @@ class Client:
         if len(self.sessions) + self._others >= self._max_sessions:
             self._refusals += 1
             raise EngineFull(f"all {self._max_sessions} sessions of the engine are in use: try again later")
-        if any(of.chunk_ms == options.chunk_ms and of.room <= self._uncounted for of in self.load.classes):
+        if any(of.chunk_ms == options.chunk_ms and of.headroom <= self._uncounted for of in self.load.classes):
             self._refusals += 1
             raise EngineFull(f"the engine has no time for another session of {options.chunk_ms} ms: try again later")
         self._uncounted += 1

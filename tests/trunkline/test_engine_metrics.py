@@ -17,7 +17,7 @@ class BusyEngine:
             chunk_ms=160,
             open=5,
             slots=40,
-            room=6,
+            headroom=6,
             capacity=12,
             steps=9,
             rows=30,

@@ -179,7 +179,7 @@ def test_an_engine_without_time_refuses_and_says_why(plain: Checkpoint) -> None:
     assert engine.stats.refused == 1
     load = engine.snapshot()
     of_class = next(one for one in load.classes if one.chunk_ms == 160)
-    assert (load.sessions, of_class.open, of_class.capacity, of_class.room) == (*[len(opened)] * 3, 0)
+    assert (load.sessions, of_class.open, of_class.capacity, of_class.headroom) == (*[len(opened)] * 3, 0)
     assert 0.5 < load.utilisation <= 0.8
 
 
@@ -206,7 +206,7 @@ def test_without_admission_only_slots_count(plain: Checkpoint) -> None:
     slow(engine, {1: 1.0, 4: 4.0})
     for _ in range(32):
         engine.open(SessionOptions(80))
-    assert engine.snapshot().classes[0].room == 0
+    assert engine.snapshot().classes[0].headroom == 0
 
 
 def test_the_measurement_is_done_when_the_engine_has_started_and_leaves_no_trace(plain: Checkpoint) -> None:
