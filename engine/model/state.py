@@ -118,10 +118,6 @@ class SlotState:
         for tensor in self._by_slot():
             tensor.zero_()
 
-    @property
-    def bytes_per_slot(self) -> int:
-        return sum(tensor[0].numel() * tensor.element_size() for tensor in self._by_slot())
-
     def _by_slot(self) -> list[Tensor]:
         """Views of all tensors, each with the slots first."""
         per_layer = (self.keys, self.values, self.convolution)
