@@ -1,6 +1,9 @@
-"""Key presses as RTP."""
+"""Key presses as RTP, and those that come out of a receiver."""
+
+from collections.abc import Sequence
 
 from connectors.rtp.dtmf import DIGITS, EventPayload
+from connectors.rtp.events import DtmfEvent
 from tests.connectors.rtp.network import Arrival, Sender
 
 UPDATE = 400  # timestamp units between two updates: 50 ms
@@ -20,3 +23,7 @@ def press(sender: Sender, digit: str, updates: int, *, ends: int = 3, base: int 
         sender.at = at + (0.05 if not end else 0.001)
     sender.timestamp = start + updates * UPDATE
     return packets
+
+
+def keys(events: Sequence[tuple[float, object]]) -> list[DtmfEvent]:
+    return [event for _, event in events if isinstance(event, DtmfEvent)]

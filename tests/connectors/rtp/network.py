@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from connectors.rtp.events import Audio, RtpEvent
+from connectors.rtp.events import Audio, RtpEvent, Silence
 from connectors.rtp.packet import RtpPacket
 from connectors.rtp.receiver import RtpReceiver
 from connectors.sdp.rtp_codec import RtpCodec
@@ -137,7 +137,7 @@ class Played:
         return max((at - event.arrival for at, event in self.events if isinstance(event, Audio)), default=0.0)
 
 
-def play(receiver: RtpReceiver, arrivals: Iterable[Arrival], until: float | None = None) -> Played:
+def play(core: RtpReceiver, arrivals: Iterable[Arrival], until: float | None = None) -> Played:
     """Deliver everything, with all timers at their time, and on `until`."""
     played = Played()
     now = START
@@ -145,19 +145,39 @@ def play(receiver: RtpReceiver, arrivals: Iterable[Arrival], until: float | None
     def timers(limit: float) -> None:
         nonlocal now
         for _ in range(10_000):
-            due = receiver.next_timer(now)
+            due = core.next_timer(now)
             if due is None or due > limit:
                 return
             assert due >= now - 1e-6 or not played.events, "a timer in the past"
             now = max(due, now)
-            played.events += [(now, event) for event in receiver.take(now)]
+            played.events += [(now, event) for event in core.take(now)]
         raise AssertionError("timers do not come to rest")
 
     for arrival in arrivals:
         timers(arrival.at)
         now = max(arrival.at, now)
-        receiver.receive(arrival.data, arrival.address, now)
-        played.events += [(now, event) for event in receiver.take(now)]
+        core.receive(arrival.data, arrival.address, now)
+        played.events += [(now, event) for event in core.take(now)]
     if until is not None:
         timers(until)
     return played
+
+
+def receiver() -> RtpReceiver:
+    return RtpReceiver(CODECS)
+
+
+def check_timeline(played: Played) -> None:
+    """No sample twice, none out of order; what is lost before a packet lies behind what came before it."""
+    end = 0
+    for _, event in played.events:
+        if isinstance(event, Audio):
+            assert event.pts - event.lost_before >= end
+            end = event.pts + len(event.payload)
+        elif isinstance(event, Silence):
+            assert event.pts >= end
+            end = event.pts + event.samples
+
+
+def places(played: Played) -> list[int]:
+    return [int.from_bytes(event.payload[:4], "big") for event in played.audio]
