@@ -21,7 +21,8 @@ NUMERICAL = tests/engine tests/pipeline tests/connectors/media_ws/test_foreseen*
 # Tests of cores, parsers and rules: no service, no NeMo, no browser, no whole server.
 QUICK = tests/test_layout.py tests/supervision tests/connectors/codecs tests/connectors/sdp tests/connectors/siprec \
 	tests/connectors/sip/message tests/engine/sessions/test_transcript.py tests/pipeline/test_call.py \
-	tests/pipeline/test_segments.py tests/sinks/test_fanout.py tests/sinks/test_shedding.py --ignore-glob=*test_fuzz*
+	tests/pipeline/test_call_start.py tests/pipeline/test_call_end.py tests/pipeline/test_segments.py \
+	tests/pipeline/test_any_speech.py tests/sinks/test_fanout.py tests/sinks/test_shedding.py --ignore-glob=*test_fuzz*
 
 .PHONY: demo test quick test-avx2 check evaluate clean
 

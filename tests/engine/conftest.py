@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.checkpoint.find import DEMO_MODEL
+from engine.checkpoint.find import DEMO_MODEL, load_checkpoint
+from engine.checkpoint.weights import Checkpoint
+from engine.engine import Engine
 from testing.checkpoints import Made, make
 from testing.oracle import NemoReference
-from testing.shapes import Shape
+from testing.shapes import PLAIN, Shape
 
 MakeCheckpoint = Callable[[Shape], Made]
 
@@ -33,6 +35,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
     return get
 
 
+@pytest.fixture(scope="module")
+def plain(made: MakeCheckpoint) -> Checkpoint:
+    """A checkpoint of the plain shape."""
+    return load_checkpoint(made(PLAIN).nemo)
+
+
+@pytest.fixture(scope="module")
+def plain_reference(made: MakeCheckpoint) -> NemoReference:
+    """NeMo with the same weights."""
+    return NemoReference(made(PLAIN).model)
+
+
 @pytest.fixture(scope="session")
 def demo_path() -> Path:
     """The shipped demo model."""
@@ -42,6 +56,12 @@ def demo_path() -> Path:
 @pytest.fixture(scope="session")
 def demo_reference(demo_path: Path) -> NemoReference:
     return NemoReference.restore(demo_path)
+
+
+@pytest.fixture
+def demo_engine() -> Engine:
+    """With the shipped demo model."""
+    return Engine.load(max_sessions=2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from engine.admission.admission import Forecast
 from engine.api import FaultReason, Session, SessionOptions, StepEvents
-from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineError
@@ -18,17 +17,10 @@ from engine.executor import StepExecutor
 from engine.model.emission import Emission
 from engine.remote.__main__ import load
 from testing import audio
-from testing.shapes import PLAIN
-from tests.engine.conftest import MakeCheckpoint
 from tests.engine.listener import Listener, settle, spoken, transcribe
 
 WAIT_S = 60.0
 CHUNK = np.zeros(1_280, np.float32)
-
-
-@pytest.fixture(scope="module")
-def plain(made: MakeCheckpoint) -> Checkpoint:
-    return load_checkpoint(made(PLAIN).nemo)
 
 
 class Device:

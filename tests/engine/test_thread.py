@@ -7,22 +7,14 @@ import numpy as np
 import pytest
 
 from engine.api import Session, SessionOptions, StepEvents
-from engine.checkpoint.find import load_checkpoint
 from engine.checkpoint.weights import Checkpoint
 from engine.engine import Engine
 from engine.errors import EngineError, SessionClosed
 from engine.executor import StepExecutor
 from testing import audio
-from testing.shapes import PLAIN
-from tests.engine.conftest import MakeCheckpoint
 from tests.engine.listener import Listener, spoken, transcribe
 
 WAIT_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def plain(made: MakeCheckpoint) -> Checkpoint:
-    return load_checkpoint(made(PLAIN).nemo)
 
 
 @pytest.fixture

@@ -21,6 +21,10 @@ from engine.api import (
 )
 from engine.errors import EngineFull, SessionClosed, UnknownLocale
 
+CARRIED, DETECTED, CONFIGURED = LanguageSource.CARRIED, LanguageSource.DETECTED, LanguageSource.CONFIGURED
+SESSION = Session(0, 0, 0, 80)
+"""Of hypotheses that no recogniser made."""
+
 
 @dataclass(frozen=True)
 class Cue:

@@ -13,19 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.api import LanguageSource
-from engine.errors import EngineFull, UnknownLocale
-from pipeline import (
-    AudioFrame,
-    CallEnded,
-    Calls,
-    CallsFull,
-    Draining,
-    DuplicateCall,
-    DuplicateLeg,
-    Encoding,
-    LegOptions,
-    PipelineConfig,
-)
+from engine.errors import UnknownLocale
+from pipeline import AudioFrame, CallEnded, Calls, DuplicateLeg, Encoding, LegOptions, PipelineConfig
 from pipeline.clock import next_tick
 from pipeline.g711 import decode_mulaw
 from sinks.record import (
@@ -69,51 +58,6 @@ async def test_a_call_from_start_to_end() -> None:
     assert (final.start, final.duration) == (0.0, 0.88)
     assert (final.language, final.languages, final.language_source) == ("en-US", ("en-US",), "detected")
     assert stage.calls.active == 0
-
-
-async def test_hang_up_mid_word_keeps_the_last_word() -> None:
-    stage = Stage(ScriptedRecognizer(script(words("I would like to order"))))
-    leg = stage.calls.start(info()).add_leg(CALLER)
-    await stage.play(leg, seconds=1.3)  # "order" would end at 1.52 s
-    stage.recognizer.running[0].cues = [Cue(1.2, 4, words("ord", start=1.28))]
-    await stage.end()
-    (final,) = stage.finals()
-    assert final.transcript == "I would like to ord"
-    assert final.is_final
-    assert final.speech_final
-    assert isinstance(stage.records[-1], CallRecord)
-
-
-async def test_audio_waiting_in_the_queue_is_not_lost_at_the_end() -> None:
-    stage = Stage(ScriptedRecognizer())
-    leg = stage.calls.start(info()).add_leg(CALLER)
-    for k in range(50):
-        leg.push(silence(k * 160, stage.clock.now))
-    await stage.end()
-    assert stage.recognizer.running[0].pushed == 16_000
-
-
-async def test_every_leg_with_audio_ends_with_a_final_before_end() -> None:
-    stage = Stage(ScriptedRecognizer(script(words("Yes.")), []))
-    call = stage.calls.start(info())
-    caller, agent = call.add_leg(CALLER), call.add_leg(AGENT)
-    await stage.play(caller, agent, seconds=0.3)
-    await stage.end()
-    assert [one.transcript for one in stage.finals("caller")] == ["Yes."]
-    assert [one.transcript for one in stage.finals("agent")] == [""]
-    assert stage.actions()[-1] is CallAction.END
-    assert isinstance(stage.records[-1], CallRecord)
-
-
-async def test_a_leg_that_never_had_audio_has_no_transcript() -> None:
-    stage = Stage(ScriptedRecognizer())
-    stage.calls.start(info()).add_leg(CALLER)
-    await stage.end()
-    assert stage.transcripts() == []
-    last = stage.records[-1]
-    assert isinstance(last, CallRecord)
-    assert last.statistics is not None
-    assert last.statistics.p95_latency_ms is None
 
 
 async def test_legs_and_calls_are_not_mixed() -> None:
@@ -214,74 +158,6 @@ async def test_latency_counts_from_the_arrival_of_the_newest_audio_heard() -> No
     assert stage.transcripts()[0].latency_ms == pytest.approx(200.0)
 
 
-async def test_the_last_words_count_from_the_end_of_the_leg() -> None:
-    stage = Stage(ScriptedRecognizer(script(words("Yes"))))
-    leg = stage.calls.start(info()).add_leg(CALLER)
-    leg.push(silence(0, stage.clock.now))
-    leg.push(silence(160, stage.clock.now))
-    stage.recognizer.running[0].cues = [Cue(0.0, 0, words("Yes"))]
-    stage.clock.now += 30.0  # a caller who says nothing more for half a minute is no latency of ours
-    await stage.end()
-    assert stage.finals()[0].latency_ms == 0.0
-
-
-async def test_end_is_idempotent_and_the_first_reason_counts() -> None:
-    stage = Stage(ScriptedRecognizer())
-    call = stage.calls.start(info())
-    call.add_leg(CALLER)
-    async with stage.flushing():
-        await asyncio.gather(call.end("stop event"), call.end("socket closed"))
-        await call.end("again")
-    ends = [one for one in stage.records if isinstance(one, CallRecord) and one.action is CallAction.END]
-    assert [one.reason for one in ends] == ["stop event"]
-    assert call.ended
-
-
-async def test_a_cancelled_connector_does_not_keep_a_call_from_ending() -> None:
-    stage = Stage(ScriptedRecognizer(script(words("Yes."))))
-    call = stage.calls.start(info())
-    await stage.play(call.add_leg(CALLER), seconds=0.3)
-    task = asyncio.create_task(call.end("client vanished"))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    async with stage.flushing():
-        await call.wait_ended()
-    assert stage.finals()[0].transcript == "Yes."
-    assert stage.actions()[-1] is CallAction.END
-
-
-async def test_a_recogniser_that_does_not_flush_is_waited_for_only_so_long(caplog: pytest.LogCaptureFixture) -> None:
-    config = PipelineConfig(flush_timeout_s=0.05)
-    stage = Stage(ScriptedRecognizer(script(words("We were cut")), flushes=False), config)
-    call = stage.calls.start(info())
-    await stage.play(call.add_leg(CALLER), seconds=1.0)
-    with caplog.at_level(logging.WARNING):
-        await call.end("hang-up")
-    assert [one.transcript for one in stage.finals()] == ["We were cut"]
-    assert stage.actions()[-1] is CallAction.END
-    assert stage.calls.stats.unflushed_legs == 1
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    published = len(stage.records)
-    stage.recognizer.flushes = True
-    stage.recognizer.steps()  # the flush comes after all: too late
-    await asyncio.sleep(0)
-    assert len(stage.records) == published
-
-
-async def test_a_session_that_is_gone_still_ends_its_leg() -> None:
-    stage = Stage(ScriptedRecognizer(script(words("Yes"))))
-    call = stage.calls.start(info())
-    leg = call.add_leg(CALLER)
-    await stage.play(leg, seconds=0.4)
-    stage.recognizer.sessions.clear()
-    call.hold()
-    await asyncio.wait_for(call.end("engine gone"), 1.0)
-    assert [one.transcript for one in stage.finals()] == ["Yes"]
-    assert stage.actions()[-1] is CallAction.END
-
-
 async def test_closing_one_leg_leaves_the_others_alone() -> None:
     stage = Stage(ScriptedRecognizer(script(words("Bye")), script(words("Still here."))))
     call = stage.calls.start(info())
@@ -314,79 +190,6 @@ async def test_a_leg_opened_again_goes_on_with_its_numbers() -> None:
     assert isinstance(last, CallRecord)
     assert last.statistics is not None
     assert (last.statistics.words, last.statistics.packets, len(last.legs)) == (2, 100, 1)
-
-
-async def test_a_call_id_used_again_repeats_no_event_id() -> None:
-    stage = Stage(ScriptedRecognizer(script(words("One.")), script(words("Two."))))
-    for _ in range(2):
-        await stage.play(stage.calls.start(info()).add_leg(CALLER), seconds=1.0)
-        await stage.end()
-    assert len({one.event_id for one in stage.records}) == len(stage.records)
-    assert [one.seq for one in stage.records if one.leg == ""] == list(range(6))
-
-
-async def test_call_that_is_not_announced_yet_begins_with_all_that_is_known_by_then() -> None:
-    stage = Stage(ScriptedRecognizer(script(words("One."))))
-    call = stage.calls.start(info(), announce=False)
-    leg = call.add_leg(CALLER)
-    call.update({"agent": "a7"}, {"caller": SpeakerRole.AGENT})
-    assert stage.records == []
-    assert not call.announced
-    call.announce()
-    call.announce()
-    (start,) = stage.records
-    assert isinstance(start, CallRecord)
-    assert (start.action, start.seq, start.metadata) == ("START", 0, {"queue": "billing", "agent": "a7"})
-    assert [(one.leg, one.speaker_role) for one in start.legs] == [("caller", "agent")]
-    await stage.play(leg, seconds=1.0)
-    await stage.end()
-    assert stage.actions() == ["START", "END"]
-    assert [one.speaker_role for one in stage.finals()] == ["agent"]
-    with pytest.raises(CallEnded):
-        call.announce()
-
-
-async def test_call_that_begins_on_hold_says_so_after_its_start() -> None:
-    stage = Stage(ScriptedRecognizer())
-    held, resumed = (stage.calls.start(info(name), announce=False) for name in ("CA1", "CA2"))
-    for call in (held, resumed):
-        call.hold()
-    resumed.resume()
-    for call in (held, resumed):
-        call.announce()
-    assert [(one.call_id, one.action) for one in stage.records if isinstance(one, CallRecord)] == [
-        ("CA1", "START"),
-        ("CA1", "HOLD"),
-        ("CA2", "START"),
-    ]
-    await stage.end("CA1")
-    await stage.end("CA2")
-
-
-async def test_call_that_ends_before_it_is_announced_was_refused(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    stage = Stage(ScriptedRecognizer())
-    stage.calls.start(info(), announce=False).add_leg(CALLER)
-    await stage.end()
-    assert stage.records == []
-    assert caplog.messages == []
-    stats = stage.calls.stats
-    assert (stats.calls_started, stats.calls_refused, stats.calls_ended, stage.calls.active) == (0, 1, 0, 0)
-    stage.calls.start(info())
-    await stage.end()
-    assert [one.seq for one in stage.records] == [0, 1]
-
-
-async def test_refused_calls_take_no_place_among_those_that_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.call.REMEMBERED_CALLS", 1)
-    stage = Stage(ScriptedRecognizer())
-    stage.calls.start(info())
-    await stage.end()
-    stage.calls.start(info("CA2"), announce=False)
-    await stage.end("CA2")
-    stage.calls.start(info())
-    await stage.end()
-    assert [one.seq for one in stage.records] == [0, 1, 2, 3]
 
 
 async def test_role_that_is_learned_later_stands_in_the_records_from_then_on() -> None:
@@ -461,35 +264,6 @@ async def test_language_of_a_leg_is_its_own_or_the_configured_one() -> None:
     await stage.end()
 
 
-async def test_a_full_engine_is_the_connectors_to_answer_and_the_call_lives() -> None:
-    stage = Stage(ScriptedRecognizer(max_sessions=1))
-    call = stage.calls.start(info())
-    call.add_leg(CALLER)
-    with pytest.raises(EngineFull):
-        call.add_leg(AGENT)
-    assert list(call.legs) == ["caller"]
-    await stage.end()
-    legs = [leg.leg for one in stage.records if isinstance(one, CallRecord) for leg in one.legs]
-    assert legs == ["caller", "caller"]  # in UPDATE and END
-
-
-async def test_calls_are_refused_where_they_cannot_be_had() -> None:
-    stage = Stage(ScriptedRecognizer(), PipelineConfig(max_calls=1))
-    call = stage.calls.start(info())
-    with pytest.raises(DuplicateCall) as duplicate:
-        stage.calls.start(info())
-    with pytest.raises(CallsFull) as full:
-        stage.calls.start(info("CA2"))
-    assert (duplicate.value.retryable, full.value.retryable) == (False, True)
-    await stage.end()
-    for attempt in (lambda: call.add_leg(CALLER), lambda: call.update({}), call.hold, call.resume):
-        with pytest.raises(CallEnded):
-            attempt()
-    assert stage.calls.stats.calls_refused == 2
-    stage.calls.start(info("CA2"))
-    await stage.end("CA2")
-
-
 async def test_metadata_grows_and_the_givers_copy_is_not_touched() -> None:
     stage, given = Stage(ScriptedRecognizer()), info()
     stage.calls.start(given).update({"agent": "a7"})
@@ -501,55 +275,6 @@ async def test_metadata_grows_and_the_givers_copy_is_not_touched() -> None:
         {"queue": "billing", "agent": "a7"},
     ]
     assert given.metadata == {"queue": "billing"}
-
-
-async def test_a_call_that_lasts_too_long_is_ended() -> None:
-    stage = Stage(ScriptedRecognizer(), PipelineConfig(max_call_s=0.02))
-    call = stage.calls.start(info())
-    call.add_leg(CALLER)
-    async with stage.flushing():
-        await asyncio.wait_for(call.wait_ended(), 2.0)
-    last = stage.records[-1]
-    assert isinstance(last, CallRecord)
-    assert last.reason == "longest duration reached"
-
-
-async def test_drain_refuses_new_calls_waits_and_then_ends_the_rest() -> None:
-    stage = Stage(ScriptedRecognizer(script(words("Bye."))))
-    leg = stage.calls.start(info()).add_leg(CALLER)
-    await stage.play(leg, seconds=0.3)
-    async with stage.flushing():
-        drain = asyncio.create_task(stage.calls.drain(0.05))
-        await asyncio.sleep(0)
-        with pytest.raises(Draining) as refused:
-            stage.calls.start(info("CA2"))
-        assert refused.value.retryable
-        await drain
-    assert stage.calls.active == 0
-    assert stage.finals()[0].transcript == "Bye."
-    assert stage.actions()[-1] is CallAction.END
-    await stage.calls.drain(0.05)
-
-
-async def test_drain_ends_with_the_last_call() -> None:
-    stage = Stage(ScriptedRecognizer())
-    stage.calls.start(info())
-    drain = asyncio.create_task(stage.calls.drain(60.0))
-    await asyncio.sleep(0)
-    await stage.end()
-    await asyncio.wait_for(drain, 1.0)
-
-
-async def test_dropped_and_missing_audio_is_summed_up_when_calls_end() -> None:
-    stage = Stage(ScriptedRecognizer(), PipelineConfig(queue_ms=100))
-    leg = stage.calls.start(info()).add_leg(CALLER)
-    for k in range(20):
-        leg.push(silence(k * 160, 0.0))
-    leg.push(silence(30 * 160, 0.0))
-    await stage.end()
-    audio = stage.calls.stats.audio
-    assert (audio.dropped_frames, audio.frames, audio.gaps) == (16, 5, 2)
-    assert audio.gap_samples == 26 * 160
 
 
 async def test_the_tick_runs_with_a_recogniser_on_its_own_thread() -> None:

@@ -177,6 +177,14 @@ def only(messages: list[SipRequest | SipResponse]) -> SipResponse:
     return message
 
 
+def refused(server: Line, request: SipRequest) -> SipResponse:
+    """The failure that a request gets at once; nobody hears of it."""
+    answer = only(server.put(request))
+    assert answer.status >= 400
+    assert server.happened == []
+    return answer
+
+
 def answer_to(request: SipRequest, status: int, **fields: str) -> SipResponse:
     """The peer's answer to a request of the server."""
     headers = [(name.replace("_", "-"), value) for name, value in fields.items()]

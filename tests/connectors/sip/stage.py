@@ -24,6 +24,7 @@ from tests.pipeline.scripted import Cue, ScriptedRecognizer
 
 LOOPBACK = "127.0.0.1"
 CONFIG = SipConfig(udp=f"{LOOPBACK}:0", tcp=None)
+START, HOLD, RESUME, END = CallAction.START, CallAction.HOLD, CallAction.RESUME, CallAction.END
 
 
 @dataclass
@@ -226,6 +227,20 @@ class Phone(asyncio.DatagramProtocol):
     def close(self) -> None:
         self._sip.close()
         self._rtp.close()
+
+
+@asynccontextmanager
+async def phone_at(server: Stage) -> AsyncIterator[Phone]:
+    """A telephone that calls this server, until it is left."""
+    phone = await Phone.open(server.address)
+    try:
+        yield phone
+    finally:
+        phone.close()
+
+
+async def hang_up(phone: Phone, caller: Caller) -> None:
+    assert (await phone.ask(caller.request("BYE"))).status == 200
 
 
 class _Ear(asyncio.DatagramProtocol):

@@ -4,22 +4,8 @@ import pytest
 
 from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.session_timer import SessionTimerOptions
-from connectors.sip.uas import (
-    Answer,
-    Ended,
-    EndReason,
-    UasOptions,
-)
-from tests.connectors.sip.peers import ANSWER, OFFER, TCP, Caller, Line, answer_to, line, only
-
-
-def refused(server: Line, request: SipRequest) -> SipResponse:
-    """The failure that a request gets at once; nobody hears of it."""
-    answer = only(server.put(request))
-    assert answer.status >= 400
-    assert server.happened == []
-    return answer
-
+from connectors.sip.uas import Answer, Ended, EndReason, UasOptions
+from tests.connectors.sip.peers import ANSWER, OFFER, TCP, Caller, Line, answer_to, line, only, refused
 
 # -- 100rel (RFC 3262)
 

@@ -4,19 +4,8 @@ import pytest
 
 from connectors.sip.message.message import SipRequest, SipResponse, encode
 from connectors.sip.message.parser import MalformedMessage, parse_datagram
-from connectors.sip.uas import (
-    UasOptions,
-)
-from tests.connectors.sip.peers import OFFER, UDP, Caller, Line, line, only
-
-
-def refused(server: Line, request: SipRequest) -> SipResponse:
-    """The failure that a request gets at once; nobody hears of it."""
-    answer = only(server.put(request))
-    assert answer.status >= 400
-    assert server.happened == []
-    return answer
-
+from connectors.sip.uas import UasOptions
+from tests.connectors.sip.peers import OFFER, UDP, Caller, line, only, refused
 
 # -- what is refused before anybody hears of it
 

@@ -18,16 +18,9 @@ from engine.errors import EngineFull
 from engine.sessions.stream import Stream
 from engine.sessions.transcript import Transcript
 from testing import audio
-from testing.shapes import PLAIN
-from tests.engine.conftest import MakeCheckpoint
 from tests.engine.listener import Listener, settle
 
 CLASSES = (80, 160)
-
-
-@pytest.fixture(scope="module")
-def plain(made: MakeCheckpoint) -> Checkpoint:
-    return load_checkpoint(made(PLAIN).nemo)
 
 
 # Meters --------------------------------------------------------------------------------------------------------------
