@@ -95,6 +95,22 @@ def test_a_room_shows_few_things_at_its_door(room: str, most: int) -> None:
     assert len(entries) <= most, sorted(entries)
 
 
+LONGEST_MODULE, LONGEST_CLASS = 450, 350
+
+
+def test_no_module_and_no_class_is_too_long_to_be_read() -> None:
+    found = []
+    for room in ("benchmarks", "testing", "tests", "training", *ALLOWED):
+        for path in (ROOT / room).rglob("*.py"):
+            text = path.read_text("utf-8")
+            lengths = {"": (text.count("\n"), LONGEST_MODULE)}
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.ClassDef) and node.end_lineno is not None:
+                    lengths[f" {node.name}"] = node.end_lineno - node.lineno + 1, LONGEST_CLASS
+            found += [f"{path.relative_to(ROOT)}{name}: {has}" for name, (has, most) in lengths.items() if has > most]
+    assert found == []
+
+
 def test_what_is_shared_with_tests_has_a_home_outside_of_them() -> None:
     for room in ("benchmarks", "testing", "training", *ALLOWED):
         for path in (ROOT / room).rglob("*.py"):
