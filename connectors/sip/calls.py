@@ -28,9 +28,9 @@ from connectors.sip.call import (
     UasEvent,
 )
 from connectors.sip.dialog import Dialog
+from connectors.sip.inspection import ALLOW, SUPPORTED, Refusal
 from connectors.sip.message.envelope import Envelope
 from connectors.sip.message.extensions import parse_rack
-from connectors.sip.message.inspection import ALLOW, SUPPORTED, Refusal
 from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.options import UasOptions
 from connectors.sip.outgoing import Outgoing

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from connectors.sip.call import Answer, Pending, SipCall
 from connectors.sip.dialog import bracketed
-from connectors.sip.message.inspection import ALLOW, Refusal
+from connectors.sip.inspection import ALLOW, Refusal
 from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.options import UasOptions
 from connectors.sip.stats import UasStats

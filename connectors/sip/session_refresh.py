@@ -4,7 +4,7 @@
 """
 
 from connectors.sip.call import CallTimer, EndReason, SipCall
-from connectors.sip.message.inspection import SUPPORTED, Refusal
+from connectors.sip.inspection import SUPPORTED, Refusal
 from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.outgoing import Outgoing
 from connectors.sip.session_timer import (

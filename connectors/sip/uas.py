@@ -22,10 +22,10 @@ from connectors.sip.call import (
 )
 from connectors.sip.calls import SipCalls
 from connectors.sip.digest import Challenge, DigestAuthenticator
+from connectors.sip.inspection import ACCEPT, ALLOW, SUPPORTED, Refusal, inspect, takes_body
 from connectors.sip.message.envelope import Envelope, mark_source
 from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.extensions import parse_replaces
-from connectors.sip.message.inspection import ACCEPT, ALLOW, SUPPORTED, Refusal, inspect, takes_body
 from connectors.sip.message.message import SipRequest, SipResponse
 from connectors.sip.message.parser import MalformedMessage
 from connectors.sip.options import UasOptions

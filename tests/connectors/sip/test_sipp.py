@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from connectors.sip import Credential
-from connectors.sip.message.inspection import ALLOW
+from connectors.sip.inspection import ALLOW
 from sinks.record import CallAction, SpeakerRole
 from tests.connectors.sip.stage import LOOPBACK, Stage, changed, stage
 from tests.pipeline.scripted import script, words

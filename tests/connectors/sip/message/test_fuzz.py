@@ -8,10 +8,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connectors.sip.digest import Challenge, DigestAuthenticator, parse_digest
+from connectors.sip.inspection import inspect
 from connectors.sip.message.errors import SipParseError
 from connectors.sip.message.grammar import quote, unquote_string
 from connectors.sip.message.headers import NameAddr, parse_name_addr, parse_via
-from connectors.sip.message.inspection import inspect
 from connectors.sip.message.message import Headers, SipMessage, SipRequest, SipResponse, encode
 from connectors.sip.message.parser import MalformedMessage, SipLimits, StreamParser, parse_datagram
 from connectors.sip.message.uri import SipUri, parse_uri

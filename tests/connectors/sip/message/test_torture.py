@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from connectors.sip.digest import Challenge, DigestAuthenticator
+from connectors.sip.inspection import ACCEPT, ALLOW, inspect
 from connectors.sip.message.headers import MediaType
-from connectors.sip.message.inspection import ACCEPT, ALLOW, inspect
 from connectors.sip.message.message import SipMessage, SipRequest, SipResponse, encode
 from connectors.sip.message.parser import MalformedMessage, StreamParser, parse_datagram
 from connectors.sip.message.uri import OtherUri, SipUri, TelUri
