@@ -74,10 +74,10 @@ class Copier(Recognizer):
     def close(self, session: Session) -> None: ...
     def subscribe(self, callback: Callable[[StepEvents], None]) -> None: ...
 
-    def step(self, heard_s: float, words: int) -> StepEvents:
-        word = Word("word", heard_s, heard_s + 0.08, 0.9, "en-US", LanguageSource.DETECTED)
-        told = tuple(Hypothesis(session, words, (word,), is_final=False) for session in list(self.sessions)[::4])
-        return StepEvents(told, (), dict.fromkeys(self.sessions, heard_s))
+    def step(self, consumed_s: float, words: int) -> StepEvents:
+        word = Word("word", consumed_s, consumed_s + 0.08, 0.9, "en-US", LanguageSource.DETECTED)
+        hypotheses = tuple(Hypothesis(session, words, (word,), is_final=False) for session in list(self.sessions)[::4])
+        return StepEvents(hypotheses, (), dict.fromkeys(self.sessions, consumed_s))
 
 
 def measure(count: int) -> dict[str, float]:
@@ -109,8 +109,8 @@ def measure(count: int) -> dict[str, float]:
                 exchange.receive(gateway, message)
         answer = b""
         if tick % 8 == 7:
-            (told,) = exchange.step(engine.step((tick + 1) * TICK_S, tick // 8)).values()
-            answer = bytes(frame(told))
+            (events,) = exchange.step(engine.step((tick + 1) * TICK_S, tick // 8)).values()
+            answer = bytes(frame(events))
         engine_s += time.thread_time() - began
         sender.join()
         began = time.thread_time()

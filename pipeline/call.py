@@ -370,7 +370,7 @@ class Calls:
 
     def start(self, info: CallInfo, *, announce: bool = True) -> Call:
         """Begin a call and publish its START. `announce` False: nothing is published of it before `Call.announce`, and
-        where it ends before, as one that the engine has no room for, nothing at all.
+        where it ends before, as one that the engine refuses, nothing at all.
 
         Raises `DuplicateCall`, `CallsFull` (retryable), `Draining` (retryable).
         """

@@ -211,10 +211,12 @@ SIP = (
         "transactions.merged",
         "Requests that came on two ways (RFC 3261, section 8.2.2.2)",
     ),
-    _counter("trunkline_sip_transactions_repeated", "transactions.repeated", "Requests that had been answered already"),
+    _counter("trunkline_sip_transactions_repeated", "transactions.repeated", "Messages of ours sent again"),
     _counter("trunkline_sip_transactions_requests", "transactions.requests", "Requests that began a transaction"),
     _counter(
-        "trunkline_sip_transactions_retransmissions", "transactions.retransmissions", "Messages of ours sent again"
+        "trunkline_sip_transactions_retransmissions",
+        "transactions.retransmissions",
+        "Requests that had been answered already",
     ),
     _counter("trunkline_sip_transactions_stray", "transactions.stray", "Responses that belong to no transaction"),
     _counter("trunkline_sip_transactions_timeouts", "transactions.timeouts", "Requests of ours without an answer"),

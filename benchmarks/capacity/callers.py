@@ -1,6 +1,6 @@
 """Callers in real time: every stream pushes 20 ms of audio every 20 ms, each at its own phase, into an engine process.
 
-The lag of a chunk is the time from the push of the packet that completed it to the news of its result, both taken in
+The lag of a chunk is the time from the push of the packet that completed it to the report of its result, both taken in
 the callers' process: both ways between the processes are in it.
 """
 
@@ -34,9 +34,9 @@ class _Stream:
     pushed: deque[float] = field(default_factory=deque)
     first: int = 0
 
-    def lag(self, heard_s: float, now: float) -> float | None:
-        """Since the packet with the last sample that was heard; forgets the packets before it."""
-        number = -(-round(heard_s * SAMPLE_RATE_HZ) // PACKET) - 1
+    def lag(self, consumed_s: float, now: float) -> float | None:
+        """Since the packet with the last sample that was consumed; forgets the packets before it."""
+        number = -(-round(consumed_s * SAMPLE_RATE_HZ) // PACKET) - 1
         while self.first < number and len(self.pushed) > 1:
             self.pushed.popleft()
             self.first += 1
@@ -44,8 +44,8 @@ class _Stream:
 
 
 @dataclass(slots=True)
-class Heard:
-    """One window. `lags`: seconds; `hypotheses`: how many were told; `behind`: seconds that the callers were late."""
+class Window:
+    """`lags`: seconds; `hypotheses`: how many were reported; `behind`: seconds that the callers were late."""
 
     lags: list[float] = field(default_factory=list)
     hypotheses: int = 0
@@ -56,7 +56,7 @@ class Callers:
     """Entered, a thread pushes for all streams. `resize` opens streams and hangs up."""
 
     def __init__(self, engine: RemoteEngine, chunk_ms: int) -> None:
-        self.heard = Heard()
+        self._window = Window()
         self._engine = engine
         self._options = SessionOptions(chunk_ms)
         self._speech = np.concatenate([babble(SPEECH_S / 4, 40 + part) for part in range(4)])
@@ -106,11 +106,11 @@ class Callers:
             self.resize(len(self._streams) + step)
             time.sleep(TICK_S)
 
-    def window(self) -> Heard:
-        """What was heard since the last call."""
+    def window(self) -> Window:
+        """What was reported since the last call."""
         with self._lock:
-            heard, self.heard = self.heard, Heard()
-        return heard
+            window, self._window = self._window, Window()
+        return window
 
     def _speak(self) -> None:
         due, tick = time.monotonic(), 0
@@ -120,7 +120,7 @@ class Callers:
             if wait > 0:
                 time.sleep(wait)
             with self._lock:
-                self.heard.behind = max(self.heard.behind, -wait)
+                self._window.behind = max(self._window.behind, -wait)
                 for stream in self._streams.values():
                     if stream.phase == tick:
                         self._push(stream)
@@ -136,9 +136,9 @@ class Callers:
     def _hear(self, events: StepEvents) -> None:
         now = time.monotonic()
         with self._lock:
-            self.heard.hypotheses += len(events.hypotheses)
-            for session, heard_s in events.progress.items():
+            self._window.hypotheses += len(events.hypotheses)
+            for session, consumed_s in events.progress.items():
                 stream = self._streams.get(session)
-                lag = stream.lag(heard_s, now) if stream is not None else None
+                lag = stream.lag(consumed_s, now) if stream is not None else None
                 if lag is not None:
-                    self.heard.lags.append(lag)
+                    self._window.lags.append(lag)

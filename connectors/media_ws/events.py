@@ -1,4 +1,4 @@
-"""What every WebSocket media dialect reports to the driver, and the seam between the two.
+"""What every WebSocket media dialect reports to the driver, and the boundary between the two.
 
 A dialect is a class without I/O: messages and the time go in, events come out. The driver owns the socket and the
 clock and turns events into calls and legs.

@@ -172,7 +172,7 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """An INFO with a body that `info_types` names; it is answered already."""
+    """An INFO with a body that may be DTMF (`dtmf_info`); it is answered already."""
 
     call: SipCall
     content_type: str

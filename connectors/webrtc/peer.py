@@ -184,7 +184,7 @@ class WebRtcTrack:
 
     async def _receive(self, packet: RtpPacket, arrival_time_ms: int) -> None:  # noqa: ARG002 - aiortc's signature
         """In the place of `RTCRtpReceiver._handle_rtp_packet`. The packet is put together again without the header
-        extensions, so that it goes the short way."""
+        extensions, so that it takes the in-order fast path."""
         if self._finished:
             return
         try:

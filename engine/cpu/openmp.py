@@ -23,7 +23,7 @@ Invariants
   atomic counter, so that a thread that the system holds up does not hold up the others. No two parts write one place.
 - No exception passes the border: a kernel raises none.
 - The team belongs to the thread that calls. Who else computes gets a team of its own, which takes cores from this one:
-  `engine.loading.aside`.
+  `engine.loading.run_in_thread`.
 - Where torch has another OpenMP library, or one thread, `Threads` is `ALONE` and the function is called as part 0 of 1.
 
 Example

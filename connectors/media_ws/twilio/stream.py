@@ -1,8 +1,8 @@
 """Twilio Media Streams: text messages in, events out. No socket, no clock, no task.
 
 A message passes the parser (`parser`), the table of states at the end of this file, the order of the sequence numbers
-(`ordering`) and the timeline of its track (`output`, `tracks`). Audio that is just what was due takes a shorter way
-(`receive_next`). What a peer can do wrong, and what it gets:
+(`ordering`) and the timeline of its track (`output`, `tracks`). Audio that is just what was due takes the in-order
+fast path (`receive_next`). What a peer can do wrong, and what it gets:
 
 | input | answer |
 |---|---|
