@@ -45,8 +45,7 @@ class FanOut:
             raise ValueError(f"two sinks share a name: {', '.join(sorted(names))}")
         self.supervisor = Supervisor()
         self._lanes = [_Lane(sink, queue_records, self.supervisor) for sink in sinks]
-        own = [getattr(sink, "supervisor", None) for sink in sinks]
-        self.supervisor.include(*(one for one in own if isinstance(one, Supervisor)))
+        self.supervisor.include_of(*sinks)
 
     @property
     def stats(self) -> Mapping[str, SinkStats]:

@@ -18,7 +18,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,10 @@ class Supervisor:
     def include(self, *parts: "Supervisor") -> None:
         """Answer for these, too."""
         self._parts += parts
+
+    def include_of(self, *owners: object) -> None:
+        """Answer for the supervisors of those owners that are `Supervised`: where background work is optional."""
+        self.include(*(owner.supervisor for owner in owners if isinstance(owner, Supervised)))
 
     @property
     def failures(self) -> dict[str, str]:
@@ -162,6 +166,13 @@ class Supervisor:
         yield self
         for part in self._parts:
             yield from part._all()
+
+
+@runtime_checkable
+class Supervised(Protocol):
+    """Has background work of its own."""
+
+    supervisor: Supervisor
 
 
 def one_line(error: BaseException) -> str:

@@ -105,6 +105,17 @@ async def test_one_supervisor_answers_for_its_parts_and_theirs() -> None:
     assert list(outer.failures) == ["reader"]
 
 
+def test_an_owner_without_background_work_is_left_out() -> None:
+    class Owner:
+        def __init__(self) -> None:
+            self.supervisor = Supervisor()
+
+    outer, owner = Supervisor(), Owner()
+    outer.include_of(owner, object(), None)
+    owner.supervisor.fault("rtp", ValueError("bad"))
+    assert outer.faults == {"rtp": 1}
+
+
 async def test_what_nobody_catches_counts_while_strays_are_caught(caplog: pytest.LogCaptureFixture) -> None:
     supervisor = Supervisor()
 

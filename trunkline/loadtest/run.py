@@ -42,8 +42,7 @@ class LoadTest:
         self._plan, self._caller, self._tally, self._source = plan, caller, tally, source
         self._on_change = on_change
         self.supervisor = Supervisor()
-        parts = [getattr(part, "supervisor", None) for part in (caller, source)]
-        self.supervisor.include(*(part for part in parts if part is not None))
+        self.supervisor.include_of(caller, source)
         self._began = 0.0
         self._judging: set[asyncio.Task[None]] = set()
 
