@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig
+from sinks.delivery import Accounting, Delivery
 from sinks.errors import SinkError, SinkMisconfigured, SinkRejected, SinkUnavailable, ViewUnavailable
-from sinks.fanout import FanOut, SinkStats
+from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
 from sinks.live import CallSnapshot, LiveView, View
 from sinks.schema import load_schema
@@ -25,7 +26,9 @@ _LAZY = {
 }
 
 __all__ = [
+    "Accounting",
     "CallSnapshot",
+    "Delivery",
     "FanOut",
     "JsonlConfig",
     "JsonlSink",
@@ -40,7 +43,6 @@ __all__ = [
     "SinkError",
     "SinkMisconfigured",
     "SinkRejected",
-    "SinkStats",
     "SinkUnavailable",
     "View",
     "ViewUnavailable",

@@ -20,9 +20,9 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`bootstrap_servers`: host:port, separated by commas. An empty `partials_topic`: partials are not sent.
 
     `create_topics`: create missing topics at the start, with `partitions` and `replication_factor` (null: what the
-    broker has as default); otherwise missing topics are waited for. `outbox_records`: records accepted and not yet
-    acknowledged. `delivery_timeout_s` has a floor of 120 s: an idempotent producer of this library whose records
-    expire while a broker hangs does not recover.
+    broker has as default); otherwise missing topics are waited for. `spool`: the file in which finals and events wait
+    for their acknowledgement, of one server alone; what is beyond `spool_max_bytes` or older than `spool_max_age_h`
+    hours goes to the dead-letter file beside it. `partials_waiting`: segments whose newest partial may wait.
     """
 
     bootstrap_servers: str
@@ -33,8 +33,10 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     partitions: Count | None = None
     replication_factor: Count | None = None
     client_id: str = "trunkline"
-    outbox_records: Count = 10_000
-    delivery_timeout_s: Annotated[float, msgspec.Meta(ge=120)] = 120.0
+    spool: str = "trunkline-kafka.spool"
+    spool_max_bytes: Count = 4 << 30
+    spool_max_age_h: Positive = 72.0
+    partials_waiting: Count = 10_000
     close_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None

@@ -27,7 +27,12 @@ HOMES = {
     "nemo": set[str](),
     "transformers": set[str](),
     "prometheus_client": {"trunkline/metrics.py"},
-    "kafka": {"sinks/kafka.py", "trunkline/loadtest/kafka_source.py"},
+    "kafka": {
+        "sinks/kafka_client.py",
+        "sinks/kafka_lane.py",
+        "sinks/kafka_partials.py",
+        "trunkline/loadtest/kafka_source.py",
+    },
     "aiortc": {"connectors/webrtc/peer.py"},
     "pylibsrtp": {"connectors/rtp/srtp.py"},
     "redis": {"sinks/redis_view.py"},

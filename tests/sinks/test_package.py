@@ -32,5 +32,5 @@ def test_each_client_is_imported_in_one_module_and_no_sibling_anywhere() -> None
             for name in names:
                 users.setdefault(name.split(".")[0], set()).add(path.name)
     assert users["redis"] == {"redis_view.py"}
-    assert users["kafka"] == {"kafka.py"}
+    assert users["kafka"] == {"kafka_client.py"}
     assert not users.keys() & {"engine", "pipeline", "connectors", "liveview", "trunkline", "training"}

@@ -13,15 +13,16 @@ from redis.asyncio import Redis
 
 from sinks.calls import epoch_ms
 from sinks.config import RedisConfig
+from sinks.delivery import Delivery
 from sinks.errors import SinkMisconfigured, ViewUnavailable
-from sinks.fanout import FanOut, SinkStats
+from sinks.fanout import FanOut
 from sinks.live import LiveView
-from sinks.record import AnyRecord, CallAction, as_builtins, encode
+from sinks.record import AnyRecord, CallAction, as_builtins, encode, is_partial
 from sinks.redis_view import RedisSink, RedisView
 from tests.services.missing import ServiceMissing, missing
 from tests.services.redis_server import RedisServer
 from tests.sinks.records import AT, call, dtmf, end, start, transcript
-from tests.sinks.waiting import until
+from tests.sinks.waiting import taken, until
 
 
 @pytest.fixture
@@ -229,7 +230,7 @@ async def test_redis_killed_in_mid_call_calls_go_on_and_the_view_is_rebuilt(
         transcript("in between", segment=1),
     ]
     fan.publish(records)
-    await until(lambda: fan.stats["redis"].written == len(records))
+    await until(lambda: taken(fan, "redis") == len(records))
     async with view.subscribe("CA1") as cut_off:
         server.kill()
         assert [record async for record in cut_off] == []  # ends, so the screen knows
@@ -243,7 +244,7 @@ async def test_redis_killed_in_mid_call_calls_go_on_and_the_view_is_rebuilt(
     ]
     for record in during:
         fan.publish([record])
-    await until(lambda: fan.stats["redis"].written == len(records) + len(during))
+    await until(lambda: taken(fan, "redis") == len(records) + len(during))
     assert not sink.current
     with pytest.raises(ViewUnavailable):
         await view.calls()
@@ -269,8 +270,10 @@ async def test_redis_killed_in_mid_call_calls_go_on_and_the_view_is_rebuilt(
     assert await view.snapshot("CA1") == await other.snapshot("CA1")
     await fan.close(10)
     await view.close()
-    written = len(records) + len(during) + 2
-    assert fan.stats == {"redis": SinkStats(written=written), "live": SinkStats(written=written)}
+    given = [*records, *during]
+    partials = sum(map(is_partial, given))
+    delivery = Delivery(delivered=len(given) + 2 - partials, delivered_partials=partials)
+    assert fan.deliveries == {"redis": delivery, "live": delivery}
     logged = [record.getMessage() for record in caplog.records if "current" in record.msg or "behind" in record.msg]
     assert [line.split(":")[0] for line in logged] == [
         "redis live view is behind, trying again",
