@@ -1,12 +1,14 @@
-"""A private Apache Kafka broker for tests: one process, broker and controller in one, KRaft mode."""
+"""Private Apache Kafka brokers for tests, KRaft mode: each one process, broker and controller in one."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,10 +25,12 @@ START_TIMEOUT_S = 90.0
 
 _PROPERTIES = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+node.id={node}
+controller.quorum.voters={voters}
+listeners={listeners}
+advertised.listeners={advertised}
+listener.security.protocol.map={protocols}
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={logs}
 num.partitions=3
@@ -62,46 +66,82 @@ def fetch_jars() -> Path:
 
 
 class KafkaBroker:
-    """Apache Kafka 4.1 on ports of the loopback interface; needs Java 17 or later."""
+    """Apache Kafka 4.1 on ports of the loopback interface; needs Java 17 or later. Its data survive `kill`.
 
-    def __init__(self) -> None:
+    `properties`: beside those above, or in their place. `listeners`: further ones than `PLAINTEXT`, which is always
+    there, by name with their security protocol. `scram`: users with passwords, of both mechanisms. `quorum`: ports of
+    the controllers of a cluster by node; this broker is `node`.
+    """
+
+    def __init__(
+        self,
+        properties: Mapping[str, str] | None = None,
+        *,
+        listeners: Mapping[str, str] | None = None,
+        scram: Mapping[str, str] | None = None,
+        node: int = 1,
+        quorum: Mapping[int, int] | None = None,
+        cluster_id: str | None = None,
+    ) -> None:
         java = shutil.which("java")
         if java is None:
             raise ServiceMissing("java is not installed: run `python -m tests.services.install`")
         self._java = [java, "-Xmx512m", "-cp", f"{fetch_jars()}/*"]
         self._folder = Path(tempfile.mkdtemp(prefix="trunkline-kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self._broker_port, controller_port = free_ports(2)
+        self._cluster_id = cluster_id or new_cluster_id()
+        self._scram = dict(scram or {})
+        self._formatted = False
+        quorum = quorum or {node: free_ports(1)[0]}
+        protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {})}
+        self._ports = dict(zip(protocols, free_ports(len(protocols)), strict=True))
+        served = [f"{name}://127.0.0.1:{port}" for name, port in self._ports.items()]
         self._properties = self._folder / "server.properties"
-        self._properties.write_text(
-            _PROPERTIES.format(broker=self._broker_port, controller=controller_port, logs=self._folder / "data")
+        text = _PROPERTIES.format(
+            node=node,
+            voters=",".join(f"{one}@127.0.0.1:{port}" for one, port in quorum.items()),
+            listeners=",".join([*served, f"CONTROLLER://127.0.0.1:{quorum[node]}"]),
+            advertised=",".join(served),
+            protocols=",".join(f"{name}:{of}" for name, of in {**protocols, "CONTROLLER": "PLAINTEXT"}.items()),
+            logs=self._folder / "data",
         )
+        self._properties.write_text(text + "".join(f"{key}={value}\n" for key, value in (properties or {}).items()))
         self._log = self._folder / "kafka.log"
 
     @property
     def bootstrap(self) -> str:
-        return f"127.0.0.1:{self._broker_port}"
+        return self.address("PLAINTEXT")
 
-    def start(self) -> None:
-        """Returns when it answers. Raises `ServiceMissing` if it does not come up."""
-        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
-        tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties)]
+    def address(self, listener: str) -> str:
+        """host:port of a listener."""
+        return f"127.0.0.1:{self._ports[listener]}"
+
+    def start(self, *, wait: bool = True) -> None:
+        """Returns when it answers; also starts it again, with its data. Raises `ServiceMissing` if it does not come
+        up."""
         with self._log.open("ab") as output:
-            subprocess.run([*self._java, *tool], stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
+            if not self._formatted:
+                subprocess.run(self._format(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
+                self._formatted = True
             self._process = subprocess.Popen(
                 [*self._java, "kafka.Kafka", str(self._properties)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Until it answers. Raises `ServiceMissing` if it does not."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
                 # The client leaves a socket open for every attempt that is refused.
-                socket.create_connection(("127.0.0.1", self._broker_port), timeout=5).close()
+                socket.create_connection(("127.0.0.1", self._ports["PLAINTEXT"]), timeout=5).close()
                 KafkaAdminClient(bootstrap_servers=self.bootstrap, bootstrap_timeout_ms=2_000).close()
             except (OSError, KafkaError) as error:
-                if self._process.poll() is not None or time.monotonic() > deadline:
+                if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                     log = self._log.read_text()[-2000:]
                     self.remove()
                     raise ServiceMissing(f"the Kafka broker does not start: {log}") from error
@@ -109,9 +149,67 @@ class KafkaBroker:
             else:
                 return
 
-    def remove(self) -> None:
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        self.signal(signal.SIGKILL)
         if self._process is not None:
-            self._process.kill()  # nothing of it is wanted any more
             self._process.wait()
             self._process = None
+
+    def stop(self) -> None:
+        """End it in order: its leaderships go to the others first."""
+        self.signal(signal.SIGTERM)
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+
+    def signal(self, number: int) -> None:
+        """SIGSTOP freezes it, SIGCONT lets it go on."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def remove(self) -> None:
+        self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _format(self) -> list[str]:
+        tool = ["kafka.tools.StorageTool", "format", "-t", self._cluster_id, "-c", str(self._properties)]
+        for user, password in self._scram.items():
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+                tool += ["--add-scram", f"{mechanism}=[name={user},password={password}]"]
+        return [*self._java, *tool]
+
+
+class KafkaCluster:
+    """Three brokers, three replicas of each partition, of which two must be in sync."""
+
+    def __init__(self) -> None:
+        quorum = dict(zip((1, 2, 3), free_ports(3), strict=True))
+        cluster_id = new_cluster_id()
+        replicated = {
+            "default.replication.factor": "3",
+            "min.insync.replicas": "2",
+            "offsets.topic.replication.factor": "3",
+        }
+        self.brokers = [KafkaBroker(replicated, node=node, quorum=quorum, cluster_id=cluster_id) for node in quorum]
+
+    @property
+    def bootstrap(self) -> str:
+        """All brokers, separated by commas."""
+        return ",".join(broker.bootstrap for broker in self.brokers)
+
+    def start(self) -> None:
+        """Returns when each answers. Raises `ServiceMissing`."""
+        for broker in self.brokers:
+            broker.start(wait=False)
+        for broker in self.brokers:
+            broker.wait_ready()
+
+    def remove(self) -> None:
+        for broker in self.brokers:
+            broker.remove()
+
+
+def new_cluster_id() -> str:
+    """As Kafka wants it: 16 octets in base64, not beginning with a dash."""
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
