@@ -16,11 +16,11 @@ from sinks.schema import load_schema
 from sinks.sink import Sink
 
 if TYPE_CHECKING:
-    from sinks.kafka import KafkaSink
+    from sinks.kafka.sink import KafkaSink
     from sinks.redis_view import RedisSink, RedisView
 
 _LAZY = {
-    "KafkaSink": "sinks.kafka",
+    "KafkaSink": "sinks.kafka.sink",
     "RedisSink": "sinks.redis_view",
     "RedisView": "sinks.redis_view",
 }

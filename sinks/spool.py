@@ -8,7 +8,7 @@ that is not settled, and what a broker had already comes twice, with the same `e
 The invariant: an entry is in exactly one place, waiting for its commit, on disk, or, where the disk refuses, in
 memory; it leaves by `settle` or into the dead-letter file, which is synced before the entry is deleted:
 
-    appended = settled + dead-lettered + `len(spool)`
+    appended = settled + dead-lettered + lost + `len(spool)`
 
 Durability: SQLite in WAL mode with `synchronous = FULL`, so a commit returns after the log's fsync. Commits are not
 timed: the next one takes whatever came while the last one ran, and waits `GATHER_S` for company. A deletion that is
@@ -20,7 +20,6 @@ process is killed. The next one opens the spool, finds 1 and 3, and sends them b
 Source: https://www.sqlite.org/wal.html, sections 2.2 and 4.
 """
 
-import base64
 import fcntl
 import json
 import logging
@@ -29,10 +28,11 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sinks.dead_letters import Letter, write_letters
 from sinks.errors import SinkMisconfigured
 from sinks.message import Message
 from supervision import Supervisor
@@ -47,6 +47,9 @@ IDLE_S = 1.0
 
 FULL, OLD, REFUSED = "full", "old", "refused"
 """Why entries go to the dead-letter file: the spool's bound of bytes, that of age, or the broker's word for good."""
+
+_SETTLED, _REDIRECTED = "", "redirected"
+"""How else entries leave."""
 
 _OVERHEAD = 120
 """Bytes of a row beside its columns, as counted against the bound."""
@@ -80,14 +83,14 @@ class Spooled:
 
 @dataclass(slots=True)
 class SpoolStats:
-    """`appended`: entries taken over, those of a former process included. `settled`: delivered. `dead_lettered`: by
-    reason. `lost`: refused by the disk with the memory for such entries full, or by the dead-letter file."""
+    """`appended`: entries taken over, those of a former process included. `settled`: delivered, by topic.
+    `dead_lettered`: in the file, by reason. `lost`: refused by the disk with the memory for such entries full."""
 
     appended: int = 0
-    settled: int = 0
     lost: int = 0
     commits: int = 0
     disk_errors: int = 0
+    settled: Counter[str] = field(default_factory=Counter)
     dead_lettered: Counter[str] = field(default_factory=Counter)
 
 
@@ -110,7 +113,7 @@ class Spool:
         memory_entries: int = 10_000,
     ) -> None:
         self.path = path
-        self.dead_letters = path.with_name(path.name + ".dead-letters.jsonl")
+        self.dead_letters = letters_of(path)
         self.stats = SpoolStats()
         self._max_bytes, self._max_age_s, self._memory_entries = max_bytes, max_age_s, memory_entries
         self._on_committed = on_committed
@@ -118,9 +121,10 @@ class Spool:
         self._changed = threading.Condition()
         self._waiting: list[Spooled] = []
         self._memory: dict[int, Spooled] = {}  # newer than all on disk, older than all that wait
-        self._leaving: dict[int, str | None] = {}  # settled, or the reason of a dead letter
+        self._leaving: dict[int, str] = {}  # and how: one of the above, or the reason of a dead letter
         self._generation = 0  # of what is on disk and what in memory
         self._committing = False
+        self._unburied = False
         self._stopped = False
         self._thread: threading.Thread | None = None
         self._bound_reached: str | None = None
@@ -135,9 +139,9 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             os.close(self._lock)
             raise SinkMisconfigured(f"spool {path}: {error}: make it writable, or move it away") from error
-        self._on_disk, self._bytes, self._oldest_at = int(count), int(size), oldest
+        self._bytes, self._oldest_at = int(size), oldest
         self._next_id = int(newest) + 1
-        self.stats.appended = self._unsettled = self._on_disk
+        self.stats.appended = self._unsettled = int(count)
 
     def __len__(self) -> int:
         """Entries that are neither settled nor dead-lettered nor lost."""
@@ -207,7 +211,7 @@ class Spool:
         """These were delivered. Idempotent."""
         with self._changed:
             for one in ids:
-                self._leaving.setdefault(one, None)
+                self._leaving.setdefault(one, _SETTLED)
             self._changed.notify_all()
 
     def reject(self, one: int, reason: str = REFUSED) -> None:
@@ -215,6 +219,15 @@ class Spool:
         read beside it. Idempotent."""
         with self._changed:
             self._leaving.setdefault(one, reason)
+            self._changed.notify_all()
+
+    def redirect(self, one: int, entry: Message) -> None:
+        """This entry takes the place of that one, in one transaction. Idempotent."""
+        with self._changed:
+            if one not in self._leaving:
+                self._leaving[one] = _REDIRECTED
+                self._waiting.append(Spooled(self._next_id, entry, self._now()))
+                self._next_id += 1
             self._changed.notify_all()
 
     def _now(self) -> float:
@@ -253,13 +266,14 @@ class Spool:
             fresh, self._waiting = self._waiting, []
             self._committing = bool(fresh)
             leaving = dict(self._leaving)
-            entering = [one for one in (*self._memory.values(), *fresh) if one.id not in leaving]
             kept = {one.id: one for one in (*self._memory.values(), *fresh)}
         if not kept and not leaving:
             return
         try:
+            leaving = self._bury(leaving, kept)
+            entering = [one for one in kept.values() if one.id not in leaving]
             with self._database:
-                gone = list(self._delete(leaving, kept))
+                gone = self._delete(leaving, kept)
                 self._database.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", map(_row, entering))
         except (sqlite3.Error, OSError) as error:
             self._keep(fresh, error)
@@ -271,39 +285,32 @@ class Spool:
             self._generation += 1
             for one in leaving:
                 del self._leaving[one]
-            self._unsettled -= len(gone)
+            self._unsettled -= sum(how != _REDIRECTED for _, _, how in gone)
         self.stats.commits += 1
-        self._count(entering, gone, leaving)
+        self._count(entering, gone)
 
-    def _delete(self, leaving: dict[int, str | None], kept: dict[int, Spooled]) -> Iterator[tuple[int, int]]:
-        """Delete, in the present transaction, what leaves; ids and sizes on disk of what was there."""
-        letters = []
-        for one, reason in leaving.items():
-            if reason is not None:
-                row = self._database.execute(f"{_SELECT} WHERE id = ?", (one,)).fetchone()
-                entry = kept.get(one) or (row and _spooled(row))
-                letters += [(entry, reason)] if entry else []
-        self._bury(letters)
-        for one in leaving:
+    def _delete(self, leaving: dict[int, str], kept: dict[int, Spooled]) -> list[tuple[str, int, str]]:
+        """Delete, in the present transaction, what leaves: topics, sizes on disk and how, of what was there."""
+        gone = []
+        for one, how in leaving.items():
             if one in kept:
-                yield one, 0
+                gone.append((kept[one].entry.topic, 0, how))
                 continue
-            row = self._database.execute("DELETE FROM entries WHERE id = ? RETURNING size", (one,)).fetchone()
+            row = self._database.execute("DELETE FROM entries WHERE id = ? RETURNING topic, size", (one,)).fetchone()
             if row is not None:
-                yield one, int(row[0])
+                gone.append((*row, how))
+        return gone
 
-    def _count(self, entering: Sequence[Spooled], gone: Sequence[tuple[int, int]], why: dict[int, str | None]) -> None:
-        self._bytes += sum(one.size for one in entering) - sum(size for _, size in gone)
-        self._on_disk += len(entering) - sum(size > 0 for _, size in gone)
-        for one, _ in gone:
-            reason = why[one]
-            if reason is None:
-                self.stats.settled += 1
-            else:
-                self.stats.dead_lettered[reason.partition(":")[0]] += 1
+    def _count(self, entering: Sequence[Spooled], gone: Sequence[tuple[str, int, str]]) -> None:
+        self._bytes += sum(one.size for one in entering) - sum(size for _, size, _ in gone)
+        for topic, _, how in gone:
+            if how == _SETTLED:
+                self.stats.settled[topic] += 1
+            elif how != _REDIRECTED:
+                self.stats.dead_lettered[how.partition(":")[0]] += 1
         if gone or self._oldest_at is None:
-            self._oldest_at = self._database.execute("SELECT at FROM entries ORDER BY id LIMIT 1").fetchone()
-            self._oldest_at = self._oldest_at[0] if self._oldest_at else None
+            row = self._database.execute("SELECT at FROM entries ORDER BY id LIMIT 1").fetchone()
+            self._oldest_at = row[0] if row else None
 
     def _keep(self, fresh: Sequence[Spooled], error: Exception) -> None:
         """The disk refuses: what is new stays in memory, as far as it may."""
@@ -311,10 +318,10 @@ class Spool:
         if not self._memory:
             log.error("spool %s: %s: records are in memory alone until the disk takes them again", self.path, error)
         with self._changed:
-            delivered = [one for one, reason in self._leaving.items() if reason is None and one in self._memory]
+            delivered = [one for one, how in self._leaving.items() if how == _SETTLED and one in self._memory]
             for one in delivered:
+                self.stats.settled[self._memory[one].entry.topic] += 1
                 del self._leaving[one], self._memory[one]
-            self.stats.settled += len(delivered)
             fits = max(self._memory_entries - len(self._memory), 0)
             self._memory |= {one.id: one for one in fresh[:fits]}
             self._generation += 1
@@ -344,15 +351,30 @@ class Spool:
             log.error("spool %s: %s: its oldest records go to %s", self.path, _BOUNDS[reached], self.dead_letters)
         self._bound_reached = reached
 
-    def _bury(self, letters: Sequence[tuple[Spooled, str]]) -> None:
-        """Write them to the dead-letter file, synced. Raises `OSError`."""
+    def _bury(self, leaving: dict[int, str], kept: dict[int, Spooled]) -> dict[int, str]:
+        """Write those that leave as dead letters to their file, synced; returns what may leave now."""
+        dead = {one: how for one, how in leaving.items() if how not in (_SETTLED, _REDIRECTED)}
+        letters = []
+        for one, how in dead.items():
+            row = self._database.execute(f"{_SELECT} WHERE id = ?", (one,)).fetchone()
+            entry = kept.get(one) or (row and _spooled(row))
+            letters += [Letter(how, entry.entry, entry.at)] if entry else []
         if not letters:
-            return
-        with self.dead_letters.open("ab") as file:
-            for one, reason in letters:
-                file.write(json.dumps(_letter(one, reason)).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            return leaving
+        try:
+            write_letters(self.dead_letters, letters)
+        except OSError as error:
+            if not self._unburied:
+                log.error("spool: %s: %s: dead letters stay in the spool", self.dead_letters, error)  # noqa: TRY400
+            self._unburied = True
+            return {one: how for one, how in leaving.items() if one not in dead}
+        self._unburied = False
+        return leaving
+
+
+def letters_of(spool: Path) -> Path:
+    """The file of dead letters of a spool."""
+    return spool.with_name(spool.name + ".dead-letters.jsonl")
 
 
 def _locked(path: Path) -> int:
@@ -408,15 +430,3 @@ def _spooled(row: tuple[int, str, bytes, bytes, str, float]) -> Spooled:
     one, topic, key, value, headers, at = row
     pairs = tuple((name, text.encode("utf-8", "surrogateescape")) for name, text in json.loads(headers))
     return Spooled(one, Message(topic, key, value, pairs), at)
-
-
-def _letter(one: Spooled, reason: str) -> dict[str, object]:
-    """A line of the dead-letter file; key and value as text where they are UTF-8, else in base64."""
-    found: dict[str, object] = {"reason": reason, "topic": one.entry.topic, "at": one.at}
-    for name, data in (("key", one.entry.key), ("value", one.entry.value)):
-        try:
-            found[name] = data.decode()
-        except UnicodeDecodeError:
-            found[f"{name}_base64"] = base64.b64encode(data).decode()
-    found["headers"] = [[name, value.decode("utf-8", "replace")] for name, value in one.entry.headers]
-    return found

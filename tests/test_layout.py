@@ -28,9 +28,10 @@ HOMES = {
     "transformers": set[str](),
     "prometheus_client": {"trunkline/metrics.py"},
     "kafka": {
-        "sinks/kafka_client.py",
-        "sinks/kafka_lane.py",
-        "sinks/kafka_partials.py",
+        "sinks/kafka/client.py",
+        "sinks/kafka/replay.py",
+        "sinks/kafka/topics.py",
+        "trunkline/kafka_command.py",
         "trunkline/loadtest/kafka_source.py",
     },
     "aiortc": {"connectors/webrtc/peer.py"},

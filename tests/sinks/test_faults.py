@@ -10,8 +10,8 @@ import pytest
 from sinks.config import JsonlConfig, KafkaConfig
 from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
-from sinks.kafka import KafkaSink
-from sinks.kafka_lane import Lane
+from sinks.kafka.lane import Lane
+from sinks.kafka.sink import KafkaSink
 from sinks.live import LiveView
 from sinks.record import AnyRecord, decode
 from tests.sinks.recorder import Recorder
@@ -145,7 +145,7 @@ async def test_a_lane_of_kafka_that_ends_is_told(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Lane, "run", fail)
     fan = FanOut([KafkaSink(KafkaConfig(bootstrap_servers="127.0.0.1:9", spool=str(tmp_path / "spool")))])
     await fan.start()
-    await until(lambda: len(fan.supervisor.failures) == 2)
+    await until(lambda: len(fan.supervisor.failures) == 3)
     assert set(fan.supervisor.failures.values()) == {"RuntimeError: boom"}
     await fan.close(0.1)
 

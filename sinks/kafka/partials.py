@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from sinks.kafka_client import KafkaClient, Producer
+from sinks.kafka.client import KafkaClient, Producer
 from sinks.message import Message
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class PartialsLane:
         self._settled_at = 0.0
         self._problem: Exception | None = None
         self._stopped = False
+        self._away = False
         self._stop_at = 0.0
         self.ended = threading.Event()
 
@@ -83,8 +84,10 @@ class PartialsLane:
             try:
                 producer = self._client.producer(self.topic, durable=False)
                 self._deliver(producer)
-            except Exception as error:  # noqa: BLE001 - said by the lanes of finals; partials are only counted
-                log.warning("kafka: partials: %r", error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the calls go on and the operator reads it
+                if not self._away:
+                    log.warning("kafka: %s: %s; partials are dropped", self.topic, error)
+                self._away = True
             finally:
                 if producer is not None:
                     self._client.dispose(producer)
@@ -129,6 +132,9 @@ class PartialsLane:
             self.stats.acknowledged += 1
             self._in_flight = max(self._in_flight - 1, 0)
             self._settled_at = time.monotonic()
+            if self._away:
+                log.info("kafka: %s is delivered again, %d partials were dropped", self.topic, self.stats.dropped)
+            self._away = False
             self._changed.notify_all()
 
     def _on_error(self, error: Exception) -> None:

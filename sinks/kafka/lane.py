@@ -11,6 +11,9 @@ consumer reads is a prefix in order, then the same again from an earlier record 
 every record once, in order.
 
 Each topic has a lane of its own, so one that is gone holds up no other.
+
+A record that is refused for good takes the records of its batch with it. So after a refusal they are sent one by one:
+what is refused alone goes to the dead letters, and the others are delivered.
 """
 
 import logging
@@ -20,7 +23,8 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from sinks.kafka_client import REFUSED_FOR_GOOD, BufferFull, KafkaClient, Producer
+from sinks.kafka.client import BROKEN_RECORD, REFUSED_FOR_GOOD, KafkaClient, Producer
+from sinks.kafka.dead_letter import wrapped
 from sinks.spool import REFUSED, Spool, Spooled
 
 log = logging.getLogger(__name__)
@@ -52,18 +56,25 @@ class _Odd(Exception):
 class Lane:
     """Runs on one thread from `run` to `stop`. `committed` may be called from any thread."""
 
-    def __init__(self, topic: str, spool: Spool, client: KafkaClient) -> None:
+    def __init__(
+        self, topic: str, spool: Spool, client: KafkaClient, *, dead_letters: str = "", lazy: bool = False
+    ) -> None:
+        """`dead_letters`: the topic for what is refused for good; empty: it goes to the spool's file. `lazy`: it
+        connects when there is something to deliver."""
         self.topic = topic
+        self._lazy = lazy
+        self._dead_letters = dead_letters
         self.stats = LaneStats()
         self.connected = False
         self.ended = threading.Event()
-        self._token: object = None
+        self._producer: Producer | None = None
         self._spool, self._client = spool, client
         self._changed = threading.Condition()
         self._committed = True
         self._stop_at: float | None = None
         self._flight: OrderedDict[int, float] = OrderedDict()  # id -> when it was sent
         self._cursor = 0
+        self._alone_until = 0  # entries up to this one are sent one by one
         self._acknowledged: list[int] = []
         self._problem: Exception | None = None
         self._away_since: float | None = None
@@ -90,6 +101,9 @@ class Lane:
     def _run(self) -> None:
         delay_s = RETRY_FIRST_S
         while not self._is_over():
+            if self._lazy and not self._has_work():
+                self._wait(_POLL_S)
+                continue
             producer = None
             before = self.stats.acknowledged
             try:
@@ -105,9 +119,13 @@ class Lane:
                     self._client.dispose(producer)
             if self.stats.acknowledged != before:
                 delay_s = RETRY_FIRST_S
-            with self._changed:
-                self._changed.wait_for(lambda: self._stop_at is not None, delay_s)
+            self._wait(delay_s)
             delay_s = min(2 * delay_s, RETRY_MAX_S)
+
+    def _wait(self, delay_s: float) -> None:
+        """The end cuts it short."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stop_at is not None, delay_s)
 
     def _is_over(self) -> bool:
         return self._stop_at is not None and (time.monotonic() >= self._stop_at or not self._has_work())
@@ -120,22 +138,21 @@ class Lane:
 
     def _deliver(self, producer: Producer) -> None:
         """Until the lane is to stop, or something is odd: then it raises."""
-        token = object()
         with self._changed:
             self._flight.clear()
             self._acknowledged.clear()
-            self._problem, self._cursor, self._token, self._committed = None, 0, token, True
+            self._problem, self._cursor, self._producer, self._committed = None, 0, producer, True
         self.connected = True
         while True:
             with self._changed:
                 self._changed.wait_for(self._is_due, _POLL_S)
                 self._committed = False
-                free = IN_FLIGHT - len(self._flight)
             self._settle()
+            free = self._free()
             self._check()
             entries = self._spool.read(self.topic, self._cursor, free) if free > 0 else []
             for one in entries:
-                self._send(producer, one, token)
+                self._send(producer, one)
             if len(entries) == free:
                 self._committed = True
             if not entries and not self._flight and self._stop_at is not None:
@@ -149,6 +166,10 @@ class Lane:
             or (self._committed and len(self._flight) < IN_FLIGHT)
         )
 
+    def _free(self) -> int:
+        """How many entries may be sent now."""
+        return (1 if self._cursor < self._alone_until else IN_FLIGHT) - len(self._flight)
+
     def _check(self) -> None:
         """Raises where the producer is to be replaced, or the time is up."""
         if self._problem is not None:
@@ -161,38 +182,41 @@ class Lane:
         if now - oldest > WATCHDOG_S:
             raise _Odd(f"no acknowledgement for {WATCHDOG_S:g} s")
 
-    def _send(self, producer: Producer, one: Spooled, token: object) -> None:
+    def _send(self, producer: Producer, one: Spooled) -> None:
         entry = one.entry
         with self._changed:
             self._flight[one.id] = time.monotonic()
             self._cursor = one.id
         try:
             future = producer.send(self.topic, key=entry.key, value=entry.value, headers=list(entry.headers))
-        except BufferFull:
-            raise
-        except Exception as error:  # noqa: BLE001 - of this record: too large, say
+        except BROKEN_RECORD as error:
             with self._changed:
                 del self._flight[one.id]
-            self._reject(one.id, error)
+            self._reject(one, error)
             return
-        future.add_callback(lambda _: self._on_acknowledged(one.id, token))
-        future.add_errback(lambda error: self._on_error(one.id, error, token))
+        future.add_callback(lambda _: self._on_acknowledged(one.id, producer))
+        future.add_errback(lambda error: self._on_error(one, error, producer))
 
-    def _on_acknowledged(self, one: int, token: object) -> None:
+    def _on_acknowledged(self, one: int, producer: Producer) -> None:
         """On the client library's thread. An acknowledgement counts whoever got it."""
         with self._changed:
             self._acknowledged.append(one)
-            if token is self._token:
+            if producer is self._producer:
                 self._flight.pop(one, None)
             self._changed.notify_all()
 
-    def _on_error(self, one: int, error: Exception, token: object) -> None:
-        """On the client library's thread. What follows a record that failed must not overtake it: all begin anew."""
-        if isinstance(error, REFUSED_FOR_GOOD):
-            self._reject(one, error)
+    def _on_error(self, one: Spooled, error: Exception, producer: Producer) -> None:
+        """On the client library's thread, before it sends anything more. What follows a record that failed must not
+        overtake it: all begin anew."""
+        self._client.halt(producer)
         with self._changed:
-            if token is self._token and self._problem is None:
+            if producer is self._producer and self._problem is None:
                 self._problem = error
+                if isinstance(error, REFUSED_FOR_GOOD):
+                    if len(self._flight) == 1:
+                        self._reject(one, error)
+                    else:
+                        self._alone_until = self._cursor
             self._changed.notify_all()
 
     def _settle(self) -> None:
@@ -202,13 +226,19 @@ class Lane:
             self.stats.acknowledged += len(done)
             self._spool.settle(done)
             if self._away_since is not None:
-                log.info("kafka: %s is delivered again after %.1f s", self.topic, time.monotonic() - self._away_since)
+                away_s = time.monotonic() - self._away_since
+                log.info("kafka: %s is delivered again after %.1f s, %d waited", self.topic, away_s, len(self._spool))
                 self._away_since = None
 
-    def _reject(self, one: int, error: Exception) -> None:
+    def _reject(self, one: Spooled, error: Exception) -> None:
+        """To the topic of dead letters, with the reason beside what it had; what that refuses, too, to the file."""
+        why = f"{REFUSED}: {type(error).__name__}"
         log.error("kafka: a record of %s is refused for good: %s", self.topic, error)
         self.stats.rejected += 1
-        self._spool.reject(one, f"{REFUSED}: {type(error).__name__}")
+        if not self._dead_letters:
+            self._spool.reject(one.id, why)
+            return
+        self._spool.redirect(one.id, wrapped(one.entry, why, self._dead_letters))
 
     def _away(self, error: Exception) -> None:
         """Said once, until something is delivered again."""

@@ -1,61 +1,19 @@
 """The Kafka sink on a real broker, and without one."""
 
-import asyncio
-import json
-import tempfile
-import uuid
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer
 
-from sinks import kafka_lane
 from sinks.config import KafkaConfig
 from sinks.errors import SinkMisconfigured
-from sinks.kafka import KafkaSink
+from sinks.kafka import lane as kafka_lane
+from sinks.kafka.sink import KafkaSink
 from sinks.record import AnyRecord, decode
 from tests.services.ports import free_ports
+from tests.sinks.kafka.topics import acknowledged, letters, read, settings
 from tests.sinks.records import dtmf, end, start, transcript, turn
 from tests.sinks.waiting import until
-
-
-def settings(bootstrap: str, **changed: Any) -> KafkaConfig:
-    """Topics of this test's own."""
-    name = f"test-{uuid.uuid4()}"
-    topics = {f"{kind}_topic": f"{name}.{kind}" for kind in ("transcripts", "partials", "events")}
-    spool = str(Path(tempfile.mkdtemp(prefix="trunkline-spool-")) / "kafka.spool")
-    config = KafkaConfig(bootstrap_servers=bootstrap, create_topics=True, spool=spool)
-    return msgspec.structs.replace(config, **(topics | changed))
-
-
-def acknowledged(sink: KafkaSink) -> int:
-    partials = 0 if sink.partials is None else sink.partials.stats.acknowledged
-    return partials + sum(lane.stats.acknowledged for lane in sink.lanes)
-
-
-async def read(bootstrap: str, topics: Sequence[str], count: int) -> list[Any]:
-    """The first messages of the topics, in order within each partition."""
-
-    def consume() -> list[Any]:
-        consumer = KafkaConsumer(
-            *topics, bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=30_000
-        )
-        try:
-            return [message for _, message in zip(range(count), consumer, strict=False)]
-        finally:
-            consumer.close(autocommit=False)
-
-    return await asyncio.to_thread(consume)
-
-
-@pytest.fixture
-def admin(kafka_bootstrap: str) -> Iterator[Any]:
-    admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
-    yield admin
-    admin.close()
 
 
 async def test_records_arrive_with_key_and_headers_on_their_topics_in_order_per_call(kafka_bootstrap: str) -> None:
@@ -140,11 +98,6 @@ async def test_partials_are_left_out_where_they_have_no_topic(kafka_bootstrap: s
     assert acknowledged(sink) == 2
 
 
-def letters(config: KafkaConfig) -> list[Any]:
-    """The dead-letter file."""
-    return [json.loads(line) for line in Path(f"{config.spool}.dead-letters.jsonl").read_text().splitlines()]
-
-
 async def test_a_record_too_large_is_a_dead_letter_and_the_next_goes(
     kafka_bootstrap: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -153,13 +106,15 @@ async def test_a_record_too_large_is_a_dead_letter_and_the_next_goes(
     await sink.start()
     large, small = transcript("x" * 2_000_000, final=True), transcript("next", segment=1, final=True)
     await sink.write([large, small])
+    await until(lambda: sink.delivery().dead_lettered.total() == 1)
     await sink.close()
     assert acknowledged(sink) == 1
     assert sink.delivery().dead_lettered == {"refused": 1}
     [message] = await read(kafka_bootstrap, [config.transcripts_topic], 1)
     assert decode(message.value) == small
     (line,) = letters(config)
-    assert (line["topic"], line["key"]) == (config.transcripts_topic, large.call_id)
+    assert (line["topic"], line["key"]) == (config.dead_letters_topic, large.call_id)  # which refuses it, too
+    assert ["dead-letter-topic", config.transcripts_topic] in line["headers"]
     assert decode(line["value"].encode()) == large
     assert "refused for good" in caplog.text
 

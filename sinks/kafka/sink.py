@@ -1,7 +1,7 @@
 """Records to Kafka: finals, partials and events each to their topic, keyed by the call.
 
-Finals and events are durable: they go into a spool on disk (`spool`), from which a lane for each topic delivers them
-(`kafka_lane`). Partials have a bounded lane of their own in memory (`kafka_partials`).
+Finals and events are durable: they go into a spool on disk (`sinks.spool`), from which a lane for each topic delivers
+them (`lane`). Partials have a bounded lane of their own in memory (`partials`).
 """
 
 import asyncio
@@ -12,13 +12,16 @@ from pathlib import Path
 from sinks.config import KafkaConfig
 from sinks.delivery import Delivery
 from sinks.errors import SinkMisconfigured
-from sinks.kafka_client import KafkaClient
-from sinks.kafka_lane import Lane
-from sinks.kafka_partials import PartialsLane
+from sinks.kafka.client import KafkaClient
+from sinks.kafka.lane import Lane
+from sinks.kafka.partials import PartialsLane
 from sinks.message import Message
 from sinks.record import SCHEMA, AnyRecord, TranscriptRecord, encode, is_partial
-from sinks.spool import Spool
+from sinks.spool import REFUSED, Spool
 from supervision import Supervisor
+
+GRACE_S = 2.0
+"""For a lane to end after its time is up."""
 
 
 class KafkaSink:
@@ -33,6 +36,8 @@ class KafkaSink:
     def __init__(self, config: KafkaConfig) -> None:
         if not config.transcripts_topic or not config.events_topic:
             raise SinkMisconfigured("kafka: transcripts_topic and events_topic must not be empty")
+        if config.dead_letters_topic in (config.transcripts_topic, config.events_topic):
+            raise SinkMisconfigured("kafka: dead_letters_topic must be another topic than those of the records")
         self._config = config
         self._started = False
         self.supervisor = Supervisor()
@@ -45,7 +50,12 @@ class KafkaSink:
             supervisor=self.supervisor,
         )
         topics = dict.fromkeys((config.transcripts_topic, config.events_topic))
-        self.lanes = [Lane(topic, self.spool, client) for topic in topics]
+        self._letters = config.dead_letters_topic
+        self.lanes = [Lane(topic, self.spool, client, dead_letters=self._letters) for topic in topics]
+        self._all_lanes = [
+            *self.lanes,
+            *([Lane(self._letters, self.spool, client, lazy=True)] if self._letters else []),
+        ]
         self.partials: PartialsLane | None = None
         if config.partials_topic:
             self.partials = PartialsLane(config.partials_topic, client, config.partials_waiting)
@@ -53,13 +63,16 @@ class KafkaSink:
     def delivery(self) -> Delivery:
         """What the spool and the lanes count; what a former process left is among it."""
         spool = self.spool.stats
+        dead = spool.dead_lettered.copy()
+        if (letters := spool.settled[self._letters]) > 0:
+            dead[REFUSED] += letters
         found = Delivery(
-            delivered=spool.settled,
+            delivered=spool.settled.total() - letters,
             spooled=len(self.spool),
             oldest_age_s=self.spool.oldest_age_s,
-            dead_lettered=spool.dead_lettered.copy(),
+            dead_lettered=dead,
             lost=spool.lost,
-            errors=spool.disk_errors + sum(lane.stats.replaced for lane in self.lanes),
+            errors=spool.disk_errors + sum(lane.stats.replaced for lane in self._all_lanes),
             connected=all(lane.connected for lane in self.lanes),
             degraded=self.spool.degraded,
         )
@@ -73,7 +86,7 @@ class KafkaSink:
         """Returns at once; connections are made in the background. What a former process left goes first."""
         self._started = True
         self.spool.start()
-        for lane in self.lanes:
+        for lane in self._all_lanes:
             self.supervisor.thread(lane.run, f"kafka {lane.topic}")
         if self.partials is not None:
             self.supervisor.thread(self.partials.run, f"kafka {self.partials.topic}")
@@ -98,11 +111,12 @@ class KafkaSink:
         if self.partials is not None:
             self.partials.stop(deadline)
         self.spool.flush(self._config.close_timeout_s)
-        for lane in self.lanes:
+        for lane in self._all_lanes:  # that of the dead letters at last
             lane.stop(deadline)
-        ended = [lane.ended for lane in self.lanes] + ([] if self.partials is None else [self.partials.ended])
-        for event in ended if self._started else ():
-            event.wait(max(deadline - time.monotonic(), 0.0) + 2.0)
+            if self._started:
+                lane.ended.wait(max(deadline - time.monotonic(), 0.0) + GRACE_S)
+        if self.partials is not None and self._started:
+            self.partials.ended.wait(max(deadline - time.monotonic(), 0.0) + GRACE_S)
         self.spool.stop()
 
     def _entry(self, record: AnyRecord) -> Message:
@@ -116,7 +130,7 @@ class KafkaSink:
 
     def _committed(self) -> None:
         """On the spool's thread."""
-        for lane in self.lanes:
+        for lane in self._all_lanes:
             lane.committed()
 
 
