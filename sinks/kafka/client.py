@@ -1,5 +1,6 @@
 """What the sink needs of the client library: reaching a broker, its clients, and being rid of one."""
 
+import logging
 import re
 import socket
 import ssl
@@ -11,8 +12,11 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.codec import has_lz4, has_zstd
 from kafka.errors import (
     InvalidRecordError,
+    KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
+    RequestTimedOutError,
 )
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
@@ -69,7 +73,12 @@ class KafkaClient:
     def admin(self) -> Iterator[KafkaAdminClient]:
         """Blocks; raises as `producer` does."""
         _reach(self._settings["bootstrap_servers"], self._settings.get("ssl_context"))
-        admin = KafkaAdminClient(**self._settings)
+        _lost.why = None
+        try:
+            admin = KafkaAdminClient(**self._settings)
+        except KafkaTimeoutError as error:
+            hint = ": check user and password" if self._config.sasl_password is not None else ""
+            raise OSError(f"{self._config.bootstrap_servers}: {_lost.why or 'no answer'}{hint}") from error
         try:
             yield admin
         finally:
@@ -159,6 +168,26 @@ def _tls(config: KafkaConfig) -> ssl.SSLContext:
     except OSError as error:
         raise SinkMisconfigured(f"kafka: {name}: {error.strerror or error}") from error
     return context
+
+
+class _LostConnections(logging.Handler):
+    """Keeps why a connection was lost last. The client library only logs it: wrong passwords and tokens, say."""
+
+    why: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.args[-1] if isinstance(record.args, tuple) and record.args else None
+        if isinstance(error, Exception) and not (
+            self.why and isinstance(error, KafkaConnectionError | RequestTimedOutError)
+        ):
+            self.why = str(error.args[-1] if error.args else error)
+
+
+_lost = _LostConnections(logging.ERROR)
+_connections = logging.getLogger("kafka.net.connection")
+_connections.addHandler(_lost)
+_connections.setLevel(logging.ERROR)
+_connections.propagate = False
 
 
 class _TokenProvider(AbstractTokenProvider):  # type: ignore[misc]

@@ -42,11 +42,11 @@ _POLL_S = 0.5
 
 @dataclass(slots=True)
 class LaneStats:
-    """`replaced`: producers that were thrown away."""
+    """`errors`: times that there was no producer to be had, or that one was replaced."""
 
     acknowledged: int = 0
     rejected: int = 0
-    replaced: int = 0
+    errors: int = 0
 
 
 class _Odd(Exception):
@@ -110,12 +110,12 @@ class Lane:
                 producer = self._client.producer(self.topic)
                 self._deliver(producer)
             except Exception as error:  # noqa: BLE001 - whatever it is, the calls go on and the operator reads it
+                self.stats.errors += 1
                 self._away(error)
             finally:
                 self.connected = False
                 self._settle()
                 if producer is not None:
-                    self.stats.replaced += self._stop_at is None
                     self._client.dispose(producer)
             if self.stats.acknowledged != before:
                 delay_s = RETRY_FIRST_S

@@ -72,7 +72,7 @@ class KafkaSink:
             oldest_age_s=self.spool.oldest_age_s,
             dead_lettered=dead,
             lost=spool.lost,
-            errors=spool.disk_errors + sum(lane.stats.replaced for lane in self._all_lanes),
+            errors=spool.disk_errors + sum(lane.stats.errors for lane in self._all_lanes),
             connected=all(lane.connected for lane in self.lanes),
             degraded=self.spool.degraded,
         )

@@ -55,9 +55,7 @@ def _printed(words: list[str]) -> str:
         raise SinkUnavailable(f"sasl_token_command: {words[0]}: {why}") from error
     token = done.stdout.strip()
     if done.returncode or not token:
-        raise SinkUnavailable(
-            f"sasl_token_command: {words[0]} ended with status {done.returncode} and printed no token"
-        )
+        raise SinkUnavailable(f"sasl_token_command: {words[0]} printed no token, its status is {done.returncode}")
     return token
 
 
