@@ -36,6 +36,20 @@ class Delivery:
     connected: bool = True
     degraded: bool = False
 
+    def warnings(self) -> list[str]:
+        """What is not as it should be, a line each."""
+        found = []
+        if not self.connected:
+            found.append(f"away, {self.spooled} records wait, the oldest for {self.oldest_age_s:.0f} s")
+        if self.degraded:
+            found.append("its disk refuses, what waits is in memory alone")
+        if self.dead_lettered:
+            counts = ", ".join(f"{count} {reason}" for reason, count in self.dead_lettered.items())
+            found.append(f"dead letters: {counts}")
+        if self.lost:
+            found.append(f"{self.lost} records are lost")
+        return found
+
 
 @runtime_checkable
 class Accounting(Protocol):

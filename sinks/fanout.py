@@ -44,6 +44,10 @@ class FanOut:
         """By name of the sink, as of now; what waits in the queues counts as spooled."""
         return {lane.sink.name: lane.delivery() for lane in self._lanes}
 
+    def warnings(self) -> list[str]:
+        """What of the delivery is not as it should be, a line each, as of now."""
+        return [f"sink {name}: {text}" for name, one in self.deliveries.items() for text in one.warnings()]
+
     async def start(self) -> None:
         """Start every sink. Raises what the first failing `start` raised, after closing those already started."""
         started: list[_Lane] = []

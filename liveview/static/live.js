@@ -22,7 +22,9 @@ const stream = new Stream({
     if (value.build !== build) showBanner("Trunkline was updated.", "Reload", () => location.reload());
     setHidden($("mic"), !value.microphone);
     if (value.call_id) loadSnapshot(value.call_id);
+    showWarnings(value.warnings);
   },
+  ping: ({ warnings }) => showWarnings(warnings),
   calls({ complete, calls, removed }) {
     if (complete) list.replace(calls);
     for (const call of calls) if (!complete) list.put(call);
@@ -125,6 +127,12 @@ function setLink(state, why = "") {
     setHidden($("banner"), true);
   }
   showEmpty();
+}
+
+/** What of the server is not as it should be, which it says with every heartbeat. */
+function showWarnings(warnings) {
+  setText($("warnings"), warnings.join(" \u2022 "));
+  setHidden($("warnings"), warnings.length === 0);
 }
 
 let bannerAction = null;

@@ -328,6 +328,15 @@ async def test_a_silent_stream_is_opened_again_by_itself(browser: Browser, monke
             await streams.get()
 
 
+async def test_what_is_wrong_with_the_server_is_said_as_long_as_it_is(browser: Browser) -> None:
+    warnings = ["sink kafka: away, 7 records wait, the oldest for 12 s"]
+    config = LiveViewConfig(heartbeat_s=0.2, list_interval_ms=20)
+    async with live_page(config, warnings=lambda: warnings) as server, opened(browser, server) as page:
+        await expect(page.locator("#warnings")).to_have_text(warnings[0])
+        warnings.clear()
+        await expect(page.locator("#warnings")).to_be_hidden()
+
+
 async def test_without_the_token_the_page_says_what_it_needs(browser: Browser) -> None:
     config = LiveViewConfig(token="open sesame", list_interval_ms=20)
     async with live_page(config) as server:

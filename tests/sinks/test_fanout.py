@@ -189,3 +189,15 @@ async def test_a_sink_that_only_takes_over_says_itself_what_is_delivered() -> No
     assert found.oldest_age_s == 7.0
     sink.gate.set()
     await fan.close(10)
+
+
+async def test_what_is_not_as_it_should_be_is_said_in_words() -> None:
+    sink = Later("later")
+    fan = FanOut([sink, Recorder("fine")])
+    assert fan.warnings() == [
+        "sink later: away, 1 records wait, the oldest for 7 s",
+        "sink later: 1 records are lost",
+    ]
+    found = Delivery(degraded=True)
+    found.dead_lettered.update(full=3, refused=1)
+    assert found.warnings() == ["its disk refuses, what waits is in memory alone", "dead letters: 3 full, 1 refused"]

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from liveview.api import LiveViewConfig, create_app
 from sinks.config import KafkaConfig
-from sinks.kafka import KafkaSink
+from sinks.kafka.sink import KafkaSink
 from sinks.live import LiveView
 from sinks.record import AnyRecord, CallAction, encode
 from tests.trunkline.loadtest_records import final, step
