@@ -3,7 +3,7 @@
 import uuid
 from pathlib import Path
 
-from tests.services.ports import free_ports
+from testing.services.ports import free_ports
 from tests.trunkline.command import trunkline
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from sinks.config import KafkaConfig
 from sinks.record import CallAction, CallRecord
-from tests.services.ports import free_ports
+from testing.services.ports import free_ports
 from tests.trunkline.conftest import Running, Serve
 from trunkline.config import Config
 from trunkline.demo.script import load_audio

@@ -23,7 +23,7 @@ from sinks.kafka import lane
 from sinks.kafka.client import KafkaClient
 from sinks.kafka.sink import KafkaSink
 from sinks.record import decode
-from tests.services.kafka_broker import KafkaBroker
+from testing.services.kafka_broker import KafkaBroker
 from tests.sinks.kafka.topics import read, settings
 from tests.sinks.records import transcript
 from tests.sinks.waiting import until
