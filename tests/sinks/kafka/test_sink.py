@@ -10,11 +10,8 @@ from sinks.errors import SinkMisconfigured
 from sinks.kafka import lane as kafka_lane
 from sinks.kafka.sink import KafkaSink
 from sinks.record import AnyRecord, decode
-<<<<<<< HEAD:tests/sinks/kafka/test_sink.py
 from testing.services.ports import free_ports
 from tests.sinks.kafka.topics import acknowledged, letters, read, settings
-=======
->>>>>>> 9ebdf7d (Kafka broker and ports for tests move to testing/services, where benchmarks may import them):tests/sinks/test_kafka.py
 from tests.sinks.records import dtmf, end, start, transcript, turn
 from tests.sinks.waiting import until
 
