@@ -39,7 +39,7 @@ def redis_url() -> Iterator[str]:
     if given := os.environ.get("TRUNKLINE_TEST_REDIS_URL"):
         yield given
         return
-    from tests.services.redis_server import RedisServer  # noqa: PLC0415 - tests without it load no client
+    from testing.services.redis_server import RedisServer  # noqa: PLC0415 - tests without it load no client
 
     try:
         server = RedisServer()

@@ -12,7 +12,7 @@ from testing.services.missing import ServiceMissing
 from tests.services import install
 from tests.services.kamailio import Kamailio
 from tests.services.missing import missing
-from tests.services.redis_server import RedisServer
+from testing.services.redis_server import RedisServer
 from tests.services.rtpengine import RtpEngine
 
 
