@@ -66,6 +66,10 @@ class Stage:
     def finals(self, leg: str | None = None) -> list[TranscriptRecord]:
         return [one for one in self.transcripts(leg) if one.is_final]
 
+    def segment_id(self, leg: str, number: int) -> str:
+        """Of a leg's segment, in the run of the first call that was published."""
+        return f"{leg}-{self.records[0].run}-{number:04d}"
+
     def actions(self) -> list[CallAction]:
         return [one.action for one in self.records if isinstance(one, CallRecord)]
 
