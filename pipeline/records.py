@@ -34,8 +34,8 @@ RUN_BYTES = 6
 
 @dataclass(frozen=True, slots=True)
 class CallInfo:
-    """What a connector knows of a call when it begins. `from_`, `to`: numbers or addresses. `run`: hex digits, where the
-    same input is to give the same `event_id`s, as a file is; by default random."""
+    """What a connector knows of a call when it begins. `from_`, `to`: numbers or addresses. `run`: 12 to 32 hex digits
+    where the same input is to give the same ids, as that of a file is; random by default."""
 
     call_id: str
     connector: str

@@ -54,9 +54,9 @@ def epoch_ms(at: str) -> int:
 class MirroredCall:
     """One call. `version` grows by one with every record that changed it.
 
-    `call` has the keys `call_id`, `run`, `connector`, `from`, `to`, `metadata`, `legs`, `started_at`, `ended_at`, `status`,
-    `reason`, `statistics`. `history` holds the newest records other than partials, each with its version; `dtmf` at
-    most the first 200 key presses by event id. `former`: the newest runs of the call id before this one.
+    `call` has the keys `call_id`, `run`, `connector`, `from`, `to`, `metadata`, `legs`, `started_at`, `ended_at`,
+    `status`, `reason`, `statistics`. `history` holds the newest records other than partials, each with its version;
+    `dtmf` at most the first 200 key presses by event id. `former`: the newest runs of the call id before this one.
     """
 
     call: dict[str, Any]

@@ -4,8 +4,8 @@ Keys, with the configured prefix (`trunkline:` by default); the braces are Redis
 
     calls                 sorted set of call ids by start, in ms since 1970
     call:{ID}             hash: the fields of `CallSnapshot.call` (`metadata`, `legs`, `statistics` as JSON; absent
-                          where null), `dtmf` (JSON list of records), `version`, `former` (the runs of the call id before
-                          this one)
+                          where null), `dtmf` (JSON list of records), `version`, `former` (the newest runs of the
+                          call id before this one)
     segments:{ID}         hash: segment id -> newest transcript record of it, JSON
     events:{ID}           stream, field `record`: every record but partials, JSON; the newest 1,000
     live:{ID}             channel: every record, JSON

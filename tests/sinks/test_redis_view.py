@@ -210,7 +210,7 @@ async def test_of_two_servers_with_one_call_the_one_that_began_last_is_shown(
     for sink in (first, second):
         await sink.start()
     await first.write([start(), transcript("of the first", final=True)])
-    begun = [start(run=OTHER_RUN), transcript("of the second", final=True, run=OTHER_RUN)]
+    begun: list[AnyRecord] = [start(run=OTHER_RUN), transcript("of the second", final=True, run=OTHER_RUN)]
     await second.write(begun)
     async with view.subscribe() as records:
         await first.write([transcript("late", segment=1, final=True), call(CallAction.HOLD, seq=1), dtmf(), end()])
@@ -241,8 +241,7 @@ async def test_servers_that_both_rebuild_one_call_do_not_take_it_from_each_other
     for n in range(4):
         await first.write([transcript(f"first {n}", segment=n)])
         await second.write([transcript(f"second {n}", segment=n, run=OTHER_RUN)])
-        for sink in (first, second):
-            await until(lambda sink=sink: sink.current)  # type: ignore[misc]
+        await until(lambda: first.current and second.current)
     snapshot = await view.snapshot("CA1")
     assert snapshot is not None
     shown = {segment["run"] for segment in snapshot.segments}

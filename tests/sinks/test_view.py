@@ -163,7 +163,7 @@ async def test_what_comes_late_of_a_former_run_is_ignored(pair: Pair) -> None:
     await pair.sink.write([start(), transcript("former caller")])
     # An earlier time, as of a server whose clock is behind.
     await pair.sink.write([start(run=OTHER_RUN, at="2026-11-24T11:59:59.000Z"), transcript("new", run=OTHER_RUN)])
-    late = [start(), transcript("late", segment=3, final=True), call(CallAction.HOLD, seq=4), dtmf(), end()]
+    late = (start(), transcript("late", segment=3, final=True), call(CallAction.HOLD, seq=4), dtmf(), end())
     await pair.sink.write([*late, transcript("new words", revision=1, run=OTHER_RUN)])
     snapshot = await pair.view.snapshot("CA1")
     assert snapshot is not None
