@@ -26,6 +26,9 @@ from sinks.record import (
 )
 from tests.pipeline.scripted import ScriptedRecognizer
 
+RUN = "0123456789ab"
+"""For calls whose records are compared with those of another stage."""
+
 CALLER = LegOptions("caller", SpeakerRole.CUSTOMER, 0)
 
 
@@ -110,5 +113,5 @@ def silence(pts: int, arrival: float, samples: int = 160) -> AudioFrame:
     return AudioFrame(pts, np.full(samples, 0xFF, np.uint8), Encoding.PCMU, 8000, arrival)
 
 
-def info(call_id: str = "CA1") -> CallInfo:
-    return CallInfo(call_id, "twilio", "+15550001", "+15550002", {"queue": "billing"})
+def info(call_id: str = "CA1", run: str | None = None) -> CallInfo:
+    return CallInfo(call_id, "twilio", "+15550001", "+15550002", {"queue": "billing"}, run)
