@@ -9,10 +9,10 @@ import pytest
 
 from testing.services.kafka_broker import KafkaBroker
 from testing.services.missing import ServiceMissing
+from testing.services.redis_server import RedisServer
 from tests.services import install
 from tests.services.kamailio import Kamailio
 from tests.services.missing import missing
-from testing.services.redis_server import RedisServer
 from tests.services.rtpengine import RtpEngine
 
 
