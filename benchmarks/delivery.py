@@ -36,6 +36,7 @@ from trunkline.loop import run
 PARTIALS_PER_S = 8.0
 FINALS_PER_S = 0.3
 
+RUN = "0123456789ab"
 TICK_S = 0.01
 WARM_UP_S = 5.0
 
@@ -90,7 +91,7 @@ class Leg:
         segment_id = f"{self.leg}-{self.segment:04d}"
         record = msgspec.structs.replace(
             _TEMPLATE,
-            event_id=event_id(self.call_id, self.leg, "transcript", segment_id, self.revision),
+            event_id=event_id(self.call_id, RUN, self.leg, "transcript", segment_id, self.revision),
             call_id=self.call_id,
             leg=self.leg,
             seq=self.seq,
@@ -118,7 +119,7 @@ class Traffic:
         ids = dict.fromkeys(leg.call_id for leg in self.legs)
         return [
             CallRecord(
-                event_id=event_id(one, "", "call", 0),
+                event_id=event_id(one, RUN, "", "call", 0),
                 call_id=one,
                 leg="",
                 seq=0,

@@ -291,15 +291,12 @@ class Spool:
 
     def _delete(self, leaving: dict[int, str], kept: dict[int, Spooled]) -> list[tuple[str, int, str]]:
         """Delete, in the present transaction, what leaves: topics, sizes on disk and how, of what was there."""
-        gone = []
-        for one, how in leaving.items():
-            if one in kept:
-                gone.append((kept[one].entry.topic, 0, how))
-                continue
-            row = self._database.execute("DELETE FROM entries WHERE id = ? RETURNING topic, size", (one,)).fetchone()
-            if row is not None:
-                gone.append((*row, how))
-        return gone
+        gone = [(kept[one].entry.topic, 0, how) for one, how in leaving.items() if one in kept]
+        ids = json.dumps([one for one in leaving if one not in kept])
+        rows = self._database.execute(
+            "DELETE FROM entries WHERE id IN (SELECT value FROM json_each(?)) RETURNING id, topic, size", (ids,)
+        )
+        return gone + [(topic, size, leaving[one]) for one, topic, size in rows]
 
     def _count(self, entering: Sequence[Spooled], gone: Sequence[tuple[str, int, str]]) -> None:
         self._bytes += sum(one.size for one in entering) - sum(size for _, size, _ in gone)

@@ -71,6 +71,7 @@ class Lane:
         self._spool, self._client = spool, client
         self._changed = threading.Condition()
         self._committed = True
+        self._backlog = False
         self._stop_at: float | None = None
         self._flight: OrderedDict[int, float] = OrderedDict()  # id -> when it was sent
         self._cursor = 0
@@ -153,17 +154,19 @@ class Lane:
             entries = self._spool.read(self.topic, self._cursor, free) if free > 0 else []
             for one in entries:
                 self._send(producer, one)
-            if len(entries) == free:
-                self._committed = True
+            self._backlog = len(entries) == free
             if not entries and not self._flight and self._stop_at is not None:
                 return
 
     def _is_due(self) -> bool:
+        """Whether there is something to do. Of a backlog, half of what may be in flight is read at once."""
+        free = self._free()
         return bool(
             self._problem is not None
-            or self._acknowledged
-            or self._stop_at is not None
-            or (self._committed and len(self._flight) < IN_FLIGHT)
+            or len(self._acknowledged) >= IN_FLIGHT // 2
+            or (not self._flight and (self._acknowledged or self._stop_at is not None))
+            or (self._committed and free > 0)
+            or (self._backlog and (free >= IN_FLIGHT // 2 or not self._flight))
         )
 
     def _free(self) -> int:
