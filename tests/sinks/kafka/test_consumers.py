@@ -20,7 +20,7 @@ FINALS: list[AnyRecord] = [transcript(f"{k}", k, final=True, call_id="abc"[k % 3
 
 @pytest.fixture(scope="module")
 def written(kafka_bootstrap: str) -> KafkaConfig:
-    config = settings(kafka_bootstrap, partitions=3, compression="lz4")
+    config = settings(kafka_bootstrap, partitions=3, compression="gzip")
 
     async def write() -> None:
         sink = KafkaSink(config)
