@@ -9,14 +9,19 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sinks.kafka.client import KafkaClient, Producer
 from sinks.message import Message
+from sinks.record import TranscriptRecord
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+
+GATHER_S = 0.01
+"""Between two takes, so that they are batches."""
 
 IN_FLIGHT = 500
 """Partials that the client library holds at most."""
@@ -36,15 +41,21 @@ class PartialsStats:
 
 
 class PartialsLane:
-    """Runs on one thread from `run` to `stop`; `offer` may be called from any thread and never blocks."""
+    """Runs on one thread from `run` to `stop`; `offer` may be called from any thread and never blocks.
 
-    def __init__(self, topic: str, client: KafkaClient, limit: int) -> None:
+    `message`: makes what is sent, on the lane's thread, so of those that are sent alone.
+    """
+
+    def __init__(
+        self, topic: str, client: KafkaClient, limit: int, message: Callable[[TranscriptRecord], Message]
+    ) -> None:
         self.topic = topic
+        self._message = message
         self.stats = PartialsStats()
         self._client = client
         self._limit = limit
         self._changed = threading.Condition()
-        self._waiting: OrderedDict[tuple[bytes, str], Message] = OrderedDict()
+        self._waiting: OrderedDict[tuple[str, str], TranscriptRecord] = OrderedDict()
         self._in_flight = 0
         self._settled_at = 0.0
         self._problem: Exception | None = None
@@ -53,16 +64,17 @@ class PartialsLane:
         self._stop_at = 0.0
         self.ended = threading.Event()
 
-    def offer(self, segment: str, entry: Message) -> None:
-        """`segment`: its id, unique within the call that is the entry's key."""
-        place = entry.key, segment
+    def offer(self, records: Iterable[TranscriptRecord]) -> None:
+        """Each takes the place of the one of its call and segment that waits."""
         with self._changed:
-            if self._waiting.pop(place, None) is not None:
-                self.stats.coalesced += 1
-            elif len(self._waiting) >= self._limit:
-                self._waiting.popitem(last=False)
-                self.stats.dropped += 1
-            self._waiting[place] = entry
+            for record in records:
+                place = record.call_id, record.segment_id
+                if self._waiting.pop(place, None) is not None:
+                    self.stats.coalesced += 1
+                elif len(self._waiting) >= self._limit:
+                    self._waiting.popitem(last=False)
+                    self.stats.dropped += 1
+                self._waiting[place] = record
             self._changed.notify_all()
 
     def stop(self, by: float) -> None:
@@ -109,14 +121,15 @@ class PartialsLane:
                 if self._in_flight and time.monotonic() - self._settled_at > STALE_S:
                     raise TimeoutError("no acknowledgement")
                 free = IN_FLIGHT - self._in_flight
-                entries = [self._waiting.popitem(last=False)[1] for _ in range(min(free, len(self._waiting)))]
-                if entries and not self._in_flight:
+                records = [self._waiting.popitem(last=False)[1] for _ in range(min(free, len(self._waiting)))]
+                if records and not self._in_flight:
                     self._settled_at = time.monotonic()
-                self._in_flight += len(entries)
-            for entry in entries:
-                future = producer.send(self.topic, key=entry.key, value=entry.value, headers=list(entry.headers))
+                self._in_flight += len(records)
+            for one in map(self._message, records):
+                future = producer.send(self.topic, key=one.key, value=one.value, headers=list(one.headers))
                 future.add_callback(self._on_acknowledged)
                 future.add_errback(self._on_error)
+            time.sleep(GATHER_S)
 
     def _is_over(self) -> bool:
         if not self._stopped:

@@ -58,7 +58,7 @@ class KafkaSink:
         ]
         self.partials: PartialsLane | None = None
         if config.partials_topic:
-            self.partials = PartialsLane(config.partials_topic, client, config.partials_waiting)
+            self.partials = PartialsLane(config.partials_topic, client, config.partials_waiting, self._message)
 
     def delivery(self) -> Delivery:
         """What the spool and the lanes count; what a former process left is among it."""
@@ -93,12 +93,14 @@ class KafkaSink:
 
     async def write(self, records: Sequence[AnyRecord]) -> None:
         """Take them over; they are on disk within a commit's time."""
-        durable: list[Message] = []
+        partials, durable = [], []
         for record in records:
-            if not is_partial(record):
-                durable.append(self._entry(record))
-            elif self.partials is not None and isinstance(record, TranscriptRecord):
-                self.partials.offer(record.segment_id, self._entry(record))
+            if isinstance(record, TranscriptRecord) and not record.is_final:
+                partials.append(record)
+            else:
+                durable.append(self._message(record))
+        if partials and self.partials is not None:
+            self.partials.offer(partials)
         if durable:
             self.spool.append(durable)
 
@@ -119,7 +121,7 @@ class KafkaSink:
             self.partials.ended.wait(max(deadline - time.monotonic(), 0.0) + GRACE_S)
         self.spool.stop()
 
-    def _entry(self, record: AnyRecord) -> Message:
+    def _message(self, record: AnyRecord) -> Message:
         partial = is_partial(record)
         topic = self._config.events_topic
         if isinstance(record, TranscriptRecord):
