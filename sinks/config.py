@@ -11,9 +11,16 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class JsonlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`path`: file to append to; its folder must exist. A device or named pipe will do too."""
+    """`path`: file to append to; its folder must exist. A device or named pipe will do too.
+
+    `rotate_bytes`: the file is renamed before it grows beyond; `rotate_daily`: before the first record of another day
+    in UTC. `keep`: renamed files that stay, the newest; 0: all.
+    """
 
     path: str = "trunkline.jsonl"
+    rotate_bytes: Count | None = None
+    rotate_daily: bool = False
+    keep: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
