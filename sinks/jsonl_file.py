@@ -10,7 +10,7 @@ it. So every line is a whole record or, counted, no JSON at all. Programs that a
 keep their lines, too, except one that they add directly behind a torn line.
 
 Example: of a batch with records 1, 2, 3 the disk takes 1 and half of 2. Another server adds its record X when there is
-room again. Then come the rest of the batch: "1", "half of 2", "X", "2", "3".
+room again. Then comes the rest of the batch: "1", "half of 2", "X", "2", "3".
 """
 
 import contextlib
@@ -116,7 +116,7 @@ class JsonlFile:
 
     def _has_the_name(self) -> bool:
         try:
-            named = os.stat(self._path)
+            named = Path(self._path).stat()
         except OSError:
             return False
         return os.path.samestat(named, os.fstat(self._fd))
@@ -180,7 +180,7 @@ def _opened(path: str) -> tuple[int, bool]:
     """A descriptor, and whether it is a regular file. O_NONBLOCK is for the opening alone, which it keeps from waiting
     for a pipe's reader (open(2), fifo(7))."""
     try:
-        mode = os.stat(path).st_mode
+        mode = Path(path).stat().st_mode
     except FileNotFoundError:
         mode = stat.S_IFREG
     access = os.O_RDWR if stat.S_ISREG(mode) else os.O_WRONLY

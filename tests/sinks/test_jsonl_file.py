@@ -123,10 +123,11 @@ def test_whatever_is_cut_short_nothing_is_taken_away_and_every_record_is_there_o
             found.append(json.loads(line)["number"])
         except ValueError:
             torn += 1
-    assert torn == sum(file.torn for file in files)
+    once = list(dict.fromkeys(found))  # a record of which the newline alone was cut off is there twice
+    assert torn + len(found) - len(once) == sum(file.torn for file in files)
     for numbers_of_one in given_to:
-        assert [number for number in found if number in set(numbers_of_one)] == numbers_of_one
-    assert len(found) == next_number
+        assert [number for number in once if number in set(numbers_of_one)] == numbers_of_one
+    assert len(once) == next_number
     for file in files:
         file.close()
 
@@ -140,7 +141,7 @@ file = JsonlFile(JsonlConfig(path=path, rotate_bytes=rotate))
 file.open()
 sys.stdin.readline()
 for number in range(first, first + 1000, 10):
-    file.append(b"".join(b'{"number": %d, "filler": "%s"}\\n' % (n, b"x" * (n % 500)) for n in range(number, number + 10)))
+    file.append(b"".join(b'{"number": %d, "x": "%s"}\\n' % (n, b"x" * (n % 500)) for n in range(number, number + 10)))
 """
 
 
