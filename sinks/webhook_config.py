@@ -33,7 +33,7 @@ class WebhookConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     events: tuple[str, ...] = TYPES
     headers: dict[str, str] = {}
     timeout_s: Positive = 10.0
-    at_once: Count = 8
+    at_once: Count = 16
     tls_ca_file: str | None = None
 
     def __post_init__(self) -> None:

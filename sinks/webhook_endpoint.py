@@ -22,6 +22,10 @@ from sinks.webhook_signature import signature
 
 Session = aiohttp.ClientSession
 
+KEEP_ALIVE_S = 4.0
+"""How long a connection without a request is kept: less than receivers do (Node has 5 s), who would cut it just when the
+next request comes."""
+
 ANSWER_BYTES = 65_536
 """Of an answer's body that are read, to use the connection again; a longer one costs the connection."""
 
@@ -69,7 +73,7 @@ class Endpoint:
     def session(self) -> Session:
         """The connections to it. Neither proxies nor passwords are taken from the environment."""
         return Session(
-            connector=aiohttp.TCPConnector(limit=self.at_once, ssl=self._tls or True),
+            connector=aiohttp.TCPConnector(limit=self.at_once, ssl=self._tls or True, keepalive_timeout=KEEP_ALIVE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._config.timeout_s),
             headers=self._config.headers,

@@ -104,6 +104,10 @@ async def test_the_example_keeps_what_was_said_and_waits_for_a_table_that_is_loc
     other.close()
 
 
+def test_the_example_is_short() -> None:
+    assert (EXAMPLES / "sqlite_table.py").read_text().count("\n") <= 50
+
+
 async def test_the_example_says_where_it_cannot_write(tmp_path: Path) -> None:
     path = tmp_path / "none" / "calls.db"
     sink = load_plugin(SinkPlugin(class_="sqlite_table:SqliteTable", options={"path": str(path)}))

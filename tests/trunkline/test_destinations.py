@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from sinks.config import SinkPlugin, SinksConfig
+from sinks.errors import SinkMisconfigured
 from sinks.record import TranscriptRecord, is_partial
 from sinks.webhook_config import WebhookConfig, WebhooksConfig
 from tests.sinks.receiver import SECRET, Receiver
-from tests.trunkline.command import trunkline, without_compiling
 from tests.trunkline.conftest import Serve
 from trunkline.config import Config
 from trunkline.demo.script import load_audio
@@ -44,33 +44,14 @@ async def test_a_call_goes_to_a_webhook_and_to_a_sink_of_the_users_own(
     assert found
 
 
-WEBHOOK = f"""
-[webhooks]
-secret = "{SECRET}"
-[[webhooks.endpoints]]
-name = "crm"
-url = "htp://example.com/SECRET"
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (
-            '[[sinks.plugins]]\nclass = "not_there:Sink"\n',
-            "[sinks] plugins: not_there:Sink: cannot be imported: ModuleNotFoundError: No module named 'not_there': "
-            "install it, or name its folder in PYTHONPATH",
-        ),
-        (
-            WEBHOOK,
-            "trunkline.toml: [webhooks] crm: url is no address of a receiver: write https://host/path - at "
-            "'$.endpoints[0]'",
-        ),
-    ],
-    ids=["plugin", "url"],
-)
-def test_a_destination_that_cannot_be_ends_the_start_with_one_line(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "trunkline.toml").write_text(f"[server]\nport = 0\n{text}")
-    done = trunkline("serve", cwd=tmp_path)
-    assert (done.returncode, without_compiling(done.stderr)[-1]) == (2, f"trunkline: {said}")
-    assert "SECRET" not in done.stderr
+async def test_a_destination_that_cannot_be_ends_the_start(serve: Serve) -> None:
+    config = msgspec.structs.replace(Config(), sinks=SinksConfig(plugins=(SinkPlugin(class_="not_there:Sink"),)))
+    with pytest.raises(
+        SinkMisconfigured, match=r"^\[sinks\] plugins: not_there:Sink: cannot be imported: Module.* PYTHON"
+    ):
+        async with serve(config):
+            pass
+    twice = SinksConfig(plugins=(SinkPlugin(class_="sinks:LiveView"),))
+    with pytest.raises(SinkMisconfigured, match="two sinks share a name: live, live, recorder: rename one"):
+        async with serve(msgspec.structs.replace(Config(), sinks=twice)):
+            pass
