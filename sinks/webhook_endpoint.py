@@ -23,8 +23,8 @@ from sinks.webhook_signature import signature
 Session = aiohttp.ClientSession
 
 KEEP_ALIVE_S = 4.0
-"""How long a connection without a request is kept: less than receivers do (Node has 5 s), who would cut it just when the
-next request comes."""
+"""How long a connection without a request is kept: less than receivers do (Node has 5 s), who would cut it just when
+the next request comes."""
 
 ANSWER_BYTES = 65_536
 """Of an answer's body that are read, to use the connection again; a longer one costs the connection."""

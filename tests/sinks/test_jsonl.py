@@ -1,6 +1,7 @@
 """The JSON lines sink on real files, a full disk and a blocked pipe."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import shutil
@@ -84,6 +85,29 @@ async def test_start_waits_for_no_reader_of_a_pipe_and_records_wait_for_one(
     assert decode(os.read(reader, 65536)) == dtmf()
     os.close(reader)
     await fan.close(1.0)
+
+
+async def test_a_reader_that_is_slow_gets_every_record_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonl, "HUNG_S", 0.05)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    capacity = fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ)
+    fan = FanOut([JsonlSink(JsonlConfig(path=str(pipe)))])
+    await fan.start()
+    records = [start(), transcript("x" * 2 * capacity, final=True), end()]
+    fan.publish(records)
+    await until(lambda: not fan.deliveries["jsonl"].connected)  # the write takes long
+    found = b""
+    while found.count(b"\n") < 3:
+        with contextlib.suppress(BlockingIOError):
+            found += os.read(reader, 1024)
+        await asyncio.sleep(0)
+    await until(lambda: taken(fan, "jsonl") == 3)
+    assert [decode(line) for line in found.splitlines()] == records
+    assert (fan.deliveries["jsonl"].errors, fan.deliveries["jsonl"].connected) == (0, True)
+    await fan.close(1.0)
+    os.close(reader)
 
 
 async def test_start_does_not_wait_for_a_disk_that_hangs(

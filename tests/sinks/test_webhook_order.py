@@ -82,7 +82,40 @@ def test_a_receiver_that_fails_several_calls_is_tried_with_one_record_until_it_t
     (one,) = due(made, at)
     made.taken(entries[one - 1], at)
     assert not made.away
-    assert len(due(made, at)) == 8  # at once, whatever their pauses were
+    again = due(made, at)
+    assert len(again) == 8  # at once, whatever their pauses were
+    for one in again[:3]:
+        made.failed(entries[one - 1], at)
+    assert made.away
+    assert (made._not_before, made._rounds) == (at + RETRY_FIRST_S, 0)  # pauses begin anew
+
+
+def test_what_is_on_its_way_when_a_receiver_is_back_is_not_sent_a_second_time() -> None:
+    made = order()
+    entries = [entry(k, f"call-{k}") for k in range(1, 6)]
+    made.add(entries, 0.0)
+    assert due(made, 0.0) == [1, 2, 3, 4, 5]
+    for one in entries[:3]:
+        made.failed(one, 0.0)
+    assert made.away
+    made.taken(entries[3], 1.0)
+    assert due(made, 1.0) == [1, 2, 3]  # 5 is on its way yet
+
+
+def test_calls_of_which_nothing_is_left_are_no_failures_any_more() -> None:
+    made = order()
+    entries = [entry(k, f"call-{k}") for k in range(1, 4)]
+    made.add(entries, 0.0)
+    for one in due(made, 0.0):
+        made.failed(entries[one - 1], 0.0)
+    assert (made.away, made.held) == (True, 3)
+    for _ in entries:
+        at = made.next_at()
+        assert at is not None
+        found = made.next(at)
+        assert found is not None
+        made.gone(found, at)
+    assert (len(made), made.away, made.held) == (0, False, 0)
 
 
 def test_what_the_receiver_asks_for_holds_for_all_records_up_to_a_bound() -> None:
