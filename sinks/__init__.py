@@ -1,28 +1,33 @@
-"""Records and where they go: schema, fan-out, files, Kafka and the live views.
+"""Records and where they go: schema, fan-out, files, Kafka, webhooks and the live views.
 
-Nothing here knows calls, audio or the engine. The Kafka and Redis clients are imported only when their sink is.
+Nothing here knows calls, audio or the engine. The clients are imported only when their sink is.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig
+from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig, SinkPlugin, SinksConfig
 from sinks.delivery import Accounting, Delivery
 from sinks.errors import SinkError, SinkMisconfigured, SinkRejected, SinkUnavailable, ViewUnavailable
 from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
 from sinks.live import CallSnapshot, LiveView, View
+from sinks.plugin import load_plugin
+from sinks.record import as_builtins, encode, is_partial
 from sinks.schema import load_schema
 from sinks.sink import Sink
+from sinks.webhook_config import WebhookConfig, WebhooksConfig
 
 if TYPE_CHECKING:
     from sinks.kafka.sink import KafkaSink
     from sinks.redis_view import RedisSink, RedisView
+    from sinks.webhooks import WebhookSink
 
 _LAZY = {
     "KafkaSink": "sinks.kafka.sink",
     "RedisSink": "sinks.redis_view",
     "RedisView": "sinks.redis_view",
+    "WebhookSink": "sinks.webhooks",
 }
 
 __all__ = [
@@ -42,10 +47,19 @@ __all__ = [
     "Sink",
     "SinkError",
     "SinkMisconfigured",
+    "SinkPlugin",
     "SinkRejected",
     "SinkUnavailable",
+    "SinksConfig",
     "View",
     "ViewUnavailable",
+    "WebhookConfig",
+    "WebhookSink",
+    "WebhooksConfig",
+    "as_builtins",
+    "encode",
+    "is_partial",
+    "load_plugin",
     "load_schema",
 ]
 

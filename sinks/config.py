@@ -1,6 +1,6 @@
 """Sections of the configuration that the sinks receive. Apart from them, so that reading it loads no client library."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -11,9 +11,16 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class JsonlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`path`: file to append to; its folder must exist. A device or named pipe will do too."""
+    """`path`: file to append to; its folder must exist. A device or named pipe will do too.
+
+    `rotate_bytes`: the file is renamed before it grows beyond; `rotate_daily`: before the first record of another day
+    in UTC. `keep`: renamed files that stay, the newest; 0: all.
+    """
 
     path: str = "trunkline.jsonl"
+    rotate_bytes: Count | None = None
+    rotate_daily: bool = False
+    keep: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,3 +117,20 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     retain_s: float = 600.0
     max_calls: int = 2_000
     queue_records: int = 1_000
+
+
+class SinkPlugin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A sink of the user's own (docs/sinks.md). `class`: `module:Class`, to be imported; `options`: what it is made
+    with, by keyword."""
+
+    class_: str = msgspec.field(name="class")
+    options: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"SinkPlugin({self.class_!r})"
+
+
+class SinksConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sinks beside those that have a section."""
+
+    plugins: tuple[SinkPlugin, ...] = ()

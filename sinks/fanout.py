@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sinks.delivery import Accounting, Delivery
-from sinks.errors import SinkError
+from sinks.errors import SinkError, SinkMisconfigured
 from sinks.record import AnyRecord, is_partial
 from sinks.shedding import SheddingQueue
 from sinks.sink import Sink
@@ -28,13 +28,13 @@ class FanOut:
     counted, everything that is not a partial as `lost`. Besides its queue, a sink holds at most one batch. A
     write that fails with a retryable error is repeated until it succeeds or the fan-out closes; after any other failure
     the batch is written call by call, and the records of the call at fault are dropped and counted. `supervisor`
-    watches the tasks, and what the sinks run themselves.
+    watches the tasks, and what the sinks run themselves. Raises `SinkMisconfigured` for two sinks of one name.
     """
 
     def __init__(self, sinks: Sequence[Sink], *, queue_records: int = 10_000) -> None:
         names = [sink.name for sink in sinks]
         if len(set(names)) != len(names):
-            raise ValueError(f"two sinks share a name: {', '.join(sorted(names))}")
+            raise SinkMisconfigured(f"two sinks share a name: {', '.join(sorted(names))}: rename one")
         self.supervisor = Supervisor()
         self._lanes = [_Lane(sink, queue_records, self.supervisor) for sink in sinks]
         self.supervisor.include_of(*sinks)

@@ -1,11 +1,12 @@
 """What every destination of records looks like."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sinks.record import AnyRecord
 
 
+@runtime_checkable
 class Sink(Protocol):
     """A destination of records, driven by one task: `start`, then `write` one batch at a time, then `close`.
 

@@ -207,6 +207,10 @@ class Spool:
                 found += [one for one, _ in zip(newer, range(limit - len(found)), strict=False)]
             return [one for one in found if one.id not in self._leaving]
 
+    def topics(self) -> list[str]:
+        """Those of which a former process left entries; to be asked before `start`."""
+        return [topic for (topic,) in self._database.execute("SELECT DISTINCT topic FROM entries ORDER BY topic")]
+
     def settle(self, ids: Iterable[int]) -> None:
         """These were delivered. Idempotent."""
         with self._changed:

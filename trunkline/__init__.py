@@ -10,9 +10,33 @@ from trunkline.version import __version__
 
 if TYPE_CHECKING:
     from engine import Engine, Hypothesis, SessionOptions, StepEvents, Word
-    from sinks import Sink
+    from sinks import (
+        Sink,
+        SinkMisconfigured,
+        SinkRejected,
+        SinkUnavailable,
+        as_builtins,
+        encode,
+        is_partial,
+    )
+    from sinks.record import AnyRecord
 
-__all__ = ["Engine", "Hypothesis", "SessionOptions", "Sink", "StepEvents", "Word", "__version__"]
+__all__ = [
+    "AnyRecord",
+    "Engine",
+    "Hypothesis",
+    "SessionOptions",
+    "Sink",
+    "SinkMisconfigured",
+    "SinkRejected",
+    "SinkUnavailable",
+    "StepEvents",
+    "Word",
+    "__version__",
+    "as_builtins",
+    "encode",
+    "is_partial",
+]
 
 _HOMES = {
     "Engine": "engine",
@@ -20,7 +44,14 @@ _HOMES = {
     "SessionOptions": "engine",
     "StepEvents": "engine",
     "Word": "engine",
+    "AnyRecord": "sinks.record",
     "Sink": "sinks",
+    "SinkMisconfigured": "sinks",
+    "SinkRejected": "sinks",
+    "SinkUnavailable": "sinks",
+    "as_builtins": "sinks",
+    "encode": "sinks",
+    "is_partial": "sinks",
 }
 
 

@@ -11,7 +11,8 @@ from engine.api import Precision
 from liveview.api import LiveViewConfig
 from liveview.forwarding import is_loopback
 from pipeline.config import PipelineConfig
-from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig
+from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig, SinksConfig
+from sinks.webhook_config import WebhooksConfig
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,8 +61,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole tree. SIP, WebRTC, Kafka and Redis are used when they have a section; a JSON lines file is always
-    written unless its path is empty."""
+    """The whole tree. SIP, WebRTC, Kafka, Redis and webhooks are used when they have a section; a JSON lines file is
+    always written unless its path is empty."""
 
     server: ServerConfig = ServerConfig()
     engine: EngineConfig = EngineConfig()
@@ -74,3 +75,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     jsonl: JsonlConfig = JsonlConfig()
     kafka: KafkaConfig | None = None
     redis: RedisConfig | None = None
+    webhooks: WebhooksConfig | None = None
+    sinks: SinksConfig = SinksConfig()

@@ -20,7 +20,7 @@ from trunkline.errors import ConfigError
 DEFAULT_FILE = Path("trunkline.toml")
 _PREFIX = "TRUNKLINE_"
 _FOR_TESTS = "TRUNKLINE_TEST_"
-_HOLDS_SECRET = re.compile("TOKEN|PASSWORD|CREDENTIAL|ICE_SERVERS|URL")
+_HOLDS_SECRET = re.compile("TOKEN|PASSWORD|SECRET|CREDENTIAL|ICE_SERVERS|URL")
 
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 _OWN_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/mic"})

@@ -249,6 +249,9 @@ def _destinations(config: Config) -> _Destinations:
     made: list[Sink] = [] if jsonl is None else [jsonl]
     if config.kafka is not None:
         made.append(sinks.KafkaSink(config.kafka))
+    if config.webhooks is not None:
+        made.append(sinks.WebhookSink(config.webhooks))
+    made += map(sinks.load_plugin, config.sinks.plugins)
     if config.redis is None:
         live = LiveView(config.live)
         return _Destinations([*made, live], live, None, jsonl)

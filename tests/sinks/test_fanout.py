@@ -145,7 +145,7 @@ async def test_start_closes_what_it_started_when_a_sink_cannot_start() -> None:
 
 
 async def test_sinks_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="share a name: same, same"):
+    with pytest.raises(SinkMisconfigured, match="share a name: same, same"):
         FanOut([Recorder("same"), Recorder("same")])
 
 

@@ -1,24 +1,24 @@
 """The JSON lines sink on real files, a full disk and a blocked pipe."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
-import resource
-import signal
-from collections.abc import Iterator
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
-from sinks import jsonl
+from sinks import fanout, jsonl
 from sinks.config import JsonlConfig
 from sinks.errors import SinkMisconfigured, SinkUnavailable
 from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
 from sinks.live import LiveView
-from sinks.record import decode, encode
-from tests.sinks.records import end, every_kind, start, transcript
-from tests.sinks.waiting import taken
+from sinks.record import AnyRecord, decode, encode
+from tests.sinks.records import dtmf, end, every_kind, start, transcript
+from tests.sinks.waiting import taken, until
 
 
 async def test_appends_one_line_a_record(tmp_path: Path) -> None:
@@ -58,27 +58,117 @@ async def test_full_disk_is_retryable() -> None:
     await sink.close()
 
 
-@pytest.fixture
-def small_files() -> Iterator[int]:
-    """The size beyond which this process cannot write to any file."""
-    former = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, former[1]))
-    yield 20_000
-    resource.setrlimit(resource.RLIMIT_FSIZE, former)
-    signal.signal(signal.SIGXFSZ, handler)
+async def test_start_waits_for_no_reader_of_a_pipe_and_records_wait_for_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "RETRY_FIRST_S", 0.01)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    fan = FanOut([JsonlSink(JsonlConfig(path=str(pipe)))])
+    await fan.start()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"jsonl: cannot append to {pipe}: nobody reads this pipe: records wait for it"
+    ]
+    assert not fan.deliveries["jsonl"].connected
+    fan.publish([start(), transcript(), end()])
+    await until(lambda: fan.deliveries["jsonl"].errors > 1)
+    assert (fan.deliveries["jsonl"].spooled, fan.deliveries["jsonl"].delivered) == (2, 0)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    await until(lambda: taken(fan, "jsonl") == 3)
+    assert [decode(line) for line in os.read(reader, 65536).splitlines()] == [start(), transcript(), end()]
+    assert fan.deliveries["jsonl"].connected
+    os.close(reader)
+    fan.publish([dtmf()])
+    await until(lambda: not fan.deliveries["jsonl"].connected)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    await until(lambda: taken(fan, "jsonl") == 4)
+    assert decode(os.read(reader, 65536)) == dtmf()
+    os.close(reader)
+    await fan.close(1.0)
 
 
-async def test_batch_that_does_not_fit_leaves_nothing_behind(tmp_path: Path, small_files: int) -> None:
+async def test_a_reader_that_is_slow_gets_every_record_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonl, "HUNG_S", 0.05)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    capacity = fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ)
+    fan = FanOut([JsonlSink(JsonlConfig(path=str(pipe)))])
+    await fan.start()
+    records: list[AnyRecord] = [start(), transcript("x" * 2 * capacity, final=True), end()]
+    fan.publish(records)
+    await until(lambda: not fan.deliveries["jsonl"].connected)  # the write takes long
+    found = b""
+    while found.count(b"\n") < 3:
+        with contextlib.suppress(BlockingIOError):
+            found += os.read(reader, 1024)
+        await asyncio.sleep(0)
+    await until(lambda: taken(fan, "jsonl") == 3)
+    assert [decode(line) for line in found.splitlines()] == records
+    assert (fan.deliveries["jsonl"].errors, fan.deliveries["jsonl"].connected) == (0, True)
+    await fan.close(1.0)
+    os.close(reader)
+
+
+async def test_start_does_not_wait_for_a_disk_that_hangs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk cannot be made to hang, so the call that opens the file is."""
+    monkeypatch.setattr(jsonl, "START_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(jsonl, "HUNG_S", 0.0)
+    answers = threading.Event()
+    opened = os.open
+
+    def hang(path: str, flags: int, mode: int = 0o777) -> int:
+        if str(path).endswith("records.jsonl"):
+            answers.wait()
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", hang)
     path = tmp_path / "records.jsonl"
+    sink = JsonlSink(JsonlConfig(path=str(path)))
+    fan = FanOut([sink])
+    await fan.start()
+    fan.publish([start()])
+    with pytest.raises(SinkUnavailable, match="is not opened after"):
+        await sink.reopen()
+    found = fan.deliveries["jsonl"]
+    assert (found.connected, found.spooled, found.delivered) == (False, 1, 0)
+    assert "records.jsonl is not opened after 0.05 s: records wait for it" in caplog.text
+    answers.set()
+    await until(lambda: taken(fan, "jsonl") == 1)
+    await fan.close(1.0)
+    assert decode(path.read_bytes()) == start()
+
+
+async def test_records_go_where_the_name_is_after_a_move_and_after_a_deletion(tmp_path: Path) -> None:
+    path, former = tmp_path / "records.jsonl", tmp_path / "former.jsonl"
     sink = JsonlSink(JsonlConfig(path=str(path)))
     await sink.start()
     await sink.write([start()])
-    with pytest.raises(SinkUnavailable, match="File too large"):
-        await sink.write([transcript("word " * small_files)])
+    path.rename(former)
+    await sink.write([transcript()])
+    assert decode(former.read_bytes()) == start()
+    assert decode(path.read_bytes()) == transcript()
+    path.unlink()
     await sink.write([end()])
+    assert decode(path.read_bytes()) == end()
     await sink.close()
-    assert [decode(line) for line in path.read_bytes().splitlines()] == [start(), end()]
+
+
+async def test_records_that_would_go_to_a_deleted_file_wait(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = folder / "records.jsonl"
+    sink = JsonlSink(JsonlConfig(path=str(path)))
+    await sink.start()
+    shutil.rmtree(folder)
+    with pytest.raises(SinkUnavailable, match=f"cannot write to {path}: No such file or directory"):
+        await sink.write([start()])
+    folder.mkdir()
+    await sink.write([start()])
+    await sink.close()
+    assert decode(path.read_bytes()) == start()
 
 
 async def test_blocked_disk_delays_neither_the_event_loop_nor_other_sinks(

@@ -18,7 +18,7 @@ def test_every_exported_name_is_there() -> None:
 
 
 def test_clients_are_imported_only_with_their_sink() -> None:
-    program = "import sys, sinks; print(sorted({'redis', 'kafka'} & sys.modules.keys()))"
+    program = "import sys, sinks; print(sorted({'redis', 'kafka', 'aiohttp'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -33,4 +33,5 @@ def test_each_client_is_imported_in_one_module_and_no_sibling_anywhere() -> None
                 users.setdefault(name.split(".")[0], set()).add(path.name)
     assert users["redis"] == {"redis_view.py"}
     assert users["kafka"] == {"client.py", "replay.py", "topics.py"}
+    assert users["aiohttp"] == {"webhook_endpoint.py"}
     assert not users.keys() & {"engine", "pipeline", "connectors", "liveview", "trunkline", "training"}

@@ -53,6 +53,46 @@ def test_environment_overrides_the_file(tmp_path: Path) -> None:
     assert config.redis.url == "redis://cache:6379/1"
 
 
+WEBHOOKS = """
+[webhooks]
+[[webhooks.endpoints]]
+name = "crm"
+url = "https://crm.example.com/hook"
+events = ["call.END"]
+[[sinks.plugins]]
+class = "own:Sink"
+options = { path = "here", size = 3 }
+[jsonl]
+rotate_bytes = 1000
+rotate_daily = true
+keep = 7
+"""
+
+
+def test_destinations_are_read_and_the_secret_may_stand_in_the_environment(tmp_path: Path) -> None:
+    secret = "whsec_" + "c2VjcmV0" * 4
+    config = load_config(write(tmp_path, WEBHOOKS), {"TRUNKLINE_WEBHOOKS_SECRET": secret})
+    assert config.webhooks is not None
+    assert (config.webhooks.secret, config.webhooks.endpoints[0].events) == (secret, ("call.END",))
+    (plugin,) = config.sinks.plugins
+    assert (plugin.class_, plugin.options) == ("own:Sink", {"path": "here", "size": 3})
+    assert (config.jsonl.rotate_bytes, config.jsonl.rotate_daily, config.jsonl.keep) == (1000, True, 7)
+    with pytest.raises(ConfigError, match="secret is not whsec_ and 24 to 64 random bytes") as caught:
+        load_config(write(tmp_path, WEBHOOKS), {"TRUNKLINE_WEBHOOKS_SECRET": "whsec_HIDDEN"})
+    assert "HIDDEN" not in str(caught.value)
+    with pytest.raises(ConfigError, match="crm: secret is not set, nor is one for all"):
+        load_config(write(tmp_path, WEBHOOKS))
+
+
+@pytest.mark.parametrize("page", ["sinks.md", "operating.md"])
+def test_what_the_documentation_shows_can_be_read(page: str, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / page).read_text("utf-8")
+    found = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert found
+    for block in found:
+        load_config(write(tmp_path, block.replace("whsec_...", "whsec_" + "c2VjcmV0" * 4)))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
