@@ -32,6 +32,7 @@ from trunkline_analytics.topics import consumer, known_partitions, topics
 logger = logging.getLogger("trunkline.analytics")
 
 POLL_MS = 500
+POLL_RECORDS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +179,12 @@ class Collector:
 def collect(config: KafkaConfig, root: Path, options: CollectOptions) -> str:
     """Runs until it is told to stop (SIGTERM, SIGINT). Returns what was done, for people. Raises `AnalyticsError`."""
     store = Store(root)
-    with (
-        _stopped_by_signals() as stop,
-        consumer(config, group_id=options.group, group_instance_id=options.instance) as client,
-    ):
+    settings = {
+        "group_id": options.group,
+        "group_instance_id": options.instance,
+        "max_poll_records": min(POLL_RECORDS, options.batch_records),
+    }
+    with _stopped_by_signals() as stop, consumer(config, **settings) as client:
         names = topics(config)
         there = {partition.topic for partition in known_partitions(client, names)}
         missing = ", ".join(name for name in names if name not in there)
