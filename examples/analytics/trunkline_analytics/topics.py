@@ -1,6 +1,7 @@
 """Reading the topics: settings of the client, and its errors as one line."""
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from sinks.config import KafkaConfig
 from trunkline_analytics.errors import BadSource, KafkaFailed
 
 SCHEME = "kafka://"
+BOOTSTRAP_MS = 30_000
 QUIET_S = 60.0
 """A broker that has told of more records and then gives none for so long is given up."""
 
@@ -29,7 +31,8 @@ def with_address(config: KafkaConfig | None, address: str | None) -> KafkaConfig
     if parts.username or parts.password:
         raise BadSource("kafka:// takes no password: set [kafka] sasl_username and sasl_password")
     servers = parts.netloc
-    if not servers or parts.path.strip("/") or not all(one.rpartition(":")[2].isdigit() for one in servers.split(",")):
+    are_named = all(re.fullmatch(r".+:\d{1,5}", one) for one in servers.split(","))
+    if not address.startswith(SCHEME) or parts.path.strip("/") or not are_named:
         raise BadSource(f"{address} is no broker: write kafka://HOST:PORT")
     if config is None:
         return KafkaConfig(bootstrap_servers=servers)
@@ -56,6 +59,7 @@ def consumer(config: KafkaConfig, **settings: Any) -> Iterator[Any]:
             bootstrap_servers=config.bootstrap_servers.split(","),
             client_id=f"{config.client_id}-analytics",
             security_protocol=config.security_protocol,
+            bootstrap_timeout_ms=BOOTSTRAP_MS,
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             allow_auto_create_topics=False,
