@@ -15,7 +15,7 @@ from sinks.config import KafkaConfig
 from trunkline_analytics.errors import BadSource, KafkaFailed
 
 SCHEME = "kafka://"
-BOOTSTRAP_MS = 30_000
+BOOTSTRAP_MS = 10_000
 QUIET_S = 60.0
 """A broker that has told of more records and then gives none for so long is given up."""
 

@@ -107,7 +107,7 @@ def test_damage_is_counted_and_named(tmp_path: Path) -> None:
     assert f"3 not read (not JSON; the first: {place}, line 4)" in told
     assert f"1 not read (unknown type mood; the first: {place}, line 7)" in told
     text = " ".join(parsed(page).text.split())
-    assert f"3 not read: not JSON. The first: {place}, line 4" in text
+    assert f"3 not read: not JSON . The first: {place}, line 4" in text
     assert "2 doubles dropped" in text
 
 

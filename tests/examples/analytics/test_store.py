@@ -23,7 +23,7 @@ from tests.examples.analytics.topics import stored
 from trunkline_analytics import store as store_module
 from trunkline_analytics.compact import compact
 from trunkline_analytics.errors import StoreFailed
-from trunkline_analytics.records import Row, read
+from trunkline_analytics.records import UNREAD, Row, read
 from trunkline_analytics.store import (
     Partition,
     Store,
@@ -38,6 +38,7 @@ from trunkline_analytics.store import (
 )
 
 PLACE = Partition("trunkline.transcripts", 0)
+PLACE_FIELDS = {"topic": PLACE.topic, "partition": PLACE.number}
 
 Topic = list[dict[str, Any]]
 """Rows of one partition, the offset being the place in the list."""
@@ -78,7 +79,7 @@ def topic(numbers: list[int]) -> Topic:
         fields = call([], f"CA{number}", began=at)[0]
         outcome = read(msgspec.json.encode(fields))
         assert isinstance(outcome, Row)
-        made.append(outcome.fields | {"topic": PLACE.topic, "partition": PLACE.number, "offset": offset})
+        made.append(outcome.fields | PLACE_FIELDS | {"offset": offset})
     return made
 
 
@@ -220,3 +221,12 @@ def test_ranges_cover_what_they_are_made_of_and_are_apart(given_ranges: list[tup
     for offset in range(40):
         assert covers(ranges, offset) == any(first <= offset <= last for first, last in given_ranges)
     assert all(first[1] + 1 < second[0] for first, second in itertools.pairwise(ranges))
+
+
+def test_rows_without_an_id_are_known_by_their_offsets_wherever_batches_begin(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, UNREAD, datetime(2026, 11, 24, tzinfo=UTC))
+    rows = [{"reason": "not JSON", "value": b"{", **PLACE_FIELDS, "offset": offset} for offset in range(6)]
+    for first, last in ((0, 2), (0, 1), (2, 4), (1, 5)):
+        Store(tmp_path).write(PLACE, first, last, {folder: (UNREAD, rows[first : last + 1])})
+        assert sorted(stored(tmp_path, "offset")) == list(range(max(3, last + 1)))
+        compact(tmp_path)
