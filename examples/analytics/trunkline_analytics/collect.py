@@ -33,6 +33,7 @@ logger = logging.getLogger("trunkline.analytics")
 
 POLL_MS = 500
 POLL_RECORDS = 5_000
+COMMIT_MS = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ class Collector:
             return
         places = ", ".join(f"{one.topic}-{one.partition}:{at.offset}" for one, at in sorted(self._uncommitted.items()))
         try:
-            self._client.commit(self._uncommitted)
+            self._client.commit(self._uncommitted, timeout_ms=COMMIT_MS)
         except KafkaError as error:
             logger.warning("%d records written; not committed, which is tried again: %s", written, type(error).__name__)
             return

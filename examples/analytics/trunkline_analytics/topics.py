@@ -53,7 +53,8 @@ def consumer(config: KafkaConfig, **settings: Any) -> Iterator[Any]:
         "sasl_plain_password": config.sasl_password,
         "ssl_cafile": config.tls_ca_file,
     }
-    logging.getLogger("kafka").setLevel(logging.ERROR)
+    log = logging.getLogger("kafka")
+    log.setLevel(logging.CRITICAL)  # what goes wrong here is in the error, once
     try:
         client = KafkaConsumer(
             bootstrap_servers=config.bootstrap_servers.split(","),
@@ -70,6 +71,7 @@ def consumer(config: KafkaConfig, **settings: Any) -> Iterator[Any]:
         raise KafkaFailed(
             f"kafka at {config.bootstrap_servers} does not answer: {error or type(error).__name__}"
         ) from error
+    log.setLevel(logging.ERROR)
     try:
         yield client
     except KafkaError as error:
