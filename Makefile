@@ -46,8 +46,8 @@ test-avx2: $(VENV)/.test
 check: $(VENV)/.test $(VENV)/.check
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy trunkline connectors pipeline engine sinks liveview supervision training benchmarks testing tests \
-		examples/sinks
+	$(VENV)/bin/mypy trunkline connectors pipeline engine sinks liveview supervision training benchmarks examples testing \
+		tests
 
 evaluate: $(VENV)/.test
 	$(VENV)/bin/python -m training.evaluate

@@ -23,6 +23,9 @@ ROOMS = (
     "benchmarks",
     "testing",
 )
+ANALYTICS = "examples/analytics/trunkline_analytics"
+"""Installed with the rooms, but none of them: a consumer of the records."""
+
 HOMES = {
     "nemo": set[str](),
     "transformers": set[str](),
@@ -33,7 +36,12 @@ HOMES = {
         "sinks/kafka/topics.py",
         "trunkline/kafka_command.py",
         "trunkline/loadtest/kafka_source.py",
+        *(f"{ANALYTICS}/{name}.py" for name in ("collect", "database", "topics")),
     },
+    "duckdb": {f"{ANALYTICS}/{name}.py" for name in ("database", "figures")},
+    "jinja2": {f"{ANALYTICS}/report.py"},
+    "matplotlib": {f"{ANALYTICS}/plots.py"},
+    "pyarrow": {f"{ANALYTICS}/{name}.py" for name in ("compact", "database", "store", "table")},
     "aiortc": {"connectors/webrtc/peer.py"},
     "pylibsrtp": {"connectors/rtp/srtp.py"},
     "redis": {"sinks/redis_view.py"},
@@ -62,9 +70,15 @@ def test_rooms_import_only_what_they_may(room: str) -> None:
         assert not strangers, f"{path.relative_to(ROOT)} imports {strangers}"
 
 
+def test_analytics_know_no_room_but_the_sinks_and_load_none_of_their_client_libraries() -> None:
+    for path in (ROOT / ANALYTICS).rglob("*.py"):
+        assert imports(path) & set(ROOMS) <= {"sinks"}, path
+    assert not imports(ROOT / ANALYTICS / "command.py") & HOMES.keys()
+
+
 @pytest.mark.parametrize("package", HOMES)
 def test_heavy_dependencies_are_imported_in_their_home_only(package: str) -> None:
-    served = [path for room in ALLOWED for path in (ROOT / room).rglob("*.py")]
+    served = [path for room in (*ALLOWED, ANALYTICS) for path in (ROOT / room).rglob("*.py")]
     users = {str(path.relative_to(ROOT)) for path in served if package in imports(path)}
     assert users <= HOMES[package]
 
@@ -106,7 +120,7 @@ LONGEST_MODULE, LONGEST_CLASS = 450, 350
 
 def test_no_module_and_no_class_is_too_long_to_be_read() -> None:
     found = []
-    for room in ("benchmarks", "testing", "tests", "training", *ALLOWED):
+    for room in ("benchmarks", "examples", "testing", "tests", "training", *ALLOWED):
         for path in (ROOT / room).rglob("*.py"):
             text = path.read_text("utf-8")
             lengths = {"": (text.count("\n"), LONGEST_MODULE)}
@@ -118,7 +132,7 @@ def test_no_module_and_no_class_is_too_long_to_be_read() -> None:
 
 
 def test_what_is_shared_with_tests_has_a_home_outside_of_them() -> None:
-    for room in ("benchmarks", "testing", "training", *ALLOWED):
+    for room in ("benchmarks", "examples", "testing", "training", *ALLOWED):
         for path in (ROOT / room).rglob("*.py"):
             assert "tests" not in imports(path), f"{path.relative_to(ROOT)} imports tests"
 

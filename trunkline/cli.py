@@ -1,4 +1,4 @@
-"""The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `kafka`, `twiml`.
+"""The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `kafka`, `analytics`, `twiml`.
 
 Exit codes: 0 done, 1 the work failed (`transcribe`: in part, see docs/operating.md), 2 a mistake in the command or the
 configuration, 130 interrupted.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from trunkline.loadtest.command import add_arguments as add_loadtest_arguments
 from trunkline.version import __version__
+from trunkline_analytics.command import add_arguments as add_analytics_arguments
 
 _AT_ONCE = {"cpu": 16, "gpu": 256}
 """Channels that `transcribe` has under way, by the kind of device (docs/decisions/pipeline.md)."""
@@ -46,8 +47,10 @@ def _is_for_people(error: Exception) -> bool:
     from pipeline.errors import PipelineError
     from sinks.errors import SinkError
     from trunkline.errors import TrunklineError
+    from trunkline_analytics.errors import AnalyticsError
 
-    return isinstance(error, TrunklineError | EngineError | PipelineError | SinkError | ConnectorError)
+    rooms = TrunklineError | EngineError | PipelineError | SinkError | ConnectorError
+    return isinstance(error, rooms | AnalyticsError)
 
 
 def _one_line(error: Exception) -> str:
@@ -120,6 +123,10 @@ def _parser() -> argparse.ArgumentParser:
         of_kafka = parts.add_parser(part, help=text)
         of_kafka.set_defaults(command=_kafka, part=part)
         of_kafka.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
+
+    analytics = commands.add_parser("analytics", help="records to Parquet, and a report on calls")
+    analytics.set_defaults(command=_analytics)
+    add_analytics_arguments(analytics)
 
     twiml = commands.add_parser("twiml", help="print the TwiML that points a Twilio number at this server")
     twiml.set_defaults(command=_twiml)
@@ -315,6 +322,17 @@ def _kafka(options: argparse.Namespace) -> int:
     if config is None:
         raise ConfigError("the configuration has no [kafka] section")
     return PARTS[options.part](config)
+
+
+def _analytics(options: argparse.Namespace) -> int:
+    from trunkline.config_file import load_config
+    from trunkline.logs import escaped, set_up_logging
+    from trunkline_analytics.command import run
+
+    config = load_config(getattr(options, "config", None), os.environ)
+    set_up_logging("INFO" if options.part == "collect" else "WARNING")
+    print(escaped(run(options, config.kafka)))
+    return 0
 
 
 def _twiml(options: argparse.Namespace) -> int:

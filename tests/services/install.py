@@ -35,6 +35,7 @@ PACKAGES: dict[str, str | Path] = {
     "kamailio": "kamailio",
     "openssl": "openssl",
     "logrotate": "logrotate",
+    "kcat": "kcat",
     "asterisk-core-sounds-en-wav": SOUNDS / "en_US_f_Allison" / "vm-goodbye.wav",
     "asterisk-core-sounds-es-wav": SOUNDS / "es_MX_f_Allison" / "vm-goodbye.wav",
 }
