@@ -1,4 +1,5 @@
-"""A private Apache Kafka broker for tests: one process, broker and controller in one, KRaft mode."""
+"""A private Apache Kafka broker for tests: one process, broker and controller in one, KRaft mode, with the settings of
+`deploy/compose.yaml`."""
 
 import shutil
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from tests.services.composed import kafka_heap, kafka_properties
 from tests.services.missing import ServiceMissing
 from tests.services.ports import free_ports
 
@@ -20,24 +22,6 @@ POM = Path(__file__).parent / "kafka" / "pom.xml"
 # Named after what the pom asks for, so that a changed pom is fetched anew.
 JARS = Path(__file__).parents[2] / ".test-services" / f"kafka-{sha256(POM.read_bytes()).hexdigest()[:12]}"
 START_TIMEOUT_S = 90.0
-
-_PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
-controller.listener.names=CONTROLLER
-log.dirs={logs}
-num.partitions=3
-auto.create.topics.enable=true
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=1
-group.initial.rebalance.delay.ms=0
-"""
 
 
 def fetch_jars() -> Path:
@@ -68,14 +52,18 @@ class KafkaBroker:
         java = shutil.which("java")
         if java is None:
             raise ServiceMissing("java is not installed: run `python -m tests.services.install`")
-        self._java = [java, "-Xmx512m", "-cp", f"{fetch_jars()}/*"]
+        self._java = [java, kafka_heap(), "-cp", f"{fetch_jars()}/*"]
         self._folder = Path(tempfile.mkdtemp(prefix="trunkline-kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._broker_port, controller_port = free_ports(2)
         self._properties = self._folder / "server.properties"
-        self._properties.write_text(
-            _PROPERTIES.format(broker=self._broker_port, controller=controller_port, logs=self._folder / "data")
-        )
+        properties = kafka_properties() | {
+            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self._broker_port},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._broker_port}",
+            "log.dirs": str(self._folder / "data"),
+        }
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
         self._log = self._folder / "kafka.log"
 
     @property
