@@ -5,9 +5,10 @@
 # few others, so the image has kernels for kinds of CPU: x86-64-v3 (AVX2), and x86-64-v4 with VNNI, and the best that
 # this CPU can run is taken. Where the image lacks it, Numba compiles for this very CPU, some 20 s. Numba wants to write
 # to its folder, which a read-only image has not, so the kernels are copied to $NUMBA_CACHE_DIR (1.5 MB each kind).
-# Where that cannot be written to, every start compiles.
+# Where that cannot be written to, they are compiled again.
 #
-# `start --kinds` lists the kinds that this CPU can run, the best first. $NUMBA_CPU_NAME, where it is set, is taken.
+# `start --kinds` lists the kinds that this CPU can run, the best first; `start python ...` runs Python instead.
+# $NUMBA_CPU_NAME, where it is set, is taken.
 
 set -eu
 
@@ -47,6 +48,10 @@ esac
 
 if [ "$NUMBA_CACHE_DIR" != /opt/kernels ]; then
     mkdir -p "$NUMBA_CACHE_DIR" 2>/dev/null && cp -R /opt/kernels/. "$NUMBA_CACHE_DIR" 2>/dev/null \
-        || echo "trunkline: $NUMBA_CACHE_DIR cannot be written to: the kernels are compiled at every start" >&2
+        || echo "trunkline: $NUMBA_CACHE_DIR cannot be written to: the kernels are compiled again" >&2
+fi
+if [ "${1-}" = python ]; then
+    shift
+    exec /opt/trunkline/bin/python "$@"
 fi
 exec /opt/trunkline/bin/trunkline "$@"
