@@ -8,18 +8,19 @@
     GET /api/mic              {"whip", "token", "ice_servers"}: where the microphone page sends its audio
     GET /api/events           server-sent events, one stream a page; `?call_id=` adds that call's records
 
-Events of the stream: `ready` {"now", "build", "microphone", "call_id", "heartbeat_s"} once it is subscribed, with
-whether the microphone page can be used; `calls` and `words` (see `feed`); `record`, a record of the selected call as
-the sinks get it; `ping` {"now"} as heartbeat. A reader that applies what comes after `ready` and reads the snapshot
-then misses nothing: `revision` says which text is newer. A record's event id names it and the time of its emission;
-with `Last-Event-ID` the stream begins with every record of that call which the view still holds from that time on.
+Events of the stream: `ready` {"now", "build", "microphone", "call_id", "heartbeat_s", "warnings"} once it is
+subscribed, with whether the microphone page can be used; `calls` and `words` (see `feed`); `record`, a record of the
+selected call as the sinks get it; `ping` {"now", "warnings"} as heartbeat. A reader that applies what comes after
+`ready` and reads the snapshot then misses nothing: `revision` says which text is newer. A record's event id names it
+and the time of its emission; with `Last-Event-ID` the stream begins with every record of that call which the view still
+holds from that time on.
 """
 
 import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import PurePosixPath
@@ -90,16 +91,22 @@ class LivePage:
     """Serves one view. `routes` and `lifetime` go together into an application; `create_app` does that.
 
     `microphone`: where the microphone page sends its audio; None where the server takes no WebRTC. `access`: who may
-    read; by default as the token of `config` says.
+    read; by default as the token of `config` says. `warnings`: what of the server is not as it should be, a line each.
     """
 
     def __init__(
-        self, view: View, config: LiveViewConfig, microphone: Microphone | None = None, access: Access | None = None
+        self,
+        view: View,
+        config: LiveViewConfig,
+        microphone: Microphone | None = None,
+        access: Access | None = None,
+        warnings: Callable[[], Sequence[str]] = list,
     ) -> None:
         self.supervisor = Supervisor()
         self._view = view
         self._config = config
         self._microphone = microphone
+        self._warnings = warnings
         self._access = access or Access(config.token)
         self._feed = CallFeed(view, interval_s=config.list_interval_ms / 1000, mailbox_limit=64)
         files = (resources.files("liveview") / "static").iterdir()
@@ -253,10 +260,11 @@ class LivePage:
                 "microphone": self._microphone is not None,
                 "call_id": call_id,
                 "heartbeat_s": self._config.heartbeat_s,
+                "warnings": self._warnings(),
             }
             try:
                 await response.prepare(request)
-                stream = PageStream(response, self._config)
+                stream = PageStream(response, self._config, self._warnings)
                 await stream.send(event("ready", hello))
                 for record in missed:
                     await stream.send(event("record", record, position(record)))
@@ -286,8 +294,11 @@ class PageStream:
     which ends the stream, and the page begins anew with a snapshot.
     """
 
-    def __init__(self, response: web.StreamResponse, config: LiveViewConfig) -> None:
+    def __init__(
+        self, response: web.StreamResponse, config: LiveViewConfig, warnings: Callable[[], Sequence[str]]
+    ) -> None:
         self._response = response
+        self._warnings = warnings
         self._config = config
         self._turn = asyncio.Lock()
 
@@ -314,17 +325,20 @@ class PageStream:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._config.heartbeat_s)
-            await self.send(event("ping", {"now": _now()}))
+            await self.send(event("ping", {"now": _now(), "warnings": self._warnings()}))
 
 
 def create_app(
-    view: View, config: LiveViewConfig | None = None, microphone: Microphone | None = None
+    view: View,
+    config: LiveViewConfig | None = None,
+    microphone: Microphone | None = None,
+    warnings: Callable[[], Sequence[str]] = list,
 ) -> web.Application:
     """An application with the page at its root; for a sub-application, the prefix needs its slash in links."""
     config = config or LiveViewConfig()
     access = Access(config.token)
     app = web.Application(middlewares=[WrongTokens(access.stats).middleware(COOKIE)])
-    LivePage(view, config, microphone, access).install(app)
+    LivePage(view, config, microphone, access, warnings).install(app)
     return app
 
 

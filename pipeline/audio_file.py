@@ -86,11 +86,6 @@ class AudioFile:
         """The absolute path; for what came through a pipe, whose name says nothing, made from its content."""
         return f"pipe-{self.digest}" if self._is_stream else full_name(self.path)
 
-    @property
-    def event_key(self) -> str:
-        """What the `event_id`s of its records are made from: another file under the same name has others."""
-        return f"{self.call_id} {self.digest}"
-
     def blocks(self, block_s: float = 0.5) -> Iterator[NDArray[np.float32]]:
         """The rest of the file as float32 (channels, T), 16 kHz, [-1, 1]; `T` varies from block to block and sums up
         to the file's duration. Raises `NotAudio` where the file turns out to be damaged, after what could be heard."""

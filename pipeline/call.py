@@ -9,7 +9,6 @@ call ends, and the reason of its END says why. So it does where a call has no wo
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -24,7 +23,7 @@ from pipeline.ingest import Ingest
 from pipeline.intake import IntakeStats
 from pipeline.latency import LatencyHistogram
 from pipeline.leg import Leg, LegStats
-from pipeline.records import CallInfo, LegOptions, Numbering, RecordMaker
+from pipeline.records import CallInfo, LegOptions, RecordMaker
 from pipeline.segments import Segmenter
 from sinks.record import AnyRecord, CallAction, CallStatistics, LegInfo, SpeakerRole
 from supervision import Supervisor
@@ -32,8 +31,6 @@ from supervision import Supervisor
 __all__ = ["Call", "CallInfo", "Calls", "Leg", "LegOptions", "LegStats", "PipelineStats"]
 
 logger = logging.getLogger(__name__)
-
-REMEMBERED_CALLS = 4_096
 
 FAULT = "internal error"
 """With this the reason of an END begins that a fault of ours brought about."""
@@ -156,10 +153,10 @@ class Call:
             recognizer=calls.recognizer,
             ingest=calls.ingest,
             segmenter=Segmenter(
-                name,
+                self._records.segment_prefix(name),
                 silence_s=config.silence_ms / 1000,
                 max_segment_s=config.max_segment_s,
-                first_number=self._records.numbering.segments[name],
+                first_number=self._records.segments[name],
             ),
             records=self._records,
             latencies=self._latencies,
@@ -229,7 +226,7 @@ class Call:
         try:
             self._publish_action(CallAction.END, reason=reason, statistics=statistics)
         finally:
-            self._calls.forget(self, self._records.numbering)
+            self._calls.forget(self)
             self._over.set()
             for leg in self.all_legs:
                 leg.detach()
@@ -339,7 +336,6 @@ class Calls:
         self._publish = publish
         self._stats = PipelineStats()
         self._calls: dict[str, Call] = {}
-        self._remembered: OrderedDict[str, Numbering] = OrderedDict()
         self._draining = False
         self._awake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -384,8 +380,7 @@ class Calls:
         except CallError:
             self._stats.calls_refused += 1
             raise
-        numbering = self._remembered.pop(info.call_id, None) or Numbering()
-        call = self._calls[info.call_id] = Call(self, info, RecordMaker(info, numbering))
+        call = self._calls[info.call_id] = Call(self, info, RecordMaker(info))
         self._idle.clear()
         if announce:
             call.announce()
@@ -429,14 +424,9 @@ class Calls:
         """There is a leg: tick."""
         self._awake.set()
 
-    def forget(self, call: Call, numbering: Numbering) -> None:
-        """A call is over; its counters are kept for a while, should it start again."""
-        call_id = call.info.call_id
-        del self._calls[call_id]
-        if numbering.calls:
-            self._remembered[call_id] = numbering
-        if len(self._remembered) > REMEMBERED_CALLS:
-            self._remembered.popitem(last=False)
+    def forget(self, call: Call) -> None:
+        """A call is over."""
+        del self._calls[call.info.call_id]
         if call.announced:
             self._stats.calls_ended += 1
         else:

@@ -210,7 +210,7 @@ class Leg:
         """The session is gone: the leg's last finals."""
         segments = self._segmenter.close(had_audio=self.intake.stats.frames > 0)
         arrival = max(self.intake.timeline.arrival_of(self._progress_s), self._asked_at)
-        self._records.numbering.segments[self.options.leg] = self._segmenter.next_number
+        self._records.segments[self.options.leg] = self._segmenter.next_number
         return self._transcripts(segments, arrival, now, at)
 
     def _transcripts(self, segments: Sequence[Segment], arrival: float, now: float, at: str) -> list[AnyRecord]:

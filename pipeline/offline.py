@@ -154,7 +154,7 @@ class OfflineTranscription:
             if sessions is None:
                 return
             self._next = None
-            recording = Recording(file.call_id, sessions, self._segmenter, event_key=file.event_key)
+            recording = Recording(file.call_id, sessions, self._segmenter, run=file.digest)
             reading = self._readings[number] = _Reading(number, file, recording)
             self._sessions.update(dict.fromkeys(sessions, reading))
             self._feed(reading)

@@ -10,7 +10,7 @@ from math import inf
 from pathlib import Path
 
 from engine.api import Hypothesis, Session
-from pipeline.records import CallInfo, LegOptions, Numbering, RecordMaker
+from pipeline.records import CallInfo, LegOptions, RecordMaker
 from pipeline.segments import Segment, Segmenter
 from sinks.record import SpeakerRole, TranscriptRecord
 
@@ -62,7 +62,8 @@ class Channel:
 
 
 class Recording:
-    """One file. `call_id`: of its records. `sessions`: one a channel, in order. `event_key`: see `CallInfo`."""
+    """One file. `call_id`: of its records. `sessions`: one a channel, in order. `run`: see `CallInfo`. Its
+    segments are numbered without the run: as the call id, they are those of one file."""
 
     def __init__(
         self,
@@ -70,10 +71,10 @@ class Recording:
         sessions: Sequence[Session],
         segmenter: Callable[[str], Segmenter],
         *,
-        event_key: str | None = None,
+        run: str | None = None,
     ) -> None:
         legs = [LegOptions(f"channel-{index}", SpeakerRole.UNKNOWN, index) for index in range(len(sessions))]
-        self._maker = RecordMaker(CallInfo(str(call_id), "file", event_key=event_key), Numbering())
+        self._maker = RecordMaker(CallInfo(str(call_id), "file", run=run))
         self._channels = [Channel(leg, segmenter(leg.leg)) for leg in legs]
         self._by_session = dict(zip(sessions, self._channels, strict=True))
         self._line: list[tuple[float, int, str]] = []  # heap of (start, channel, segment id)

@@ -1,8 +1,11 @@
 """Records of one call: numbering, ids and the way from a `Segment` to a `TranscriptRecord`.
 
-Everything a call publishes is made here, so that `seq` and `event_id` are given out in one place.
+Everything a call publishes is made here, so that `seq` and `event_id` are given out in one place. All numbers begin at
+0 with the call. What keeps ids apart from those of any other server, or of the same call taken again, is the run: a
+random token of each `RecordMaker`, which `event_id` and `segment_id` are made from too.
 """
 
+import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,22 +24,25 @@ from sinks.record import (
     event_id,
 )
 
-__all__ = ["CallInfo", "LegOptions", "Numbering", "RecordMaker", "SpeakerRole"]
+__all__ = ["CallInfo", "LegOptions", "RecordMaker", "SpeakerRole"]
 
 WHOLE_CALL = ""
+
+RUN_BYTES = 6
+"""Of a run: two runs of one call id are the same by chance once in 2.8e14 times."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallInfo:
-    """What a connector knows of a call when it begins. `from_`, `to`: numbers or addresses. `event_key`: what its
-    `event_id`s are made from, by default the call id."""
+    """What a connector knows of a call when it begins. `from_`, `to`: numbers or addresses. `run`: 12 to 32 hex digits
+    where the same input is to give the same ids, as that of a file is; random by default."""
 
     call_id: str
     connector: str
     from_: str | None = None
     to: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    event_key: str | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +55,19 @@ class LegOptions:
     language: str | None = None
 
 
-@dataclass(slots=True)
-class Numbering:
-    """Counters of one call id. A call that starts again under the same id goes on with them, because `event_id`s are
-    made from them and must not come twice."""
-
-    seq: Counter[str] = field(default_factory=Counter)
-    segments: Counter[str] = field(default_factory=Counter)
-    dtmf: Counter[str] = field(default_factory=Counter)
-    calls: int = 0
-
-    def next_seq(self, leg: str) -> int:
-        """0, 1, 2, ... for each leg, `WHOLE_CALL` being one of them."""
-        self.seq[leg] += 1
-        return self.seq[leg] - 1
-
-
 class RecordMaker:
-    """Makes the records of one call. `at`, in all methods: RFC 3339 in UTC."""
+    """Makes the records of one run of a call. `at`, in all methods: RFC 3339 in UTC. `segments`: the number of the next
+    segment, by the name of a leg that has ended."""
 
-    def __init__(self, info: CallInfo, numbering: Numbering) -> None:
-        self.numbering = numbering
+    def __init__(self, info: CallInfo) -> None:
+        self.run = secrets.token_hex(RUN_BYTES) if info.run is None else info.run
         self.metadata = dict(info.metadata)
         self.legs: list[LegInfo] = []
+        self.segments: Counter[str] = Counter()
         self._info = info
-        self._event_key = info.call_id if info.event_key is None else info.event_key
+        self._seq: Counter[str] = Counter()
+        self._dtmf: Counter[str] = Counter()
+        self._calls = 0
 
     def call(
         self,
@@ -84,13 +78,14 @@ class RecordMaker:
         statistics: CallStatistics | None = None,
     ) -> CallRecord:
         """A step in the call's life, with its metadata and legs as they are now."""
-        numbering, info = self.numbering, self._info
-        numbering.calls += 1
+        info = self._info
+        self._calls += 1
         return CallRecord(
-            event_id=event_id(self._event_key, WHOLE_CALL, "call", numbering.calls - 1),
+            event_id=self._event_id(WHOLE_CALL, "call", self._calls - 1),
             call_id=info.call_id,
+            run=self.run,
             leg=WHOLE_CALL,
-            seq=numbering.next_seq(WHOLE_CALL),
+            seq=self._next_seq(WHOLE_CALL),
             at=at,
             action=action,
             connector=info.connector,
@@ -104,13 +99,13 @@ class RecordMaker:
 
     def transcript(self, options: LegOptions, segment: Segment, at: str, latency_ms: float) -> TranscriptRecord:
         """One revision of a segment."""
-        call_id = self._info.call_id
         source = segment.language_source
         return TranscriptRecord(
-            event_id=event_id(self._event_key, options.leg, "transcript", segment.segment_id, segment.revision),
-            call_id=call_id,
+            event_id=self._event_id(options.leg, "transcript", segment.segment_id, segment.revision),
+            call_id=self._info.call_id,
+            run=self.run,
             leg=options.leg,
-            seq=self.numbering.next_seq(options.leg),
+            seq=self._next_seq(options.leg),
             at=at,
             segment_id=segment.segment_id,
             revision=segment.revision,
@@ -142,14 +137,27 @@ class RecordMaker:
 
     def dtmf(self, leg: str, digit: str, start: float, duration: float, at: str) -> DtmfRecord:
         """One key press on a leg."""
-        self.numbering.dtmf[leg] += 1
+        self._dtmf[leg] += 1
         return DtmfRecord(
-            event_id=event_id(self._event_key, leg, "dtmf", self.numbering.dtmf[leg] - 1),
+            event_id=self._event_id(leg, "dtmf", self._dtmf[leg] - 1),
             call_id=self._info.call_id,
+            run=self.run,
             leg=leg,
-            seq=self.numbering.next_seq(leg),
+            seq=self._next_seq(leg),
             at=at,
             digit=digit,
             start=round(start, 3),
             duration=round(duration, 3),
         )
+
+    def segment_prefix(self, leg: str) -> str:
+        """What the ids of the leg's segments begin with."""
+        return f"{leg}-{self.run}"
+
+    def _next_seq(self, leg: str) -> int:
+        """0, 1, 2, ... for each leg, `WHOLE_CALL` being one of them."""
+        self._seq[leg] += 1
+        return self._seq[leg] - 1
+
+    def _event_id(self, leg: str, kind: str, index: str | int, revision: int = 0) -> str:
+        return event_id(self._info.call_id, self.run, leg, kind, index, revision)

@@ -80,15 +80,18 @@ class _Closed:
 
 
 class Segmenter:
-    """Segments of one leg. `first_number` continues the ids of an earlier leg of the same name in the same call.
+    """Segments of one leg. `prefix`: what their ids begin with. `first_number` continues the ids of an earlier leg of
+    the same name in the same call.
 
     Memory is constant: the words of the open segment and of the last `KEPT_SEGMENTS` closed ones.
     """
 
-    def __init__(self, leg: str, *, silence_s: float = 0.4, max_segment_s: float = 15.0, first_number: int = 0) -> None:
+    def __init__(
+        self, prefix: str, *, silence_s: float = 0.4, max_segment_s: float = 15.0, first_number: int = 0
+    ) -> None:
         self.next_number = first_number
         self.final_words = 0
-        self._leg = leg
+        self._prefix = prefix
         self._silence_s = silence_s - _EPSILON_S
         self._max_segment_s = max_segment_s
         self._first_number = first_number
@@ -245,7 +248,7 @@ class Segmenter:
         past = self._shown or words
         start = words[0].start if words else past[0].start if past else 0.0
         return Segment(
-            segment_id=f"{self._leg}-{self.next_number:04d}",
+            segment_id=f"{self._prefix}-{self.next_number:04d}",
             revision=self._revision,
             is_final=is_final,
             speech_final=speech_final,

@@ -7,25 +7,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig
+from sinks.delivery import Accounting, Delivery
 from sinks.errors import SinkError, SinkMisconfigured, SinkRejected, SinkUnavailable, ViewUnavailable
-from sinks.fanout import FanOut, SinkStats
+from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
 from sinks.live import CallSnapshot, LiveView, View
 from sinks.schema import load_schema
 from sinks.sink import Sink
 
 if TYPE_CHECKING:
-    from sinks.kafka import KafkaSink
+    from sinks.kafka.sink import KafkaSink
     from sinks.redis_view import RedisSink, RedisView
 
 _LAZY = {
-    "KafkaSink": "sinks.kafka",
+    "KafkaSink": "sinks.kafka.sink",
     "RedisSink": "sinks.redis_view",
     "RedisView": "sinks.redis_view",
 }
 
 __all__ = [
+    "Accounting",
     "CallSnapshot",
+    "Delivery",
     "FanOut",
     "JsonlConfig",
     "JsonlSink",
@@ -40,7 +43,6 @@ __all__ = [
     "SinkError",
     "SinkMisconfigured",
     "SinkRejected",
-    "SinkStats",
     "SinkUnavailable",
     "View",
     "ViewUnavailable",

@@ -23,6 +23,7 @@ from sinks.record import (
 )
 
 KEYS_KEPT = 200
+FORMER_RUNS = 16
 
 
 class CallStatus(StrEnum):
@@ -53,9 +54,9 @@ def epoch_ms(at: str) -> int:
 class MirroredCall:
     """One call. `version` grows by one with every record that changed it.
 
-    `call` has the keys `call_id`, `connector`, `from`, `to`, `metadata`, `legs`, `started_at`, `ended_at`, `status`,
-    `reason`, `statistics`. `history` holds the newest records other than partials, each with its version; `dtmf` at
-    most the first 200 key presses by event id.
+    `call` has the keys `call_id`, `run`, `connector`, `from`, `to`, `metadata`, `legs`, `started_at`, `ended_at`,
+    `status`, `reason`, `statistics`. `history` holds the newest records other than partials, each with its version;
+    `dtmf` at most the first 200 key presses by event id. `former`: the newest runs of the call id before this one.
     """
 
     call: dict[str, Any]
@@ -64,11 +65,17 @@ class MirroredCall:
     segments: dict[str, TranscriptRecord] = field(default_factory=dict)
     dtmf: dict[str, DtmfRecord] = field(default_factory=dict)
     ended_s: float | None = None
+    former: tuple[str, ...] = ()
     _call_seq: dict[str, int] = field(default_factory=dict)
 
     @property
     def call_id(self) -> str:
         return str(self.call["call_id"])
+
+    @property
+    def run(self) -> str:
+        """Empty: of records of before there were runs."""
+        return self.call["run"] or ""
 
     @property
     def started_at(self) -> str:
@@ -118,8 +125,8 @@ class MirroredCall:
 class CallBook:
     """The calls by id. An ended call stays `retain_s`; beyond `max_calls` the longest ended call goes, then the oldest.
 
-    A call appears with its first `call` record; other records of a call that is not known are ignored. A START of
-    another time than the known one begins the call anew under the same id.
+    A call appears with its first `call` record; other records of a call that is not known are ignored. A `call` record
+    of a run not seen before begins the call anew under the same id; what comes late of a former run is ignored.
     """
 
     def __init__(
@@ -152,11 +159,12 @@ class CallBook:
         """Fold in a record. None: it changed nothing."""
         self._forget_old()
         state = self._calls.get(record.call_id)
-        if isinstance(record, CallRecord):
-            restarted = state is not None and record.action is CallAction.START and record.at != state.started_at
-            if state is None or restarted:
-                state = self._open(record, state)
-        if state is None or not state.apply(record):
+        run = record.run or ""
+        if state is None or run != state.run:
+            if not isinstance(record, CallRecord) or (state is not None and run in state.former):
+                return None
+            state = self._open(record, state)
+        if not state.apply(record):
             return None
         if state.call["status"] is CallStatus.ENDED and state.ended_s is None:
             state.ended_s = self._clock()
@@ -175,6 +183,7 @@ class CallBook:
             del self._calls[oldest.call_id]
         call: dict[str, Any] = {
             "call_id": record.call_id,
+            "run": record.run or None,
             "connector": record.connector,
             "from": None,
             "to": None,
@@ -186,8 +195,10 @@ class CallBook:
             "reason": None,
             "statistics": None,
         }
-        version = 0 if former is None else former.version
-        state = MirroredCall(call=call, version=version, history=deque(maxlen=self._history))
+        state = MirroredCall(call=call, version=0, history=deque(maxlen=self._history))
+        if former is not None:
+            state.version = former.version
+            state.former = (*former.former, former.run)[-FORMER_RUNS:]
         self._calls[record.call_id] = state
         return state
 

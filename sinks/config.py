@@ -19,10 +19,15 @@ class JsonlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`bootstrap_servers`: host:port, separated by commas. An empty `partials_topic`: partials are not sent.
 
-    `create_topics`: create missing topics at the start, with `partitions` and `replication_factor` (null: what the
-    broker has as default); otherwise missing topics are waited for. `outbox_records`: records accepted and not yet
-    acknowledged. `delivery_timeout_s` has a floor of 120 s: an idempotent producer of this library whose records
-    expire while a broker hangs does not recover.
+    `create_topics`: create missing topics, as `trunkline kafka init` does; otherwise they are waited for. `spool`: the
+    file in which finals and events wait for their acknowledgement, of one server alone; what is beyond
+    `spool_max_bytes` or older than `spool_max_age_h` hours goes to the dead-letter file beside it. `partials_waiting`:
+    segments whose newest partial may wait. `dead_letters_topic`: for records that Kafka refuses for good; empty: they
+    go to the dead-letter file, too.
+
+    Topics are made with `partitions`, `replication_factor`, `min_insync_replicas` (null: by the number of brokers),
+    `retention_h` and, for partials, `partials_retention_h`. `sasl_token_command` prints a token for OAUTHBEARER;
+    `sasl_token_url` grants one to the client `sasl_username` with the secret `sasl_password`.
     """
 
     bootstrap_servers: str
@@ -30,20 +35,49 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     partials_topic: str = "trunkline.partials"
     events_topic: str = "trunkline.events"
     create_topics: bool = False
-    partitions: Count | None = None
+    partitions: Count = 12
     replication_factor: Count | None = None
+    min_insync_replicas: Count | None = None
+    retention_h: Positive = 168.0
+    partials_retention_h: Positive = 24.0
+    dead_letters_topic: str = "trunkline.dead-letters"
+    compression: Literal["gzip", "lz4", "zstd"] | None = None
     client_id: str = "trunkline"
-    outbox_records: Count = 10_000
-    delivery_timeout_s: Annotated[float, msgspec.Meta(ge=120)] = 120.0
+    spool: str = "trunkline-kafka.spool"
+    spool_max_bytes: Count = 4 << 30
+    spool_max_age_h: Positive = 72.0
+    partials_waiting: Count = 10_000
     close_timeout_s: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
     sasl_username: str | None = None
     sasl_password: str | None = None
+    sasl_token_command: str | None = None
+    sasl_token_url: str | None = None
+    sasl_token_scope: str | None = None
     tls_ca_file: str | None = None
+    tls_certificate_file: str | None = None
+    tls_key_file: str | None = None
+    tls_key_password: str | None = None
 
     def __post_init__(self) -> None:
-        check_credentials(self, "sasl_username", "sasl_password", "tls_ca_file", spaces=True)
+        credentials = [name for name in self.__struct_fields__ if name.startswith(("sasl_", "tls_"))]
+        check_credentials(self, *credentials, spaces=True)
+        if self.security_protocol.startswith("SASL") != (self.sasl_mechanism is not None):
+            raise ValueError(f"security_protocol {self.security_protocol} and sasl_mechanism do not fit together")
+        if self.sasl_mechanism == "OAUTHBEARER":
+            if (self.sasl_token_command is None) == (self.sasl_token_url is None):
+                raise ValueError("OAUTHBEARER needs sasl_token_command or sasl_token_url")
+            if self.sasl_token_url is not None and not self.sasl_token_url.startswith(("https://", "http://")):
+                raise ValueError("sasl_token_url must begin with https://")
+        elif self.sasl_mechanism is not None and (self.sasl_username is None or self.sasl_password is None):
+            raise ValueError(f"{self.sasl_mechanism} needs sasl_username and sasl_password")
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_certificate_file and tls_key_file go together")
+        if not self.security_protocol.endswith("SSL") and (self.tls_ca_file or self.tls_certificate_file):
+            raise ValueError(f"security_protocol {self.security_protocol} uses no TLS: SSL or SASL_SSL does")
+        if self.replication_factor and (self.min_insync_replicas or 1) > self.replication_factor:
+            raise ValueError("min_insync_replicas is larger than replication_factor: nothing could be written")
 
     def __repr__(self) -> str:
         return f"KafkaConfig({self.bootstrap_servers!r}, sasl_password={masked(self.sasl_password)!r})"

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
+from sinks.delivery import Accounting, Delivery
 from sinks.errors import SinkError
 from sinks.record import AnyRecord, is_partial
 from sinks.shedding import SheddingQueue
@@ -19,21 +21,11 @@ RETRY_MAX_S = 5.0
 CLOSE_GRACE_S = 1.0
 
 
-@dataclass(slots=True)
-class SinkStats:
-    """Records handed to one sink. `errors` counts failed writes, also those that succeeded when repeated."""
-
-    written: int = 0
-    dropped_partials: int = 0
-    dropped_finals: int = 0
-    errors: int = 0
-
-
 class FanOut:
     """One bounded queue and one task per sink: a slow or failing sink delays neither another nor the caller.
 
     Overflow of a queue drops its oldest partials first; when it holds none, the new record is dropped. Both are
-    counted, everything that is not a partial as `dropped_finals`. Besides its queue, a sink holds at most one batch. A
+    counted, everything that is not a partial as `lost`. Besides its queue, a sink holds at most one batch. A
     write that fails with a retryable error is repeated until it succeeds or the fan-out closes; after any other failure
     the batch is written call by call, and the records of the call at fault are dropped and counted. `supervisor`
     watches the tasks, and what the sinks run themselves.
@@ -48,9 +40,13 @@ class FanOut:
         self.supervisor.include_of(*sinks)
 
     @property
-    def stats(self) -> Mapping[str, SinkStats]:
-        """By name of the sink; the values go on counting."""
-        return {lane.sink.name: lane.stats for lane in self._lanes}
+    def deliveries(self) -> Mapping[str, Delivery]:
+        """By name of the sink, as of now; what waits in the queues counts as spooled."""
+        return {lane.sink.name: lane.delivery() for lane in self._lanes}
+
+    def warnings(self) -> list[str]:
+        """What of the delivery is not as it should be, a line each, as of now."""
+        return [f"sink {name}: {text}" for name, one in self.deliveries.items() for text in one.warnings()]
 
     async def start(self) -> None:
         """Start every sink. Raises what the first failing `start` raised, after closing those already started."""
@@ -90,11 +86,12 @@ class _Lane:
 
     def __init__(self, sink: Sink, queue_records: int, supervisor: Supervisor) -> None:
         self.sink = sink
-        self.stats = SinkStats()
+        self.stats = Delivery()
         self.task: asyncio.Task[object] | None = None
         self._supervisor = supervisor
-        self._queue: SheddingQueue[AnyRecord] = SheddingQueue(queue_records)
+        self._queue: SheddingQueue[tuple[float, AnyRecord]] = SheddingQueue(queue_records)  # offered when
         self._batch: list[AnyRecord] = []
+        self._batch_at = 0.0
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._failing = False
@@ -103,23 +100,49 @@ class _Lane:
         if self._closing.is_set():
             self._count_dropped(records)
             return
+        now = time.monotonic()
         for record in records:
-            if not self._queue.put(record, partial=is_partial(record)):
+            if not self._queue.put((now, record), partial=is_partial(record)):
                 self._count_dropped((record,))
         self.stats.dropped_partials += self._queue.shed_partials
         self._queue.shed_partials = 0
         self._wake.set()
 
+    def delivery(self) -> Delivery:
+        """What the sink says of itself, or what was written to it; and what waits here."""
+        found = replace(self.stats, connected=not self._failing)
+        if isinstance(self.sink, Accounting):
+            own = self.sink.delivery()
+            own.errors += found.errors
+            own.lost += found.lost
+            own.dropped_partials += found.dropped_partials
+            own.connected &= found.connected
+            found = own
+        durable = sum(not is_partial(record) for record in self._batch)
+        waits_since = self._batch_at if durable else None
+        if self._queue:
+            durable += self._queue.durable
+            waits_since = waits_since or self._queue.oldest()[0]
+        found.spooled += durable
+        if durable and waits_since is not None:
+            found.oldest_age_s = max(found.oldest_age_s, time.monotonic() - waits_since)
+        return found
+
     async def run(self) -> None:
         while True:
             if self._queue:
-                self._batch = self._queue.take(BATCH_RECORDS)
+                self._take(BATCH_RECORDS)
                 await self._deliver()
             elif self._closing.is_set():
                 return
             else:
                 self._wake.clear()
                 await self._wake.wait()
+
+    def _take(self, limit: int) -> None:
+        taken = self._queue.take(limit)
+        self._batch_at = taken[0][0]
+        self._batch = [record for _, record in taken]
 
     async def _deliver(self) -> None:
         """The batch; where it is refused, call by call, so that no call loses records by another's."""
@@ -158,7 +181,9 @@ class _Lane:
             except Exception as error:  # noqa: BLE001 - the next records are others
                 return self._failed(error, records)
             else:
-                self.stats.written += len(records)
+                partials = sum(map(is_partial, records))
+                self.stats.delivered_partials += partials
+                self.stats.delivered += len(records) - partials
                 if self._failing:
                     log.info("sink %s writes again", self.sink.name)
                 self._failing = False
@@ -191,7 +216,8 @@ class _Lane:
                 self.task.cancel()
                 await asyncio.wait({self.task}, timeout=CLOSE_GRACE_S)
         try:
-            left = self._batch + self._queue.take(len(self._queue))
+            left = self._batch + [record for _, record in self._queue.take(len(self._queue))]
+            self._batch = []
             if left:
                 self._count_dropped(left)
                 log.error("sink %s: %d records were not written before the end", self.sink.name, len(left))
@@ -212,4 +238,4 @@ class _Lane:
             if is_partial(record):
                 self.stats.dropped_partials += 1
             else:
-                self.stats.dropped_finals += 1
+                self.stats.lost += 1

@@ -1,7 +1,9 @@
 """The records Trunkline publishes: schema `trunkline/1`.
 
 Four types share one envelope: `transcript`, `call`, `turn` and `dtmf`. `event_id` is deterministic, so a consumer
-that sees a record twice can drop the second. The JSON Schema of the wire form is `sinks/trunkline-1.schema.json`.
+that sees a record twice can drop the second. All numbers count within one run of a call, and `event_id` names the run:
+two servers that take the same call, or one that takes it again, never give one id to different words. The JSON Schema
+of the wire form is `sinks/trunkline-1.schema.json`.
 """
 
 import hashlib
@@ -57,12 +59,14 @@ class LegInfo(msgspec.Struct, frozen=True, kw_only=True):
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """Envelope of every record.
 
-    `seq` grows by one with every record of (call, leg); `at` is RFC 3339 in UTC with milliseconds. `leg` is the empty
-    string on records that concern the whole call.
+    `run`: one begin-to-end of the call on one server; records of before this field have none. `seq` grows by one with
+    every record of (call, run, leg); `at` is RFC 3339 in UTC with milliseconds. `leg` is the empty string on records
+    that concern the whole call.
     """
 
     event_id: str
     call_id: str
+    run: str | msgspec.UnsetType = msgspec.UNSET
     leg: str
     seq: int
     at: str
@@ -142,9 +146,9 @@ _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
 
 
-def event_id(call_id: str, leg: str, kind: str, index: str | int, revision: int = 0) -> str:
-    """Deterministic id of (call, leg, type, segment or index, revision): 32 hex digits."""
-    key = "\x1f".join((call_id, leg, kind, str(index), str(revision)))
+def event_id(call_id: str, run: str, leg: str, kind: str, index: str | int, revision: int = 0) -> str:
+    """Deterministic id of (call, run, leg, type, segment or index, revision): 32 hex digits. `run` has no spaces."""
+    key = "\x1f".join((f"{call_id} {run}", leg, kind, str(index), str(revision)))
     return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
 

@@ -4,7 +4,8 @@ Keys, with the configured prefix (`trunkline:` by default); the braces are Redis
 
     calls                 sorted set of call ids by start, in ms since 1970
     call:{ID}             hash: the fields of `CallSnapshot.call` (`metadata`, `legs`, `statistics` as JSON; absent
-                          where null), `dtmf` (JSON list of records), `version`
+                          where null), `dtmf` (JSON list of records), `version`, `former` (the newest runs of the
+                          call id before this one)
     segments:{ID}         hash: segment id -> newest transcript record of it, JSON
     events:{ID}           stream, field `record`: every record but partials, JSON; the newest 1,000
     live:{ID}             channel: every record, JSON
@@ -162,7 +163,7 @@ class RedisSink:
     ) -> None:
         keys = self._call_keys(state.call_id)
         channel = self._keys.channel(state.call_id)
-        common = self._ttl_ms(state), self._config.stream_entries, channel, version
+        common = self._ttl_ms(state), self._config.stream_entries, channel, version, state.run
         pipeline.evalsha(self._scripts[script], len(keys), *keys, *common, *args)
 
     def _add(self, pipeline: "Pipeline", state: MirroredCall, version: int, record: AnyRecord) -> None:
@@ -178,7 +179,7 @@ class RedisSink:
         self._run(pipeline, "redis_segment.lua", state, version, *segment, int(quiet))
 
     def _add_call(self, pipeline: "Pipeline", state: MirroredCall, version: int, record: bytes) -> None:
-        self._run(pipeline, "redis_call.lua", state, version, state.started_at, record, *_to_hash(state))
+        self._run(pipeline, "redis_call.lua", state, version, record, *_to_hash(state))
         # After the hash, so that a member without one is always a leftover.
         pipeline.zadd(self._keys.calls, {state.call_id: epoch_ms(state.started_at)})
         pipeline.pexpire(self._keys.calls, self._set_ttl_ms)
@@ -381,8 +382,9 @@ def _from_hash(fields: dict[bytes, bytes]) -> tuple[JsonRecord, list[JsonRecord]
     """The call, its key presses and its version."""
     texts = {name.decode(): value.decode() for name, value in fields.items()}
     version = int(texts.pop("version"))
+    texts.pop("former", None)
     dtmf: list[JsonRecord] = msgspec.json.decode(texts.pop("dtmf"))
-    call: JsonRecord = dict.fromkeys(("from", "to", "ended_at", "reason", "statistics"))
+    call: JsonRecord = dict.fromkeys(("run", "from", "to", "ended_at", "reason", "statistics"))
     for name, text in texts.items():
         call[name] = msgspec.json.decode(text) if name in _JSON_FIELDS else text
     return call, dtmf, version

@@ -25,6 +25,15 @@ class SheddingQueue(Generic[Item]):
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def durable(self) -> int:
+        """Items that are not partials."""
+        return len(self._items) - len(self._partials)
+
+    def oldest(self) -> Item:
+        """The one that waits longest. Raises `StopIteration` where there is none."""
+        return next(iter(self._items.values()))
+
     def put(self, item: Item, *, partial: bool) -> bool:
         """Append. False: refused, because the queue is full of items that must not be dropped for this one."""
         if len(self._items) >= self._limit:

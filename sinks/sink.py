@@ -11,6 +11,9 @@ class Sink(Protocol):
 
     Records of one call arrive in the order in which they were published. A batch whose `write` raised a retryable
     error is given again, whole and before any later record, so a record may arrive twice with the same `event_id`.
+
+    What is written is delivered. A sink whose `write` only takes over (into a spool, say) has a `delivery` in addition
+    (`sinks.delivery.Accounting`); one that runs threads or tasks of its own a `supervisor` (`supervision.Supervised`).
     """
 
     @property

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.services.missing import ServiceMissing, missing
+from testing.services.missing import ServiceMissing
+from tests.services.missing import missing
 
 # In CI the property tests try the same examples every time; elsewhere new ones.
 settings.register_profile("ci", derandomize=True, deadline=None)
@@ -38,7 +39,7 @@ def redis_url() -> Iterator[str]:
     if given := os.environ.get("TRUNKLINE_TEST_REDIS_URL"):
         yield given
         return
-    from tests.services.redis_server import RedisServer  # noqa: PLC0415 - tests without it load no client
+    from testing.services.redis_server import RedisServer  # noqa: PLC0415 - tests without it load no client
 
     try:
         server = RedisServer()
@@ -55,7 +56,7 @@ def kafka_bootstrap() -> Iterator[str]:
     if given := os.environ.get("TRUNKLINE_TEST_KAFKA"):
         yield given
         return
-    from tests.services.kafka_broker import KafkaBroker  # noqa: PLC0415 - as above
+    from testing.services.kafka_broker import KafkaBroker  # noqa: PLC0415 - as above
 
     try:
         broker = KafkaBroker()

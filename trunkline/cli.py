@@ -1,4 +1,4 @@
-"""The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `twiml`.
+"""The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `kafka`, `twiml`.
 
 Exit codes: 0 done, 1 the work failed (`transcribe`: in part, see docs/operating.md), 2 a mistake in the command or the
 configuration, 130 interrupted.
@@ -109,6 +109,17 @@ def _parser() -> argparse.ArgumentParser:
     bench_engine.set_defaults(command=_bench_engine)
     bench_engine.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
     bench_engine.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
+
+    kafka = commands.add_parser("kafka", help="make and check the topics, send dead letters again")
+    parts = kafka.add_subparsers(required=True, metavar="PART")
+    for part, text in (
+        ("init", "make the topics that are missing"),
+        ("check", "compare the topics with the configuration: 1 where records cannot be delivered"),
+        ("replay-dead-letters", "send dead letters again, to the topics that they were for"),
+    ):
+        of_kafka = parts.add_parser(part, help=text)
+        of_kafka.set_defaults(command=_kafka, part=part)
+        of_kafka.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
 
     twiml = commands.add_parser("twiml", help="print the TwiML that points a Twilio number at this server")
     twiml.set_defaults(command=_twiml)
@@ -293,6 +304,17 @@ def _bench_engine(options: argparse.Namespace) -> int:
 
     print(bench_engine(load_config(options.config, os.environ).engine, as_json=options.json))
     return 0
+
+
+def _kafka(options: argparse.Namespace) -> int:
+    from trunkline.config_file import load_config
+    from trunkline.errors import ConfigError
+    from trunkline.kafka_command import PARTS
+
+    config = load_config(options.config, os.environ).kafka
+    if config is None:
+        raise ConfigError("the configuration has no [kafka] section")
+    return PARTS[options.part](config)
 
 
 def _twiml(options: argparse.Namespace) -> int:

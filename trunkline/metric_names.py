@@ -96,12 +96,19 @@ PIPELINE = (
 """`pipeline.call.PipelineStats`."""
 
 SINK = (
-    _counter("trunkline_sink_dropped_finals", "dropped_finals", "Records that are no partials and were dropped"),
+    _counter("trunkline_sink_coalesced_partials", "coalesced_partials", "Partials replaced by newer ones, unsent"),
+    _gauge("trunkline_sink_connected", "connected", "1: the destination took what it was given last"),
+    _counter("trunkline_sink_dead_lettered", "dead_lettered", "Durable records given up and kept, by reason"),
+    _gauge("trunkline_sink_degraded", "degraded", "1: the disk refuses, what is spooled is in memory alone"),
+    _counter("trunkline_sink_delivered", "delivered", "Durable records that the destination has acknowledged"),
+    _counter("trunkline_sink_delivered_partials", "delivered_partials", "Partials that the destination has taken"),
     _counter("trunkline_sink_dropped_partials", "dropped_partials", "Partials that were dropped"),
-    _counter("trunkline_sink_errors", "errors", "Failed writes, also those that succeeded when repeated"),
-    _counter("trunkline_sink_written", "written", "Records written"),
+    _counter("trunkline_sink_errors", "errors", "Attempts to deliver that failed"),
+    _counter("trunkline_sink_lost", "lost", "Durable records that were dropped: to be zero"),
+    _gauge("trunkline_sink_oldest_age_seconds", "oldest_age_s", "How long the oldest spooled record waits"),
+    _gauge("trunkline_sink_spooled", "spooled", "Durable records neither delivered nor dead-lettered yet"),
 )
-"""`sinks.fanout.SinkStats`, labelled with `sink`."""
+"""`sinks.delivery.Delivery`, labelled with `sink`; what is counted by kind with `reason`, too."""
 
 CONNECTOR = (
     _gauge("trunkline_connector_active", "active", "Streams that run now"),

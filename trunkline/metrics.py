@@ -106,8 +106,8 @@ class Metrics:
 
     @staticmethod
     def _sinks(fanout: FanOut) -> Iterator[Metric]:
-        sinks = [((sink,), stats) for sink, stats in fanout.stats.items()]
-        yield from (_family(exported, sinks, ["sink"]) for exported in SINK)
+        sinks = [((sink,), delivery) for sink, delivery in fanout.deliveries.items()]
+        yield from (_family(exported, sinks, ["sink"], "reason") for exported in SINK)
 
     @staticmethod
     def _connectors(connectors: Mapping[str, ConnectorStats]) -> Iterator[Metric]:

@@ -82,7 +82,7 @@ class Server:
 
         self._http = AccessStats()
         self._access = Access(config.liveview.token, loopback=config.server.is_loopback, stats=self._http)
-        self._page = LivePage(self.view, config.liveview, _microphone(config), self._access)
+        self._page = LivePage(self.view, config.liveview, _microphone(config), self._access, self.fanout.warnings)
         self._connections = _connections(config.server)
 
         self.supervisor = Supervisor()
@@ -209,7 +209,10 @@ class Server:
         if not self._ready:
             return web.Response(status=503, text="draining\n")
         problems = "".join(f"not ready: {name}: {why}\n" for name, why in self.problems().items())
-        return web.Response(status=503, text=problems) if problems else web.Response(text="ready\n")
+        if problems:
+            return web.Response(status=503, text=problems)
+        warnings = "".join(f"warning: {warning}\n" for warning in self.fanout.warnings())
+        return web.Response(text=f"ready\n{warnings}")
 
     async def _metrics_page(self, request: web.Request) -> web.Response:
         """Open to whoever reaches this server itself; from outside, through a proxy, as transcripts are."""

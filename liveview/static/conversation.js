@@ -38,9 +38,10 @@ export class Conversation {
     this.showLegs();
   }
 
-  /** Records that come before the snapshot wait for it. */
+  /** Records that come before the snapshot wait for it; those of another run of the call are of another conversation. */
   apply(record, live) {
     if (!this.call) this.waiting.push(record);
+    else if (!sameRun(record, this.call)) return;
     else if (record.type === "transcript") this.applySegment(record, live);
     else if (record.type === "call" || record.type === "dtmf") this.applyEvent(record);
     setHidden($("silence"), this.items.length > 0);
@@ -243,6 +244,11 @@ export class Conversation {
   tick() {
     if (this.call) setText($("clock"), clock(callSeconds(this.call)));
   }
+}
+
+/** Whether two records or calls are of one run. Those of an older server have none. */
+export function sameRun(one, other) {
+  return (one.run ?? null) === (other.run ?? null);
 }
 
 /** Whether `next` replaces `shown`, both of one segment: a final beats a partial, else the higher revision wins. */

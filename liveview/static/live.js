@@ -1,7 +1,7 @@
 // The live page: a list of calls and one call as a conversation, kept up to date by one event stream.
 
 import { CallList } from "./calls.js";
-import { Conversation } from "./conversation.js";
+import { Conversation, sameRun } from "./conversation.js";
 import { $, setData, setHidden, setText } from "./dom.js";
 import { followNewest } from "./follow.js";
 import { Stream } from "./stream.js";
@@ -22,7 +22,9 @@ const stream = new Stream({
     if (value.build !== build) showBanner("Trunkline was updated.", "Reload", () => location.reload());
     setHidden($("mic"), !value.microphone);
     if (value.call_id) loadSnapshot(value.call_id);
+    showWarnings(value.warnings);
   },
+  ping: ({ warnings }) => showWarnings(warnings),
   calls({ complete, calls, removed }) {
     if (complete) list.replace(calls);
     for (const call of calls) if (!complete) list.put(call);
@@ -31,7 +33,7 @@ const stream = new Stream({
     const active = list.summarise();
     if (!conversation) document.title = active ? `(${active}) Trunkline live` : "Trunkline live";
     const call = conversation && list.get(conversation.callId);
-    if (call && conversation.call?.started_at === call.started_at) conversation.setCall(call);
+    if (call && conversation.call && sameRun(conversation.call, call)) conversation.setCall(call);
     else if (call && (missing || conversation.call)) startOver(call.call_id);
     if (!conversation && wide.matches) openNewest();
     showEmpty();
@@ -51,7 +53,8 @@ async function loadSnapshot(callId) {
   if (answer.ok) {
     const snapshot = await answer.json();
     if (target !== conversation) return;
-    target.load({ ...snapshot, call: list.get(callId) ?? snapshot.call });
+    const listed = list.get(callId);
+    target.load({ ...snapshot, call: listed && sameRun(listed, snapshot.call) ? listed : snapshot.call });
   }
   showEmpty();
 }
@@ -125,6 +128,12 @@ function setLink(state, why = "") {
     setHidden($("banner"), true);
   }
   showEmpty();
+}
+
+/** What of the server is not as it should be, which it says with every heartbeat. */
+function showWarnings(warnings) {
+  setText($("warnings"), warnings.join(" \u2022 "));
+  setHidden($("warnings"), warnings.length === 0);
 }
 
 let bannerAction = null;

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.services.composed import DEPLOY
+from testing.services.composed import DEPLOY
 from tests.services.missing import missing
 
 RUNBOOK = DEPLOY.parent / "docs" / "runbook.md"

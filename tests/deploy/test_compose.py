@@ -15,8 +15,8 @@ import yaml
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from tests.services.composed import DEPLOY, kafka_properties, services
-from tests.services.kafka_broker import POM
+from testing.services.composed import DEPLOY, kafka_properties, services
+from testing.services.kafka_broker import POM
 from trunkline.config_file import load_config
 
 SECRETS = {"TRUNKLINE_LIVEVIEW_TOKEN": "a-token", "TRUNKLINE_TWILIO_AUTH_TOKEN": "another", "GRAFANA_PASSWORD": "third"}

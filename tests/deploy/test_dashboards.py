@@ -17,9 +17,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.services.composed import DEPLOY
-from tests.services.missing import ServiceMissing, missing
-from tests.services.ports import free_ports
+from testing.services.composed import DEPLOY
+from testing.services.missing import ServiceMissing
+from testing.services.ports import free_ports
+from tests.services.missing import missing
 from tests.services.prometheus import Prometheus
 
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))

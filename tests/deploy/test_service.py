@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from engine.precision import has_int8, has_vnni
-from tests.services.composed import DEPLOY
+from testing.services.composed import DEPLOY
 from tests.services.missing import missing
 
 UNIT = DEPLOY / "trunkline.service"

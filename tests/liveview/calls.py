@@ -1,5 +1,6 @@
 """Scripted calls for the live page's tests: each step is a record as the pipeline would publish it."""
 
+import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -22,12 +23,20 @@ Source = Literal["detected", "carried", "configured"]
 
 
 class ScriptedCall:
-    """A two-leg call: customer `inbound`, agent `outbound`. `began` is when it started; times are seconds after it."""
+    """A two-leg call: customer `inbound`, agent `outbound`. `began` is when it started; times are seconds after it.
+    `run`: a new one unless it is given."""
 
     def __init__(
-        self, call_id: str, *, began: datetime | None = None, from_: str = "+1 415 555 0123", **metadata: str
+        self,
+        call_id: str,
+        *,
+        began: datetime | None = None,
+        run: str | None = None,
+        from_: str = "+1 415 555 0123",
+        **metadata: str,
     ) -> None:
         self.call_id = call_id
+        self.run = run or secrets.token_hex(6)
         self.began = began or datetime.now(UTC)
         self._from = from_
         self._metadata = metadata
@@ -58,8 +67,9 @@ class ScriptedCall:
     def key(self, leg: str, digit: str, start: float) -> DtmfRecord:
         seq = self._next()
         return DtmfRecord(
-            event_id=event_id(self.call_id, leg, "dtmf", seq),
+            event_id=event_id(self.call_id, self.run, leg, "dtmf", seq),
             call_id=self.call_id,
+            run=self.run,
             leg=leg,
             seq=seq,
             at=self._at(start),
@@ -76,8 +86,9 @@ class ScriptedCall:
         self._revisions[segment] = revision
         duration = round(0.06 * len(text), 2)
         return TranscriptRecord(
-            event_id=event_id(self.call_id, leg.leg, "transcript", segment, revision),
+            event_id=event_id(self.call_id, self.run, leg.leg, "transcript", segment, revision),
             call_id=self.call_id,
+            run=self.run,
             leg=leg.leg,
             seq=self._next(),
             at=self._at(start + duration + 0.09),
@@ -102,8 +113,9 @@ class ScriptedCall:
     def _call(self, action: CallAction, at_s: float, reason: str | None = None) -> CallRecord:
         seq = self._next()
         return CallRecord(
-            event_id=event_id(self.call_id, "", "call", seq),
+            event_id=event_id(self.call_id, self.run, "", "call", seq),
             call_id=self.call_id,
+            run=self.run,
             leg="",
             seq=seq,
             at=self._at(at_s),

@@ -1,7 +1,7 @@
 """A live page over an in-process view, served on a loopback port for one test."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +31,16 @@ class LivePageServer:
 
 @asynccontextmanager
 async def live_page(
-    config: LiveViewConfig | None = None, *, view: View | None = None, port: int | None = None
+    config: LiveViewConfig | None = None,
+    *,
+    view: View | None = None,
+    port: int | None = None,
+    warnings: Callable[[], Sequence[str]] = list,
 ) -> AsyncIterator[LivePageServer]:
     """Serves a fresh `LiveView`, or `view` in its place."""
     live = LiveView()
-    server = TestServer(create_app(view or live, config or LiveViewConfig(list_interval_ms=20)), port=port)
+    app = create_app(view or live, config or LiveViewConfig(list_interval_ms=20), warnings=warnings)
+    server = TestServer(app, port=port)
     async with TestClient(server) as client:
         yield LivePageServer(client, live)
 

@@ -157,7 +157,7 @@ async def test_agent_stands_right_and_customer_left_in_the_order_of_speech(
 
 async def test_a_leg_that_joins_late_speaks_late(browser: Browser, server: LivePageServer) -> None:
     call = ScriptedCall("CA1", began=datetime.now(UTC) - timedelta(minutes=3))
-    agent = ScriptedCall("CA1", began=call.began + timedelta(seconds=120))
+    agent = ScriptedCall("CA1", began=call.began + timedelta(seconds=120), run=call.run)
     await server.publish(
         call.start(),
         call.final("inbound-1", 5.0, "Is anybody there?", "en-US"),
@@ -260,6 +260,9 @@ async def test_a_call_that_begins_anew_under_its_id_starts_empty(browser: Browse
         await server.publish(new.start(), new.partial("inbound-1", 1.0, "just now", "en-US", "detected"))
         await expect(page.locator("#log .text")).to_have_text("just now")
         await expect(page.locator("#status")).to_have_text("Live")
+        late = old.final("inbound-2", 8.0, "Long ago, and late.", "en-US")
+        await server.publish(late, new.final("inbound-1", 1.0, "Just now.", "en-US"))
+        await expect(page.locator("#log .text")).to_have_text("Just now.")
 
 
 async def test_reading_back_stops_following_until_jump_to_live(browser: Browser, server: LivePageServer) -> None:
@@ -326,6 +329,15 @@ async def test_a_silent_stream_is_opened_again_by_itself(browser: Browser, monke
     async with live_page(config) as server, opened(browser, server), asyncio.timeout(20):
         for _ in range(3):
             await streams.get()
+
+
+async def test_what_is_wrong_with_the_server_is_said_as_long_as_it_is(browser: Browser) -> None:
+    warnings = ["sink kafka: away, 7 records wait, the oldest for 12 s"]
+    config = LiveViewConfig(heartbeat_s=0.2, list_interval_ms=20)
+    async with live_page(config, warnings=lambda: warnings) as server, opened(browser, server) as page:
+        await expect(page.locator("#warnings")).to_have_text(warnings[0])
+        warnings.clear()
+        await expect(page.locator("#warnings")).to_be_hidden()
 
 
 async def test_without_the_token_the_page_says_what_it_needs(browser: Browser) -> None:

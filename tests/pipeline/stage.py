@@ -26,6 +26,9 @@ from sinks.record import (
 )
 from tests.pipeline.scripted import ScriptedRecognizer
 
+RUN = "0123456789ab"
+"""For calls whose records are compared with those of another stage."""
+
 CALLER = LegOptions("caller", SpeakerRole.CUSTOMER, 0)
 
 
@@ -65,6 +68,10 @@ class Stage:
 
     def finals(self, leg: str | None = None) -> list[TranscriptRecord]:
         return [one for one in self.transcripts(leg) if one.is_final]
+
+    def segment_id(self, leg: str, number: int) -> str:
+        """Of a leg's segment, in the run of the first call that was published."""
+        return f"{leg}-{self.records[0].run}-{number:04d}"
 
     def actions(self) -> list[CallAction]:
         return [one.action for one in self.records if isinstance(one, CallRecord)]
@@ -106,5 +113,5 @@ def silence(pts: int, arrival: float, samples: int = 160) -> AudioFrame:
     return AudioFrame(pts, np.full(samples, 0xFF, np.uint8), Encoding.PCMU, 8000, arrival)
 
 
-def info(call_id: str = "CA1") -> CallInfo:
-    return CallInfo(call_id, "twilio", "+15550001", "+15550002", {"queue": "billing"})
+def info(call_id: str = "CA1", run: str | None = None) -> CallInfo:
+    return CallInfo(call_id, "twilio", "+15550001", "+15550002", {"queue": "billing"}, run)

@@ -11,7 +11,7 @@ from engine.errors import EngineError, EngineFull
 from pipeline import Call, CallEnded, Leg, PipelineConfig
 from sinks.record import AnyRecord, CallAction, CallRecord
 from tests.pipeline.scripted import Cue, ScriptedRecognizer, script, words
-from tests.pipeline.stage import AGENT, CALLER, Stage, info
+from tests.pipeline.stage import AGENT, CALLER, RUN, Stage, info
 
 PATIENT = PipelineConfig(answer_timeout_s=30.0, flush_timeout_s=30.0)
 HASTY = PipelineConfig(answer_timeout_s=0.02, flush_timeout_s=30.0)
@@ -24,7 +24,7 @@ def stage(config: PipelineConfig = PATIENT, *scripts: list[Cue], answers: bool =
 
 def opened(made: Stage, call_id: str = "CA1") -> tuple[Call, list[Leg]]:
     """A call with two legs, not announced yet."""
-    call = made.calls.start(info(call_id), announce=False)
+    call = made.calls.start(info(call_id, RUN), announce=False)
     return call, [call.add_leg(options) for options in (CALLER, AGENT)]
 
 

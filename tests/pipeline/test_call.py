@@ -53,7 +53,8 @@ async def test_a_call_from_start_to_end() -> None:
     texts = [(one.revision, one.is_final, one.transcript) for one in stage.transcripts()]
     assert texts == [(0, False, "I"), (1, False, "I need"), (2, False, "I need help."), (3, True, "I need help.")]
     final = stage.finals()[0]
-    assert (final.segment_id, final.speech_final, final.speaker_role) == ("caller-0000", True, SpeakerRole.CUSTOMER)
+    assert (final.segment_id, final.speech_final) == (stage.segment_id("caller", 0), True)
+    assert final.speaker_role is SpeakerRole.CUSTOMER
     assert [(one.word, one.punctuated_word) for one in final.words] == [("i", "I"), ("need", "need"), ("help", "help.")]
     assert (final.start, final.duration) == (0.0, 0.88)
     assert (final.language, final.languages, final.language_source) == ("en-US", ("en-US",), "detected")
@@ -131,7 +132,7 @@ async def test_partials_carry_the_previous_tag_until_the_new_one_comes() -> None
     stage = Stage(ScriptedRecognizer(cues))
     leg = stage.calls.start(info()).add_leg(CALLER)
     await stage.play(leg, seconds=4.0)
-    second = [one for one in stage.transcripts() if one.segment_id == "caller-0001"]
+    second = [one for one in stage.transcripts() if one.segment_id == stage.segment_id("caller", 1)]
     assert [(one.language, one.language_source, one.is_final) for one in second] == [
         ("es-US", "carried", False),
         ("es-US", "carried", False),
@@ -185,7 +186,7 @@ async def test_a_leg_opened_again_goes_on_with_its_numbers() -> None:
         await first.close()
     await stage.play(call.add_leg(CALLER), seconds=1.0)
     await stage.end()
-    assert [one.segment_id for one in stage.finals()] == ["caller-0000", "caller-0001"]
+    assert [one.segment_id for one in stage.finals()] == [stage.segment_id("caller", number) for number in (0, 1)]
     last = stage.records[-1]
     assert isinstance(last, CallRecord)
     assert last.statistics is not None

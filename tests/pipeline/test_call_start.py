@@ -6,18 +6,28 @@ import pytest
 
 from engine.errors import EngineFull
 from pipeline import CallEnded, CallsFull, DuplicateCall, PipelineConfig
-from sinks.record import CallRecord, SpeakerRole
+from sinks.record import CallRecord, SpeakerRole, TranscriptRecord
 from tests.pipeline.scripted import ScriptedRecognizer, script, words
 from tests.pipeline.stage import AGENT, CALLER, Stage, info
 
 
-async def test_a_call_id_used_again_repeats_no_event_id() -> None:
+async def test_a_call_id_used_again_is_another_run_whose_ids_are_all_new() -> None:
     stage = Stage(ScriptedRecognizer(script(words("One.")), script(words("Two."))))
     for _ in range(2):
-        await stage.play(stage.calls.start(info()).add_leg(CALLER), seconds=1.0)
+        call = stage.calls.start(info())
+        leg = call.add_leg(CALLER)
+        call.dtmf(leg, "1", 0.1, 0.1)
+        await stage.play(leg, seconds=1.0)
         await stage.end()
+    first, second = (
+        [one for one in stage.records if one.run == run] for run in {one.run: None for one in stage.records}
+    )
+    assert stage.records == [*first, *second]
     assert len({one.event_id for one in stage.records}) == len(stage.records)
-    assert [one.seq for one in stage.records if one.leg == ""] == list(range(6))
+    segments = [{one.segment_id for one in run if isinstance(one, TranscriptRecord)} for run in (first, second)]
+    assert segments[0].isdisjoint(segments[1])
+    for run in (first, second):
+        assert [one.seq for one in run if one.leg == ""] == [0, 1, 2]
 
 
 async def test_call_that_is_not_announced_yet_begins_with_all_that_is_known_by_then() -> None:
@@ -70,18 +80,6 @@ async def test_call_that_ends_before_it_is_announced_was_refused(caplog: pytest.
     stage.calls.start(info())
     await stage.end()
     assert [one.seq for one in stage.records] == [0, 1]
-
-
-async def test_refused_calls_take_no_place_among_those_that_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.call.REMEMBERED_CALLS", 1)
-    stage = Stage(ScriptedRecognizer())
-    stage.calls.start(info())
-    await stage.end()
-    stage.calls.start(info("CA2"), announce=False)
-    await stage.end("CA2")
-    stage.calls.start(info())
-    await stage.end()
-    assert [one.seq for one in stage.records] == [0, 1, 2, 3]
 
 
 async def test_a_full_engine_is_the_connectors_to_answer_and_the_call_lives() -> None:

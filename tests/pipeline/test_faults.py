@@ -19,6 +19,7 @@ from pipeline.g711 import FLOAT_TABLE
 from pipeline.resample import half_band
 from sinks.record import AnyRecord, CallAction, CallRecord, SpeakerRole, TranscriptRecord
 from tests.pipeline.scripted import ScriptedRecognizer, script, words
+from tests.pipeline.stage import RUN
 
 LEGS = {
     "victim": (Encoding.PCMU, 8_000),
@@ -82,7 +83,7 @@ class Run:
 
     async def play(self) -> "Run":
         for name in LEGS:
-            self.legs[name] = self.calls.start(CallInfo(name, "test")).add_leg(
+            self.legs[name] = self.calls.start(CallInfo(name, "test", run=RUN)).add_leg(
                 LegOptions("leg", SpeakerRole.CUSTOMER, 0)
             )
         for tick in range(TICKS):

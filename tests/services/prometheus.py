@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from tests.services.composed import DEPLOY
-from tests.services.missing import ServiceMissing
-from tests.services.ports import free_ports
+from testing.services.composed import DEPLOY
+from testing.services.missing import ServiceMissing
+from testing.services.ports import free_ports
 
 CONFIG = DEPLOY / "prometheus" / "prometheus.yml"
 START_TIMEOUT_S = 30.0

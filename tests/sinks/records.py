@@ -21,6 +21,7 @@ from sinks.record import (
 )
 
 AT = "2026-11-24T12:00:00.000Z"
+RUN, OTHER_RUN = "0123456789ab", "ba9876543210"
 STATISTICS = CallStatistics(packets=100, lost=1, late=2, words=7, p50_latency_ms=80.5, p95_latency_ms=120.0)
 LEGS = (
     LegInfo(leg="caller", speaker_role=SpeakerRole.CUSTOMER, channel_index=0),
@@ -28,10 +29,13 @@ LEGS = (
 )
 
 
-def call(action: CallAction, call_id: str = "CA1", *, seq: int = 0, at: str = AT, **fields: Any) -> CallRecord:
+def call(
+    action: CallAction, call_id: str = "CA1", *, run: str = RUN, seq: int = 0, at: str = AT, **fields: Any
+) -> CallRecord:
     return CallRecord(
-        event_id=event_id(call_id, "", "call", seq),
+        event_id=event_id(call_id, run, "", "call", seq),
         call_id=call_id,
+        run=run,
         leg="",
         seq=seq,
         at=at,
@@ -46,8 +50,8 @@ def start(call_id: str = "CA1", *, at: str = AT, **fields: Any) -> CallRecord:
     return call(CallAction.START, call_id, at=at, **(known | fields))
 
 
-def end(call_id: str = "CA1", *, seq: int = 9, at: str = "2026-11-24T12:05:00.000Z") -> CallRecord:
-    return call(CallAction.END, call_id, seq=seq, at=at, reason="hangup", statistics=STATISTICS)
+def end(call_id: str = "CA1", *, run: str = RUN, seq: int = 9, at: str = "2026-11-24T12:05:00.000Z") -> CallRecord:
+    return call(CallAction.END, call_id, run=run, seq=seq, at=at, reason="hangup", statistics=STATISTICS)
 
 
 def transcript(
@@ -57,6 +61,7 @@ def transcript(
     *,
     final: bool = False,
     call_id: str = "CA1",
+    run: str = RUN,
     leg: str = "caller",
     begin: float | None = None,
     seq: int = 0,
@@ -67,8 +72,9 @@ def transcript(
     )
     segment_id = f"{leg}-{segment}"
     return TranscriptRecord(
-        event_id=event_id(call_id, leg, "transcript", segment_id, revision),
+        event_id=event_id(call_id, run, leg, "transcript", segment_id, revision),
         call_id=call_id,
+        run=run,
         leg=leg,
         seq=seq,
         at=AT,
@@ -91,10 +97,11 @@ def transcript(
     )
 
 
-def dtmf(digit: str = "5", index: int = 0, call_id: str = "CA1") -> DtmfRecord:
+def dtmf(digit: str = "5", index: int = 0, call_id: str = "CA1", run: str = RUN) -> DtmfRecord:
     return DtmfRecord(
-        event_id=event_id(call_id, "caller", "dtmf", index),
+        event_id=event_id(call_id, run, "caller", "dtmf", index),
         call_id=call_id,
+        run=run,
         leg="caller",
         seq=index,
         at=AT,
@@ -104,10 +111,11 @@ def dtmf(digit: str = "5", index: int = 0, call_id: str = "CA1") -> DtmfRecord:
     )
 
 
-def turn(event: TurnEvent = TurnEvent.END_OF_TURN, index: int = 0, call_id: str = "CA1") -> TurnRecord:
+def turn(event: TurnEvent = TurnEvent.END_OF_TURN, index: int = 0, call_id: str = "CA1", run: str = RUN) -> TurnRecord:
     return TurnRecord(
-        event_id=event_id(call_id, "caller", "turn", index),
+        event_id=event_id(call_id, run, "caller", "turn", index),
         call_id=call_id,
+        run=run,
         leg="caller",
         seq=index,
         at=AT,
@@ -142,6 +150,7 @@ _at = st.datetimes().map(lambda at: at.replace(year=2000 + at.year % 100).isofor
 _envelope: dict[str, st.SearchStrategy[Any]] = {
     "event_id": st.binary(min_size=16, max_size=16).map(bytes.hex),
     "call_id": _name,
+    "run": st.just(msgspec.UNSET) | st.binary(min_size=6, max_size=16).map(bytes.hex),
     "leg": _name,
     "seq": _count,
     "at": _at,

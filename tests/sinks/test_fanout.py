@@ -5,8 +5,9 @@ import logging
 import pytest
 
 from sinks import fanout
+from sinks.delivery import Delivery
 from sinks.errors import SinkError, SinkMisconfigured, SinkRejected, SinkUnavailable
-from sinks.fanout import FanOut, SinkStats
+from sinks.fanout import FanOut
 from sinks.record import AnyRecord
 from tests.sinks.recorder import Recorder
 from tests.sinks.records import end, start, transcript
@@ -36,7 +37,7 @@ async def test_every_sink_gets_every_record_in_order() -> None:
     for sink in sinks:
         assert sink.records == records
         assert (sink.started, sink.closed) == (1, 1)
-        assert fan.stats[sink.name] == SinkStats(written=len(records))
+        assert fan.deliveries[sink.name] == Delivery(delivered=2, delivered_partials=2_000)
 
 
 async def test_blocked_sink_does_not_delay_another() -> None:
@@ -69,7 +70,7 @@ async def test_overflow_drops_partials_first_and_counts() -> None:
     sink.gate.set()
     await fan.close(10)
     assert sink.records == [start(), *finals[:4]]
-    assert fan.stats["recorder"] == SinkStats(written=5, dropped_partials=4, dropped_finals=1)
+    assert fan.deliveries["recorder"] == Delivery(delivered=5, dropped_partials=4, lost=1)
 
 
 async def test_retryable_failure_repeats_the_batch_in_order(caplog: pytest.LogCaptureFixture) -> None:
@@ -82,7 +83,7 @@ async def test_retryable_failure_repeats_the_batch_in_order(caplog: pytest.LogCa
     fan.publish([end()])
     await fan.close(10)
     assert sink.records == [start(), end()]
-    assert fan.stats["recorder"] == SinkStats(written=2, errors=3)
+    assert fan.deliveries["recorder"] == Delivery(delivered=2, errors=3)
     assert [record.getMessage() for record in caplog.records] == [
         "sink recorder cannot write, trying again: away",
         "sink recorder writes again",
@@ -99,7 +100,7 @@ async def test_other_failure_drops_the_batch_and_goes_on(failure: Exception) -> 
     fan.publish([end()])
     await fan.close(10)
     assert sink.records == [end()]
-    assert fan.stats["recorder"] == SinkStats(written=1, dropped_partials=1, dropped_finals=1, errors=1)
+    assert fan.deliveries["recorder"] == Delivery(delivered=1, dropped_partials=1, lost=1, errors=1)
 
 
 async def test_close_gives_up_on_a_sink_that_hangs_and_counts_what_it_held() -> None:
@@ -112,8 +113,8 @@ async def test_close_gives_up_on_a_sink_that_hangs_and_counts_what_it_held() -> 
     fan.publish([transcript(), end()])
     await fan.close(0.05)
     assert (hung.records, hung.closed) == ([], 1)
-    assert fan.stats["hung"] == SinkStats(dropped_partials=1, dropped_finals=2)
-    assert fan.stats["free"] == SinkStats(written=3)
+    assert fan.deliveries["hung"] == Delivery(dropped_partials=1, lost=2)
+    assert fan.deliveries["free"] == Delivery(delivered=2, delivered_partials=1)
 
 
 async def test_close_gives_up_on_a_sink_that_stays_away() -> None:
@@ -122,7 +123,7 @@ async def test_close_gives_up_on_a_sink_that_stays_away() -> None:
     await fan.start()
     fan.publish([start()])
     await fan.close(0.05)
-    assert fan.stats["recorder"].dropped_finals == 1
+    assert fan.deliveries["recorder"].lost == 1
     assert sink.closed == 1
 
 
@@ -133,7 +134,7 @@ async def test_records_after_close_are_counted_as_dropped() -> None:
     await fan.close(10)
     fan.publish([transcript(), end()])
     assert sink.records == []
-    assert fan.stats["recorder"] == SinkStats(dropped_partials=1, dropped_finals=1)
+    assert fan.deliveries["recorder"] == Delivery(dropped_partials=1, lost=1)
 
 
 async def test_start_closes_what_it_started_when_a_sink_cannot_start() -> None:
@@ -150,3 +151,53 @@ async def test_sinks_of_one_name_are_refused() -> None:
 
 def test_every_error_says_whether_to_try_again() -> None:
     assert [kind.retryable for kind in (SinkError, SinkUnavailable, SinkRejected)] == [False, True, False]
+
+
+class Later(Recorder):
+    """Takes records over, delivers one, and has one left."""
+
+    def delivery(self) -> Delivery:
+        return Delivery(delivered=1, spooled=1, oldest_age_s=7.0, lost=1, connected=False)
+
+
+async def test_what_waits_in_the_queue_is_spooled_and_ages() -> None:
+    sink = Recorder()
+    sink.gate.clear()
+    fan = FanOut([sink])
+    await fan.start()
+    fan.publish([transcript(), start()])
+    await sink.writing.wait()
+    fan.publish([transcript(), end()])
+    found = fan.deliveries["recorder"]
+    assert (found.spooled, found.delivered, found.connected) == (2, 0, True)
+    assert found.oldest_age_s > 0.0
+    sink.gate.set()
+    await fan.close(10)
+    assert fan.deliveries["recorder"] == Delivery(delivered=2, delivered_partials=2)
+
+
+async def test_a_sink_that_only_takes_over_says_itself_what_is_delivered() -> None:
+    sink = Later("later")
+    fan = FanOut([sink], queue_records=1)
+    await fan.start()
+    sink.gate.clear()
+    fan.publish([start()])
+    await sink.writing.wait()
+    fan.publish([start(), end()])
+    found = fan.deliveries["later"]
+    assert (found.delivered, found.spooled, found.lost, found.connected) == (1, 3, 2, False)
+    assert found.oldest_age_s == 7.0
+    sink.gate.set()
+    await fan.close(10)
+
+
+async def test_what_is_not_as_it_should_be_is_said_in_words() -> None:
+    sink = Later("later")
+    fan = FanOut([sink, Recorder("fine")])
+    assert fan.warnings() == [
+        "sink later: away, 1 records wait, the oldest for 7 s",
+        "sink later: 1 records are lost",
+    ]
+    found = Delivery(degraded=True)
+    found.dead_lettered.update(full=3, refused=1)
+    assert found.warnings() == ["its disk refuses, what waits is in memory alone", "dead letters: 3 full, 1 refused"]

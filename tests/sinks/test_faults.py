@@ -10,13 +10,13 @@ import pytest
 from sinks.config import JsonlConfig, KafkaConfig
 from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
-from sinks.kafka import KafkaSink
+from sinks.kafka.lane import Lane
+from sinks.kafka.sink import KafkaSink
 from sinks.live import LiveView
-from sinks.outbox import MemoryOutbox, OutboxEntry
 from sinks.record import AnyRecord, decode
 from tests.sinks.recorder import Recorder
 from tests.sinks.records import end, start, transcript
-from tests.sinks.waiting import until
+from tests.sinks.waiting import taken, until
 
 
 def of(call_id: str, record: AnyRecord) -> AnyRecord:
@@ -57,7 +57,7 @@ async def test_what_a_sink_cannot_take_of_one_call_costs_no_other_call_a_record(
             record for record in records if record.call_id == call_id
         ]
     assert other.records == records
-    assert (fan.stats["poisoned"].dropped_finals, fan.stats["poisoned"].errors) == (3, 2)
+    assert (fan.deliveries["poisoned"].lost, fan.deliveries["poisoned"].errors) == (3, 2)
     assert fan.supervisor.failures == {}
     assert fan.supervisor.faults == {"sink poisoned": 2}
     assert caplog.text.count("Traceback") == 1
@@ -138,49 +138,15 @@ async def test_where_no_new_file_can_be_had_the_former_is_written_to(tmp_path: P
     assert decode((tmp_path / "moved" / "records.jsonl").read_bytes()) == start()
 
 
-class Producer:
-    """Hands out futures that are never done; sending `bad` fails in a way that the client does not foresee."""
+async def test_a_lane_of_kafka_that_ends_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_lane: Lane) -> None:
+        raise RuntimeError("boom")
 
-    def partitions_for(self, _topic: str) -> set[int]:
-        return {0}
-
-
-async def test_a_record_that_the_kafka_sink_cannot_hand_on_is_settled_and_the_next_ones_go(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    sink = KafkaSink(KafkaConfig(bootstrap_servers="127.0.0.1:9"))
-    sent: list[OutboxEntry] = []
-
-    def send(_producer: object, entry: OutboxEntry) -> None:
-        if entry.key == b"bad":
-            raise RuntimeError("boom")
-        sent.append(entry)
-        sink._settle(entry, None)
-
-    monkeypatch.setattr(sink, "_connect", Producer)
-    monkeypatch.setattr(sink, "_finish", lambda _producer: None)
-    monkeypatch.setattr(sink, "_send", send)
-    await sink.start()
-    await sink.write([of("one", start()), of("bad", start()), of("two", start())])
-    await until(lambda: sink.stats.acknowledged == 2)
-    await sink.close()
-    assert [entry.key for entry in sent] == [b"one", b"two"]
-    assert sink.stats.undelivered == 1
-    assert sink.supervisor.faults == {"sink kafka": 1}
-    assert sink.supervisor.failures == {}
-
-
-async def test_a_kafka_thread_that_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken(MemoryOutbox):
-        def take(self, limit: int) -> list[OutboxEntry]:
-            raise RuntimeError("boom")
-
-    sink = KafkaSink(KafkaConfig(bootstrap_servers="127.0.0.1:9"), outbox=Broken)
-    monkeypatch.setattr(sink, "_connect", Producer)
-    fan = FanOut([sink])
+    monkeypatch.setattr(Lane, "run", fail)
+    fan = FanOut([KafkaSink(KafkaConfig(bootstrap_servers="127.0.0.1:9", spool=str(tmp_path / "spool")))])
     await fan.start()
-    await until(lambda: bool(fan.supervisor.failures))
-    assert fan.supervisor.failures == {"sink kafka": "RuntimeError: boom"}
+    await until(lambda: len(fan.supervisor.failures) == 3)
+    assert set(fan.supervisor.failures.values()) == {"RuntimeError: boom"}
     await fan.close(0.1)
 
 
@@ -197,6 +163,6 @@ async def test_the_live_view_keeps_the_other_calls_of_a_batch(monkeypatch: pytes
     monkeypatch.setattr(view._book, "apply", fail)
     await fan.start()
     fan.publish([of(call_id, start()) for call_id in ("one", "bad", "two")])
-    await until(lambda: fan.stats["live"].written == 2)
+    await until(lambda: taken(fan, "live") == 2)
     assert {call["call_id"] for call in await view.calls()} == {"one", "two"}
     await fan.close(5.0)

@@ -18,6 +18,7 @@ from sinks.jsonl import JsonlSink
 from sinks.live import LiveView
 from sinks.record import decode, encode
 from tests.sinks.records import end, every_kind, start, transcript
+from tests.sinks.waiting import taken
 
 
 async def test_appends_one_line_a_record(tmp_path: Path) -> None:
@@ -96,10 +97,10 @@ async def test_blocked_disk_delays_neither_the_event_loop_nor_other_sinks(
             fan.publish([start(), transcript("x" * 2 * capacity)])
             assert (await anext(records))["type"] == "call"
             assert (await anext(records))["type"] == "transcript"
-        assert fan.stats["jsonl"].written == 0  # nobody reads the pipe, and the view has both records
+        assert taken(fan, "jsonl") == 0  # nobody reads the pipe, and the view has both records
         await fan.close(0.05)
-        assert fan.stats["jsonl"].dropped_finals == 1
-        assert fan.stats["live"].written == 2
+        assert fan.deliveries["jsonl"].lost == 1
+        assert taken(fan, "live") == 2
     finally:
         os.close(reader)  # the blocked write ends with EPIPE
     await asyncio.sleep(0)

@@ -3,7 +3,7 @@
 from sinks.calls import KEYS_KEPT
 from sinks.config import LiveConfig
 from sinks.live import LiveView
-from tests.sinks.records import dtmf, end, start, transcript
+from tests.sinks.records import OTHER_RUN, dtmf, end, start, transcript
 
 
 class Clock:
@@ -36,7 +36,7 @@ async def test_ended_call_stays_for_a_while() -> None:
 async def test_call_begun_anew_is_not_forgotten_with_its_former_self() -> None:
     clock = Clock()
     view = LiveView(LiveConfig(retain_s=10), clock=clock)
-    await view.write([start(), end(), start(at="2026-11-24T13:00:00.000Z")])
+    await view.write([start(), end(), start(run=OTHER_RUN, at="2026-11-24T13:00:00.000Z")])
     clock.now_s = 10.0
     assert await shown(view) == ["CA1"]
 

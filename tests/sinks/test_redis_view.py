@@ -13,15 +13,17 @@ from redis.asyncio import Redis
 
 from sinks.calls import epoch_ms
 from sinks.config import RedisConfig
+from sinks.delivery import Delivery
 from sinks.errors import SinkMisconfigured, ViewUnavailable
-from sinks.fanout import FanOut, SinkStats
+from sinks.fanout import FanOut
 from sinks.live import LiveView
-from sinks.record import AnyRecord, CallAction, as_builtins, encode
+from sinks.record import AnyRecord, CallAction, as_builtins, encode, is_partial
 from sinks.redis_view import RedisSink, RedisView
-from tests.services.missing import ServiceMissing, missing
-from tests.services.redis_server import RedisServer
-from tests.sinks.records import AT, call, dtmf, end, start, transcript
-from tests.sinks.waiting import until
+from testing.services.missing import ServiceMissing
+from testing.services.redis_server import RedisServer
+from tests.services.missing import missing
+from tests.sinks.records import AT, OTHER_RUN, call, dtmf, end, start, transcript
+from tests.sinks.waiting import taken, until
 
 
 @pytest.fixture
@@ -202,6 +204,56 @@ async def test_server_refuses_what_is_older_whoever_writes_it(
     await view.close()
 
 
+async def test_of_two_servers_with_one_call_the_one_that_began_last_is_shown(
+    config: RedisConfig, client: "Redis"
+) -> None:
+    config = msgspec.structs.replace(config, heartbeat_s=0.05)
+    first, second, view = RedisSink(config), RedisSink(config), RedisView(config)
+    for sink in (first, second):
+        await sink.start()
+    await first.write([start(), transcript("of the first", final=True)])
+    begun: list[AnyRecord] = [start(run=OTHER_RUN), transcript("of the second", final=True, run=OTHER_RUN)]
+    await second.write(begun)
+    async with view.subscribe() as records:
+        await first.write([transcript("late", segment=1, final=True), call(CallAction.HOLD, seq=1), dtmf(), end()])
+        last = transcript("and more", segment=1, final=True, run=OTHER_RUN)
+        await second.write([last])
+        assert (await anext(records))["event_id"] == last.event_id
+    snapshot = await view.snapshot("CA1")
+    assert snapshot is not None
+    assert [segment["transcript"] for segment in snapshot.segments] == ["of the second", "and more"]
+    assert (snapshot.call["run"], snapshot.call["status"], snapshot.dtmf) == (OTHER_RUN, "active", [])
+    assert await stream(client, config.key_prefix) == [*begun, last]
+    assert first.current
+    assert second.current
+    for sink in (first, second):
+        await sink.close()
+    await view.close()
+
+
+async def test_servers_that_both_rebuild_one_call_do_not_take_it_from_each_other_for_ever(
+    config: RedisConfig, client: "Redis"
+) -> None:
+    first, second, view = RedisSink(config), RedisSink(config), RedisView(config)
+    for sink in (first, second):
+        await sink.start()
+    await first.write([start()])
+    await second.write([start(run=OTHER_RUN)])
+    await client.delete(*await client.keys(f"{config.key_prefix}*"))
+    for n in range(4):
+        await first.write([transcript(f"first {n}", segment=n)])
+        await second.write([transcript(f"second {n}", segment=n, run=OTHER_RUN)])
+        await until(lambda: first.current and second.current)
+    snapshot = await view.snapshot("CA1")
+    assert snapshot is not None
+    shown = {segment["run"] for segment in snapshot.segments}
+    assert shown == {snapshot.call["run"]}
+    assert len(snapshot.segments) == 4
+    for sink in (first, second):
+        await sink.close()
+    await view.close()
+
+
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
     """A server of this test's own, to be killed."""
@@ -229,7 +281,7 @@ async def test_redis_killed_in_mid_call_calls_go_on_and_the_view_is_rebuilt(
         transcript("in between", segment=1),
     ]
     fan.publish(records)
-    await until(lambda: fan.stats["redis"].written == len(records))
+    await until(lambda: taken(fan, "redis") == len(records))
     async with view.subscribe("CA1") as cut_off:
         server.kill()
         assert [record async for record in cut_off] == []  # ends, so the screen knows
@@ -243,7 +295,7 @@ async def test_redis_killed_in_mid_call_calls_go_on_and_the_view_is_rebuilt(
     ]
     for record in during:
         fan.publish([record])
-    await until(lambda: fan.stats["redis"].written == len(records) + len(during))
+    await until(lambda: taken(fan, "redis") == len(records) + len(during))
     assert not sink.current
     with pytest.raises(ViewUnavailable):
         await view.calls()
@@ -269,8 +321,10 @@ async def test_redis_killed_in_mid_call_calls_go_on_and_the_view_is_rebuilt(
     assert await view.snapshot("CA1") == await other.snapshot("CA1")
     await fan.close(10)
     await view.close()
-    written = len(records) + len(during) + 2
-    assert fan.stats == {"redis": SinkStats(written=written), "live": SinkStats(written=written)}
+    given = [*records, *during]
+    partials = sum(map(is_partial, given))
+    delivery = Delivery(delivered=len(given) + 2 - partials, delivered_partials=partials)
+    assert fan.deliveries == {"redis": delivery, "live": delivery}
     logged = [record.getMessage() for record in caplog.records if "current" in record.msg or "behind" in record.msg]
     assert [line.split(":")[0] for line in logged] == [
         "redis live view is behind, trying again",

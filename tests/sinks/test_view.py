@@ -12,7 +12,7 @@ from sinks.record import AnyRecord, CallAction, TurnEvent, as_builtins
 from sinks.redis_view import RedisSink, RedisView
 from sinks.sink import Sink
 from sinks.subscription import Subscription
-from tests.sinks.records import AT, STATISTICS, call, dtmf, end, start, transcript, turn
+from tests.sinks.records import AT, OTHER_RUN, RUN, STATISTICS, call, dtmf, end, start, transcript, turn
 from tests.sinks.waiting import until
 
 QUEUE_RECORDS = 8
@@ -70,6 +70,7 @@ async def test_late_joiner_sees_all_so_far(pair: Pair) -> None:
             {"leg": "caller", "speaker_role": "customer", "channel_index": 0},
             {"leg": "agent", "speaker_role": "agent", "channel_index": 1},
         ],
+        "run": RUN,
         "started_at": AT,
         "ended_at": None,
         "status": "active",
@@ -148,13 +149,33 @@ async def test_calls_are_listed_newest_first(pair: Pair) -> None:
 async def test_call_id_used_again_begins_anew(pair: Pair) -> None:
     await pair.sink.write([start(), transcript("former caller", final=True), dtmf(), end()])
     again = "2026-11-24T13:00:00.000Z"
-    await pair.sink.write([start(at=again)])
+    await pair.sink.write([start(run=OTHER_RUN, at=again)])
     snapshot = await pair.view.snapshot("CA1")
     assert snapshot is not None
     assert (snapshot.segments, snapshot.dtmf) == ([], [])
     assert (snapshot.call["started_at"], snapshot.call["status"]) == (again, "active")
     assert (snapshot.call["ended_at"], snapshot.call["reason"]) == (None, None)
-    await pair.sink.write([transcript("new")])
+    await pair.sink.write([transcript("new", run=OTHER_RUN)])
+    assert await texts(pair.view) == ["new"]
+
+
+async def test_what_comes_late_of_a_former_run_is_ignored(pair: Pair) -> None:
+    await pair.sink.write([start(), transcript("former caller")])
+    # An earlier time, as of a server whose clock is behind.
+    await pair.sink.write([start(run=OTHER_RUN, at="2026-11-24T11:59:59.000Z"), transcript("new", run=OTHER_RUN)])
+    late = (start(), transcript("late", segment=3, final=True), call(CallAction.HOLD, seq=4), dtmf(), end())
+    await pair.sink.write([*late, transcript("new words", revision=1, run=OTHER_RUN)])
+    snapshot = await pair.view.snapshot("CA1")
+    assert snapshot is not None
+    assert [segment["transcript"] for segment in snapshot.segments] == ["new words"]
+    assert (snapshot.dtmf, snapshot.call["run"], snapshot.call["status"]) == ([], OTHER_RUN, "active")
+
+
+async def test_run_whose_start_was_lost_begins_with_its_first_call_record(pair: Pair) -> None:
+    await pair.sink.write([start(), transcript("former caller")])
+    await pair.sink.write([transcript("unknown run", run=OTHER_RUN)])
+    assert await texts(pair.view) == ["former caller"]
+    await pair.sink.write([call(CallAction.UPDATE, run=OTHER_RUN, seq=1), transcript("new", run=OTHER_RUN)])
     assert await texts(pair.view) == ["new"]
 
 

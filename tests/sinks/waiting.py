@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from sinks.fanout import FanOut
+
 LIMIT_S = 30.0
 
 
@@ -14,3 +16,9 @@ async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -
             if await held if isinstance(held, Awaitable) else held:
                 return
             await asyncio.sleep(0.01)
+
+
+def taken(fan: FanOut, sink: str) -> int:
+    """Records that the destination has, partials included."""
+    delivery = fan.deliveries[sink]
+    return delivery.delivered + delivery.delivered_partials

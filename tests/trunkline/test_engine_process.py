@@ -44,7 +44,7 @@ class Played:
 
     async def run(self) -> None:
         calls = Calls(self.engine, self.records.extend, PipelineConfig(flush_timeout_s=120.0))
-        call = calls.start(CallInfo("CA1", "test"))
+        call = calls.start(CallInfo("CA1", "test", run="0123456789ab"))
         legs = [
             call.add_leg(LegOptions(name, role, channel))
             for channel, (name, role) in enumerate((("inbound", SpeakerRole.CUSTOMER), ("outbound", SpeakerRole.AGENT)))

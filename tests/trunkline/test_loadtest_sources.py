@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from liveview.api import LiveViewConfig, create_app
 from sinks.config import KafkaConfig
-from sinks.kafka import KafkaSink
+from sinks.kafka.sink import KafkaSink
 from sinks.live import LiveView
 from sinks.record import AnyRecord, CallAction, encode
 from tests.trunkline.loadtest_records import final, step
@@ -159,13 +159,14 @@ async def test_file_may_appear_after_the_start(tmp_path: Path) -> None:
     assert figures(tally, "key") == (2, 50, 2, 0)
 
 
-async def test_topics_are_read_from_their_present_ends(kafka_bootstrap: str) -> None:
+async def test_topics_are_read_from_their_present_ends(kafka_bootstrap: str, tmp_path: Path) -> None:
     topics = ("load.transcripts", "load.partials", "load.events")
     config = KafkaConfig(
         bootstrap_servers=kafka_bootstrap,
         transcripts_topic=topics[0],
         partials_topic=topics[1],
         events_topic=topics[2],
+        spool=str(tmp_path / "spool"),
         create_topics=True,
     )
     tally = RecordTally(SCRIPT)
@@ -174,7 +175,7 @@ async def test_topics_are_read_from_their_present_ends(kafka_bootstrap: str) -> 
     sink = KafkaSink(config)
     await sink.start()
     await sink.write(call("old", "old"))
-    await until(lambda: sink.stats.acknowledged == 4)
+    await until(lambda: sink.delivery().delivered + sink.delivery().delivered_partials == 4)
     async with reading(KafkaSource(kafka_bootstrap, tally, topics)):
         await sink.write(call("key", "key"))
         await until(lambda: tally.has_ended("key") and tally.totals.transcripts == 2)

@@ -16,7 +16,7 @@ from engine import Engine
 from engine.checkpoint.weights import Checkpoint
 from liveview.attempts import AccessStats
 from pipeline.call import PipelineStats
-from sinks.fanout import SinkStats
+from sinks.delivery import Delivery
 from trunkline.config import Config
 from trunkline.connections import ConnectionStats
 from trunkline.metric_names import ACCESS, CONNECTIONS, CONNECTOR, PIPELINE, SINK, SIP, Exported
@@ -71,7 +71,7 @@ def fields(stats: object, before: str = "") -> Iterator[str]:
     ("table", "stats"),
     [
         (PIPELINE, PipelineStats()),
-        (SINK, SinkStats()),
+        (SINK, Delivery()),
         (CONNECTOR, ConnectorStats()),
         (SIP, SipStats()),
         (ACCESS, AccessStats()),

@@ -1,14 +1,18 @@
 """`/readyz` says which part of the server has ended, and why; calls and metrics with it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import msgspec
 import pytest
 
+from sinks.config import KafkaConfig
 from sinks.record import CallAction, CallRecord
+from testing.services.ports import free_ports
 from tests.trunkline.conftest import Running, Serve
 from trunkline.config import Config
 from trunkline.demo.script import load_audio
@@ -120,3 +124,17 @@ async def test_faults_that_were_contained_are_counted_by_place_and_leave_the_ser
     assert status == 200
     assert 'trunkline_faults_total{place="source"}' in metrics
     assert "trunkline_http_connections " in metrics
+
+
+async def test_what_waits_for_kafka_is_said_and_the_server_is_ready(serve: Serve, tmp_path: Path) -> None:
+    away = f"127.0.0.1:{free_ports(1)[0]}"
+    kafka = KafkaConfig(bootstrap_servers=away, spool=str(tmp_path / "spool"), close_timeout_s=0.1)
+    async with in_a_call(serve, msgspec.structs.replace(Config(), kafka=kafka)) as running:
+        async with asyncio.timeout(30):
+            while (answer := await get(running, "/readyz")) and " 0 records" in answer[1]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert answer[0] == 200
+        assert re.fullmatch(r"ready\nwarning: sink kafka: away, \d+ records wait, the oldest for \d+ s\n", answer[1])
+        _, metrics = await get(running, "/metrics")
+        assert 'trunkline_sink_connected{sink="kafka"} 0.0' in metrics
+        assert re.search(r'trunkline_sink_spooled\{sink="kafka"\} [1-9]', metrics)

@@ -1,54 +1,19 @@
 """The Kafka sink on a real broker, and without one."""
 
-import asyncio
-import uuid
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer
 
-from sinks import kafka
 from sinks.config import KafkaConfig
 from sinks.errors import SinkMisconfigured
-from sinks.fanout import FanOut, SinkStats
-from sinks.kafka import KafkaSink, KafkaStats
-from sinks.live import LiveView
+from sinks.kafka import lane as kafka_lane
+from sinks.kafka.sink import KafkaSink
 from sinks.record import AnyRecord, decode
-from tests.services.ports import free_ports
+from testing.services.ports import free_ports
+from tests.sinks.kafka.topics import acknowledged, letters, read, settings
 from tests.sinks.records import dtmf, end, start, transcript, turn
 from tests.sinks.waiting import until
-
-
-def settings(bootstrap: str, **changed: Any) -> KafkaConfig:
-    """Topics of this test's own."""
-    name = f"test-{uuid.uuid4()}"
-    topics = {f"{kind}_topic": f"{name}.{kind}" for kind in ("transcripts", "partials", "events")}
-    config = KafkaConfig(bootstrap_servers=bootstrap, create_topics=True)
-    return msgspec.structs.replace(config, **(topics | changed))
-
-
-async def read(bootstrap: str, topics: Sequence[str], count: int) -> list[Any]:
-    """The first messages of the topics, in order within each partition."""
-
-    def consume() -> list[Any]:
-        consumer = KafkaConsumer(
-            *topics, bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=30_000
-        )
-        try:
-            return [message for _, message in zip(range(count), consumer, strict=False)]
-        finally:
-            consumer.close(autocommit=False)
-
-    return await asyncio.to_thread(consume)
-
-
-@pytest.fixture
-def admin(kafka_bootstrap: str) -> Iterator[Any]:
-    admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
-    yield admin
-    admin.close()
 
 
 async def test_records_arrive_with_key_and_headers_on_their_topics_in_order_per_call(kafka_bootstrap: str) -> None:
@@ -64,7 +29,8 @@ async def test_records_arrive_with_key_and_headers_on_their_topics_in_order_per_
     for first in range(0, len(sent), 7):
         await sink.write(sent[first : first + 7])
     await sink.close()
-    assert sink.stats == KafkaStats(acknowledged=len(sent))
+    assert acknowledged(sink) == len(sent)
+    assert len(sink.spool) == 0
 
     messages = await read(
         kafka_bootstrap, [config.transcripts_topic, config.partials_topic, config.events_topic], len(sent)
@@ -95,7 +61,7 @@ async def test_topics_are_created_as_configured(kafka_bootstrap: str, admin: Any
     for _ in range(2):  # the second time they are there
         sink = KafkaSink(config)
         await sink.start()
-        await until(lambda sink=sink: sink.connected)
+        await until(lambda sink=sink: sink.delivery().connected)
         await sink.close()
     topics = [config.transcripts_topic, config.partials_topic, config.events_topic]
     described = admin.describe_topics(topics)
@@ -105,17 +71,17 @@ async def test_topics_are_created_as_configured(kafka_bootstrap: str, admin: Any
 async def test_missing_topics_are_not_created_but_waited_for(
     kafka_bootstrap: str, admin: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(kafka, "RETRY_MAX_S", 0.1)
+    monkeypatch.setattr(kafka_lane, "RETRY_MAX_S", 0.1)
     config = settings(kafka_bootstrap, create_topics=False, partials_topic="")
     topics = [config.transcripts_topic, config.events_topic]
     sink = KafkaSink(config)
     await sink.start()
     await sink.write([start(), transcript("f", final=True)])
-    await until(lambda: f"topics to be created first: {', '.join(topics)}" in caplog.text)
+    await until(lambda: all(f"topics to be created first: {topic}" in caplog.text for topic in topics))
     assert not set(topics) & set(admin.list_topics())
-    assert not sink.connected
+    assert not sink.delivery().connected
     admin.create_topics(topics, wait_for_metadata=True)
-    await until(lambda: sink.stats.acknowledged == 2)
+    await until(lambda: acknowledged(sink) == 2)
     await sink.close()
     messages = await read(kafka_bootstrap, topics, 2)
     assert {decode(message.value).event_id for message in messages} == {
@@ -129,43 +95,75 @@ async def test_partials_are_left_out_where_they_have_no_topic(kafka_bootstrap: s
     await sink.start()
     await sink.write([start(), transcript("p"), transcript("f", final=True)])
     await sink.close()
-    assert sink.stats == KafkaStats(acknowledged=2)
+    assert acknowledged(sink) == 2
 
 
-async def test_record_too_large_is_given_up_and_the_next_goes(
+async def test_a_record_too_large_is_a_dead_letter_and_the_next_goes(
     kafka_bootstrap: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = settings(kafka_bootstrap)
     sink = KafkaSink(config)
     await sink.start()
-    await sink.write([transcript("x" * 2_000_000, final=True), transcript("next", segment=1, final=True)])
+    large, small = transcript("x" * 2_000_000, final=True), transcript("next", segment=1, final=True)
+    await sink.write([large, small])
+    await until(lambda: sink.delivery().dead_lettered.total() == 1)
     await sink.close()
-    assert sink.stats == KafkaStats(acknowledged=1, undelivered=1)
-    assert "larger than the maximum request size" in caplog.text
+    assert acknowledged(sink) == 1
+    assert sink.delivery().dead_lettered == {"refused": 1}
     [message] = await read(kafka_bootstrap, [config.transcripts_topic], 1)
-    assert decode(message.value) == transcript("next", segment=1, final=True)
+    assert decode(message.value) == small
+    (line,) = letters(config)
+    assert (line["topic"], line["key"]) == (config.dead_letters_topic, large.call_id)  # which refuses it, too
+    assert ["dead-letter-topic", config.transcripts_topic] in line["headers"]
+    assert decode(line["value"].encode()) == large
+    assert "refused for good" in caplog.text
 
 
-def absent() -> KafkaConfig:
+def absent(**changed: Any) -> KafkaConfig:
     """A broker that is not there; nothing is waited for at the end."""
-    return KafkaConfig(bootstrap_servers=f"127.0.0.1:{free_ports(1)[0]}", outbox_records=4, close_timeout_s=0.1)
+    return settings(f"127.0.0.1:{free_ports(1)[0]}", close_timeout_s=0.1, **changed)
 
 
-async def test_full_outbox_holds_up_this_sink_alone(caplog: pytest.LogCaptureFixture) -> None:
-    sink, view = KafkaSink(absent()), LiveView()
-    fan = FanOut([sink, view])
-    await fan.start()
-    async with view.subscribe() as records:
-        published: list[AnyRecord] = [start(), *(transcript(f"{i}", i, final=True) for i in range(5))]
-        for record in published:
-            fan.publish([record])
-            await anext(records)
-    await until(lambda: fan.stats["kafka"].written == 4)
-    assert fan.stats["live"].written == 6
-    await fan.close(0.1)
-    assert fan.stats["kafka"] == SinkStats(written=4, dropped_finals=2)
-    assert sink.stats == KafkaStats(undelivered=4)
-    assert "4 records were not delivered" in caplog.text
+async def test_what_a_former_process_left_goes_first_and_in_order(kafka_bootstrap: str) -> None:
+    there = settings(kafka_bootstrap, partitions=3)
+    away = msgspec.structs.replace(there, bootstrap_servers=absent().bootstrap_servers, close_timeout_s=0.1)
+    finals = [transcript(f"{k}", k, final=True, call_id="ab"[k % 2]) for k in range(40)]
+    first = KafkaSink(away)
+    await first.start()
+    await first.write([*finals[:20], transcript("partial", 99)])
+    await first.close()
+    assert len(first.spool) == 20
+    second = KafkaSink(there)
+    await second.start()
+    await second.write(finals[20:])
+    await second.close()
+    messages = await read(kafka_bootstrap, [there.transcripts_topic], 40)
+    for call_id in "ab":
+        of_call = [decode(message.value) for message in messages if message.key == call_id.encode()]
+        assert of_call == [final for final in finals if final.call_id == call_id]
+    assert len(second.spool) == 0
+
+
+async def test_a_topic_that_is_gone_holds_up_no_other(kafka_bootstrap: str, admin: Any) -> None:
+    config = settings(kafka_bootstrap, create_topics=False, partials_topic="")
+    admin.create_topics([config.events_topic], wait_for_metadata=True)
+    sink = KafkaSink(config)
+    await sink.start()
+    await sink.write([transcript("f", final=True), start()])
+    await until(lambda: acknowledged(sink) == 1)
+    await until(lambda: len(sink.spool) == 1)
+    admin.create_topics([config.transcripts_topic], wait_for_metadata=True)
+    await until(lambda: acknowledged(sink) == 2)
+    await sink.close()
+
+
+async def test_partials_are_coalesced_and_bounded_while_kafka_is_away() -> None:
+    sink = KafkaSink(absent(partials_waiting=3))
+    for number in range(5):
+        await sink.write([transcript("a", number), transcript("ab", number, 1)])
+    assert sink.partials is not None
+    assert (sink.partials.stats.coalesced, sink.partials.stats.dropped) == (5, 2)
+    await sink.close()
 
 
 async def test_close_without_a_start_is_harmless() -> None:
@@ -180,6 +178,9 @@ def test_settings_that_cannot_work_are_named(changed: dict[str, str]) -> None:
         KafkaSink(msgspec.structs.replace(absent(), **changed))
 
 
-def test_short_delivery_timeout_is_refused() -> None:
-    with pytest.raises(msgspec.ValidationError, match="delivery_timeout_s"):
-        msgspec.convert({"bootstrap_servers": "a:1", "delivery_timeout_s": 5}, KafkaConfig)
+async def test_two_sinks_never_share_a_spool() -> None:
+    config = absent()
+    sink = KafkaSink(config)
+    with pytest.raises(SinkMisconfigured, match=r"in use by process \d+: give each server a spool of its own"):
+        KafkaSink(config)
+    await sink.close()
