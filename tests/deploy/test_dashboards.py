@@ -63,6 +63,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, kafka_bootstrap: str, redi
         "TRUNKLINE_LIVEVIEW_TOKEN": "a-token",
         "TRUNKLINE_TWILIO_AUTH_TOKEN": "another",
         "TRUNKLINE_KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
+        "TRUNKLINE_KAFKA_SPOOL": "kafka.spool",
         "TRUNKLINE_REDIS_URL": redis_url,
         "TRUNKLINE_REDIS_KEY_PREFIX": "test-deploy:",
         "TRUNKLINE_ENGINE_PROCESS": "in-process",
