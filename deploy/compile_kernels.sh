@@ -5,6 +5,7 @@
 
 set -eu
 
+cd /  # what is compiled is what is installed, not the sources beside this script
 export NUMBA_CACHE_DIR=/opt/kernels
 mkdir -p "$NUMBA_CACHE_DIR"
 call=$(/opt/trunkline/bin/python -c 'import trunkline; print(trunkline.__path__[0])')/demo/call.wav
