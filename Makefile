@@ -4,11 +4,15 @@
 # make test-avx2   the numerical tests as on a CPU with AVX2 alone
 # make check   ruff and mypy --strict
 # make evaluate   word error rate and language tags of the demo model (needs espeak-ng)
+# make image  the container image, DEVICE=cpu or cuda, with BUILDER=podman, buildah or docker (docs/deploy.md)
 # make clean   remove what the targets above installed
 
 PYTHON ?= python3
 VENV ?= .venv
 UV = $(VENV)/bin/uv pip install --python $(VENV)/bin/python --quiet --constraints constraints.txt
+
+DEVICE ?= cpu
+BUILDER ?= podman
 
 # Most tests wait: for a peer, a timer, a broker. So several files run side by side, and idle OpenMP threads sleep.
 WORKERS = --numprocesses 4 --dist loadfile
@@ -24,7 +28,7 @@ QUICK = tests/test_layout.py tests/supervision tests/connectors/codecs tests/con
 	tests/pipeline/test_call_start.py tests/pipeline/test_call_end.py tests/pipeline/test_segments.py \
 	tests/pipeline/test_any_speech.py tests/sinks/test_fanout.py tests/sinks/test_shedding.py --ignore-glob=*test_fuzz*
 
-.PHONY: demo test quick test-avx2 check evaluate clean
+.PHONY: demo test quick test-avx2 check evaluate image clean
 
 demo: $(VENV)/.serve
 	$(VENV)/bin/trunkline demo
@@ -51,6 +55,10 @@ check: $(VENV)/.test $(VENV)/.check
 
 evaluate: $(VENV)/.test
 	$(VENV)/bin/python -m training.evaluate
+
+image:
+	$(BUILDER) build $(if $(findstring docker,$(BUILDER)),,--format docker) --file deploy/Dockerfile \
+		--build-arg DEVICE=$(DEVICE) --tag trunkline:$(DEVICE) .
 
 clean:
 	rm -rf .venv .venv-second .test-services *.egg-info

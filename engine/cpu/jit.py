@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -64,11 +65,12 @@ def _kept(compiled: Any) -> Any:
 
 
 @functools.cache
-def _stamp() -> tuple[tuple[str, float, int], ...]:
+def _stamp() -> tuple[tuple[str, bytes], ...]:
     """What a compiled kernel depends on. Numba itself looks at the file of the kernel alone, not at those of what it
-    calls, and would go on with what was compiled before they changed."""
+    calls, and would go on with what was compiled before they changed. Digests, not times: the layers of an image round
+    those."""
     sources = [*sorted(_HERE.glob("*.py")), _LAYER]
-    return tuple((one.name, one.stat().st_mtime, one.stat().st_size) for one in sources)
+    return tuple((one.name, sha256(one.read_bytes()).digest()) for one in sources)
 
 
 @inner

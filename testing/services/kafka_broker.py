@@ -1,4 +1,5 @@
-"""Private Apache Kafka brokers for tests, KRaft mode: each one process, broker and controller in one."""
+"""Private Apache Kafka brokers for tests, KRaft mode: each one process, broker and controller in one, with the settings
+of `deploy/compose.yaml`."""
 
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from testing.services.composed import kafka_heap, kafka_properties
 from testing.services.missing import ServiceMissing
 from testing.services.ports import free_ports
 
@@ -22,26 +24,6 @@ POM = Path(__file__).parent / "kafka" / "pom.xml"
 # Named after what the pom asks for, so that a changed pom is fetched anew.
 JARS = Path(__file__).parents[2] / ".test-services" / f"kafka-{sha256(POM.read_bytes()).hexdigest()[:12]}"
 START_TIMEOUT_S = 90.0
-
-_PROPERTIES = """\
-process.roles=broker,controller
-node.id={node}
-controller.quorum.voters={voters}
-listeners={listeners}
-advertised.listeners={advertised}
-listener.security.protocol.map={protocols}
-inter.broker.listener.name=PLAINTEXT
-controller.listener.names=CONTROLLER
-log.dirs={logs}
-num.partitions=3
-auto.create.topics.enable=true
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=1
-group.initial.rebalance.delay.ms=0
-"""
 
 
 def fetch_jars() -> Path:
@@ -68,9 +50,9 @@ def fetch_jars() -> Path:
 class KafkaBroker:
     """Apache Kafka 4.1 on ports of the loopback interface; needs Java 17 or later. Its data survive `kill`.
 
-    `properties`: beside those above, or in their place. `listeners`: further ones than `PLAINTEXT`, which is always
-    there, by name with their security protocol. `scram`: users with passwords, of both mechanisms. `quorum`: ports of
-    the controllers of a cluster by node; this broker is `node`.
+    `properties`: beside those of the compose file, or in their place. `listeners`: further ones than `PLAINTEXT`, which
+    is always there, by name with their security protocol. `scram`: users with passwords, of both mechanisms. `quorum`:
+    ports of the controllers of a cluster by node; this broker is `node`.
     """
 
     def __init__(
@@ -86,7 +68,7 @@ class KafkaBroker:
         java = shutil.which("java")
         if java is None:
             raise ServiceMissing("java is not installed: run `python -m tests.services.install`")
-        self._java = [java, "-Xmx512m", "-cp", f"{fetch_jars()}/*"]
+        self._java = [java, kafka_heap(), "-cp", f"{fetch_jars()}/*"]
         self._folder = Path(tempfile.mkdtemp(prefix="trunkline-kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._cluster_id = cluster_id or new_cluster_id()
@@ -97,15 +79,20 @@ class KafkaBroker:
         self._ports = dict(zip(protocols, free_ports(len(protocols)), strict=True))
         served = [f"{name}://127.0.0.1:{port}" for name, port in self._ports.items()]
         self._properties = self._folder / "server.properties"
-        text = _PROPERTIES.format(
-            node=node,
-            voters=",".join(f"{one}@127.0.0.1:{port}" for one, port in quorum.items()),
-            listeners=",".join([*served, f"CONTROLLER://127.0.0.1:{quorum[node]}"]),
-            advertised=",".join(served),
-            protocols=",".join(f"{name}:{of}" for name, of in {**protocols, "CONTROLLER": "PLAINTEXT"}.items()),
-            logs=self._folder / "data",
-        )
-        self._properties.write_text(text + "".join(f"{key}={value}\n" for key, value in (properties or {}).items()))
+        settings = {
+            **kafka_properties(),
+            "node.id": node,
+            "controller.quorum.voters": ",".join(f"{one}@127.0.0.1:{port}" for one, port in quorum.items()),
+            "listeners": ",".join([*served, f"CONTROLLER://127.0.0.1:{quorum[node]}"]),
+            "advertised.listeners": ",".join(served),
+            "listener.security.protocol.map": ",".join(
+                f"{name}:{of}" for name, of in {**protocols, "CONTROLLER": "PLAINTEXT"}.items()
+            ),
+            "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": self._folder / "data",
+            **(properties or {}),
+        }
+        self._properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         self._log = self._folder / "kafka.log"
 
     @property

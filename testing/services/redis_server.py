@@ -1,4 +1,4 @@
-"""A private Redis server for tests."""
+"""A private Redis server for tests, with the settings of `deploy/compose.yaml`."""
 
 import shutil
 import signal
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import redis
 
+from testing.services.composed import redis_arguments
 from testing.services.missing import ServiceMissing
 from testing.services.ports import free_ports
 
@@ -33,7 +34,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Returns when it answers; also starts it again, on the same port and empty."""
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        arguments = [*redis_arguments(), "--port", str(self.port), "--bind", "127.0.0.1"]
         log = self._folder / "redis.log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(

@@ -36,6 +36,8 @@ PACKAGES: dict[str, str | Path] = {
     "openssl": "openssl",
     "logrotate": "logrotate",
     "kcat": "kcat",
+    "prometheus": "prometheus",
+    "systemd": "systemd-analyze",
     "asterisk-core-sounds-en-wav": SOUNDS / "en_US_f_Allison" / "vm-goodbye.wav",
     "asterisk-core-sounds-es-wav": SOUNDS / "es_MX_f_Allison" / "vm-goodbye.wav",
 }
