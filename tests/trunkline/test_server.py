@@ -167,6 +167,7 @@ async def test_records_reach_file_kafka_and_redis_alike(
         partials_topic="e2e.partials",
         events_topic="e2e.events",
         create_topics=True,
+        spool=str(tmp_path / "spool"),
     )
     redis = RedisConfig(url=redis_url, key_prefix="e2e:")
     config = Config(jsonl=JsonlConfig(path=str(tmp_path / "records.jsonl")), kafka=kafka, redis=redis)

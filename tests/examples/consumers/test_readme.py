@@ -70,6 +70,7 @@ async def place(kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory) 
     prefix = folder.name
     names = {f"{kind}_topic": f"{prefix}.{kind}" for kind in ("transcripts", "partials", "events")}
     settings = {"bootstrap_servers": kafka_bootstrap, "create_topics": True, "partitions": 1, **names}
+    settings["spool"] = str(folder / "spool")
     sink = KafkaSink(msgspec.convert(settings, KafkaConfig))
     await sink.start()
     await sink.write(RECORDS)
