@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.services.missing import ServiceMissing, missing
+from testing.services.missing import ServiceMissing
+from tests.services.missing import missing
 
 # In CI the property tests try the same examples every time; elsewhere new ones.
 settings.register_profile("ci", derandomize=True, deadline=None)
@@ -55,7 +56,7 @@ def kafka_bootstrap() -> Iterator[str]:
     if given := os.environ.get("TRUNKLINE_TEST_KAFKA"):
         yield given
         return
-    from tests.services.kafka_broker import KafkaBroker  # noqa: PLC0415 - as above
+    from testing.services.kafka_broker import KafkaBroker  # noqa: PLC0415 - as above
 
     try:
         broker = KafkaBroker()

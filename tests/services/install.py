@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.services.kafka_broker import JARS, fetch_jars
-from tests.services.missing import ServiceMissing
+from testing.services.kafka_broker import JARS, fetch_jars
+from testing.services.missing import ServiceMissing
 
 SOUNDS = Path("/usr/share/asterisk/sounds")
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.services.missing import ServiceMissing
+from testing.services.missing import ServiceMissing
 
 START_TIMEOUT_S = 10.0
 PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"

@@ -6,10 +6,6 @@ from typing import NoReturn
 import pytest
 
 
-class ServiceMissing(Exception):
-    """The service cannot be started; the message says what to install."""
-
-
 def missing(reason: str) -> NoReturn:
     """In CI (the environment variable `CI` is set) the test fails; elsewhere it is skipped and says why."""
     if os.environ.get("CI"):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import redis
 
-from tests.services.missing import ServiceMissing
-from tests.services.ports import free_ports
+from testing.services.missing import ServiceMissing
+from testing.services.ports import free_ports
 
 START_TIMEOUT_S = 20.0
 

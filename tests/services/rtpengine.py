@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.services.missing import ServiceMissing
-from tests.services.ports import free_ports
+from testing.services.missing import ServiceMissing
+from testing.services.ports import free_ports
 
 START_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 2.0

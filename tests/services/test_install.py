@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from testing.services.kafka_broker import KafkaBroker
+from testing.services.missing import ServiceMissing
 from tests.services import install
-from tests.services.kafka_broker import KafkaBroker
 from tests.services.kamailio import Kamailio
-from tests.services.missing import ServiceMissing, missing
+from tests.services.missing import missing
 from tests.services.redis_server import RedisServer
 from tests.services.rtpengine import RtpEngine
 

@@ -17,7 +17,7 @@ from sinks.config import KafkaConfig
 from sinks.errors import SinkMisconfigured
 from sinks.kafka import KafkaSink
 from sinks.record import AnyRecord, decode
-from tests.services.ports import free_ports
+from testing.services.ports import free_ports
 from tests.sinks.records import dtmf, end, start, transcript, turn
 from tests.sinks.waiting import until
 

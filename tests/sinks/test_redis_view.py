@@ -19,7 +19,8 @@ from sinks.fanout import FanOut
 from sinks.live import LiveView
 from sinks.record import AnyRecord, CallAction, as_builtins, encode, is_partial
 from sinks.redis_view import RedisSink, RedisView
-from tests.services.missing import ServiceMissing, missing
+from testing.services.missing import ServiceMissing
+from tests.services.missing import missing
 from tests.services.redis_server import RedisServer
 from tests.sinks.records import AT, call, dtmf, end, start, transcript
 from tests.sinks.waiting import taken, until

@@ -14,7 +14,7 @@ import pytest
 from connectors.errors import StreamClosed
 from connectors.media_ws import TwilioPlayer
 from sinks.record import CallAction, CallRecord, decode
-from tests.services.ports import free_ports
+from testing.services.ports import free_ports
 from trunkline.demo.script import load_audio
 from trunkline.descriptors import raise_descriptor_limit
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.services.missing import ServiceMissing, missing
+from testing.services.missing import ServiceMissing
+from tests.services.missing import missing
 from tests.services.rtpengine import RtpEngine
 
 

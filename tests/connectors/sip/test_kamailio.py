@@ -8,11 +8,12 @@ from typing import Any
 from connectors.sdp.description import SessionDescription, parse
 from connectors.sip.message.message import SipRequest
 from sinks.record import SpeakerRole
+from testing.services.missing import ServiceMissing
+from testing.services.ports import free_ports
 from tests.connectors.sip.peers import Caller
 from tests.connectors.sip.stage import LOOPBACK, Phone, Stage, stage
 from tests.services.kamailio import Kamailio
-from tests.services.missing import ServiceMissing, missing
-from tests.services.ports import free_ports
+from tests.services.missing import missing
 from tests.services.rtpengine import MEDIA_PORTS, RtpEngine
 from trunkline.loadtest.bodies import Participant, metadata, offer, recording
 

@@ -9,10 +9,10 @@ import pytest
 from connectors.sip import Credential
 from connectors.sip.inspection import ALLOW
 from sinks.record import CallAction, SpeakerRole
+from testing.services.ports import free_ports
 from tests.connectors.sip.stage import LOOPBACK, Stage, changed, stage
 from tests.pipeline.scripted import script, words
 from tests.services.missing import missing
-from tests.services.ports import free_ports
 
 SCENARIOS = Path(__file__).parent / "sipp"
 START, HOLD, RESUME, END = (

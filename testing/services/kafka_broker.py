@@ -15,8 +15,8 @@ from pathlib import Path
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from tests.services.missing import ServiceMissing
-from tests.services.ports import free_ports
+from testing.services.missing import ServiceMissing
+from testing.services.ports import free_ports
 
 POM = Path(__file__).parent / "kafka" / "pom.xml"
 # Named after what the pom asks for, so that a changed pom is fetched anew.
