@@ -64,6 +64,7 @@ class Lane:
         self._stop_at: float | None = None
         self._flight: OrderedDict[int, float] = OrderedDict()  # id -> when it was sent
         self._cursor = 0
+        self._suspect: int | None = None  # refused for good, or only in company of one that is: sent alone next
         self._acknowledged: list[int] = []
         self._problem: Exception | None = None
         self._away_since: float | None = None
@@ -130,14 +131,18 @@ class Lane:
             with self._changed:
                 self._changed.wait_for(self._is_due, _POLL_S)
                 self._committed = False
-                free = IN_FLIGHT - len(self._flight)
+                free = 0 if self._suspect in self._flight else IN_FLIGHT - len(self._flight)
             self._settle()
             self._check()
             entries = self._spool.read(self.topic, self._cursor, free) if free > 0 else []
             for one in entries:
+                if one.id == self._suspect and self._flight:
+                    break  # its turn is when they are acknowledged
                 self._send(producer, one, token)
-            if len(entries) == free:
-                self._committed = True
+                if one.id == self._suspect:
+                    break
+            else:
+                self._committed |= 0 < free == len(entries)
             if not entries and not self._flight and self._stop_at is not None:
                 return
 
@@ -182,18 +187,25 @@ class Lane:
         """On the client library's thread. An acknowledgement counts whoever got it."""
         with self._changed:
             self._acknowledged.append(one)
+            if one == self._suspect:
+                self._suspect = None
             if token is self._token:
                 self._flight.pop(one, None)
             self._changed.notify_all()
 
     def _on_error(self, one: int, error: Exception, token: object) -> None:
-        """On the client library's thread. What follows a record that failed must not overtake it: all begin anew."""
-        if isinstance(error, REFUSED_FOR_GOOD):
-            self._reject(one, error)
+        """On the client library's thread. What follows a record that failed must not overtake it: all begin anew. The
+        library gives one record's refusal to all that it holds, so it is believed of a record that was alone."""
+        refused = False
         with self._changed:
             if token is self._token and self._problem is None:
                 self._problem = error
+                if isinstance(error, REFUSED_FOR_GOOD):
+                    refused = len(self._flight) == 1
+                    self._suspect = None if refused else one
             self._changed.notify_all()
+        if refused:
+            self._reject(one, error)
 
     def _settle(self) -> None:
         with self._changed:
