@@ -11,13 +11,14 @@ promise was broken.
 
 import argparse
 import asyncio
+import itertools
 import json
+import logging
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from testing.faults.disk import built
@@ -26,19 +27,6 @@ from testing.faults.schedule import GROUP, Schedule, drawn
 from testing.faults.world import World
 
 GOAL_S = 5.0
-
-
-@contextmanager
-def worlds(schedules: Sequence[Schedule]) -> Iterator[dict[bool, World]]:
-    """Started; by whether it is a cluster. Only what the schedules need."""
-    made = {cluster: World(cluster=cluster) for cluster in {one.cluster for one in schedules}}
-    try:
-        for world in made.values():
-            world.start()
-        yield made
-    finally:
-        for world in made.values():
-            world.remove()
 
 
 def held(outcome: Outcome) -> bool:
@@ -91,14 +79,10 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> dict[str, object]:
     }
 
 
-async def measure(schedules: Sequence[Schedule], made: dict[bool, World], base: Path) -> list[Outcome]:
-    library = built(base)
+async def measure(world: World, schedules: Sequence[Schedule], base: Path, library: Path) -> list[Outcome]:
     found = []
-    groups: dict[int, list[Schedule]] = {}
-    for one in schedules:
-        groups.setdefault(one.seed // GROUP, []).append(one)
-    for members in groups.values():
-        for outcome in await run_group(made[members[0].cluster], members, base, library):
+    for _, group in itertools.groupby(schedules, lambda one: one.seed // GROUP):
+        for outcome in await run_group(world, list(group), base, library):
             print(described(outcome), flush=True)
             found.append(outcome)
             if held(outcome):
@@ -112,12 +96,21 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="seed of the first one")
     parser.add_argument("--seed", type=int, help="this one alone")
     given = parser.parse_args()
+    logging.getLogger("kafka").setLevel(logging.ERROR)  # what it says of brokers that are away is no result
     first, many = (given.first, given.schedules) if given.seed is None else (given.seed, 1)
     schedules = [drawn(seed) for seed in range(first, first + many)]
     base = Path(tempfile.mkdtemp(prefix="trunkline-faults-"))
     began = time.monotonic()
-    with worlds(schedules) as made:
-        outcomes = asyncio.run(measure(schedules, made, base))
+    library = built(base)
+    outcomes = []
+    for cluster in sorted({one.cluster for one in schedules}):
+        world = World(cluster=cluster)
+        try:
+            world.start()
+            of_world = [one for one in schedules if one.cluster == cluster]
+            outcomes += asyncio.run(measure(world, of_world, base, library))
+        finally:
+            world.remove()
     if all(map(held, outcomes)):
         shutil.rmtree(base)
     print(json.dumps(summary(outcomes, time.monotonic() - began)))

@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from sinks.record import TranscriptRecord
@@ -222,11 +223,16 @@ class Emission:
 
 
 async def run_group(
-    world: World, schedules: Sequence[Schedule], base: Path, library: Path, *, mutant: str | None = None
+    world: World,
+    schedules: Sequence[Schedule],
+    base: Path,
+    library: Path,
+    *,
+    mutants: Mapping[int, str] = MappingProxyType({}),
 ) -> list[Outcome]:
-    """Schedules of one group, or one alone, at the same time on one world. `base`: an empty folder; `library`: of
-    `disk.built`; `mutant`: a name from `breaking.MUTANTS`."""
-    emissions = [Emission(one, world, base / f"seed-{one.seed}", library, mutant) for one in schedules]
+    """Schedules that share the brokers' faults, at the same time on one world. `base`: gets a folder for each;
+    `library`: of `disk.built`; `mutants`: by seed, a name from `breaking.MUTANTS`."""
+    emissions = [Emission(one, world, base / f"seed-{one.seed}", library, mutants.get(one.seed)) for one in schedules]
     started = asyncio.Event()
     broker = asyncio.create_task(_suffer_together(world, schedules[0].broker, started))
     runs = [asyncio.create_task(emission.run(started, broker)) for emission in emissions]

@@ -28,6 +28,7 @@ PATIENCE_S = 120.0
 """For a broker that is asked something: it may be frozen."""
 
 _SECURED = {
+    "auto.create.topics.enable": "false",
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "super.users": "User:ANONYMOUS",
     "allow.everyone.if.no.acl.found": "true",
@@ -41,7 +42,7 @@ _SECURED = {
 
 
 class World:
-    """One broker with SCRAM and rights (`cluster`: three without). Emitters get a user and topics of their own."""
+    """One broker with SCRAM and rights, where a topic that was deleted stays so (`cluster`: three, and it does not). Emitters get a user and topics of their own."""
 
     def __init__(self, *, cluster: bool) -> None:
         self.cluster = cluster
