@@ -3,7 +3,7 @@
 `python -m benchmarks.faults [--schedules 200] [--first 0] [--seed N]`
 
 Each schedule is one to three faults of broker, server, disk, topics, rights and clock, drawn from its seed
-(`testing/faults`), around a process with the Kafka sink that emits 80 records a second. Eight run at a time. What
+(`testing/faults`), around a process with the Kafka sink that emits 40 records a second. Four run at a time. What
 arrived is counted by a consumer that reads everything. A schedule that breaks the promise is printed with its seed and
 its folder is kept; `--seed N` carries that one out again, alone. The last line is JSON; the exit status is 1 where the
 promise was broken.

@@ -52,8 +52,8 @@ class Tally:
         return not (self.lost or self.doubled or self.out_of_order or self.strangers)
 
 
-def tally(journal: Journal, consumed: Sequence[Consumed], spool: Path, gone_at: float | None) -> Tally:
-    """`gone_at`: when the last topic was deleted, by the monotonic clock."""
+def tally(journal: Journal, consumed: Sequence[Consumed], spool: Path, destroyed: set[int]) -> Tally:
+    """`destroyed`: acknowledged on a topic before the schedule deleted it."""
     ids: dict[int, set[str]] = defaultdict(set)
     newest: dict[tuple[str, str], int] = {}
     out_of_order, seen = [], set[str]()
@@ -68,7 +68,6 @@ def tally(journal: Journal, consumed: Sequence[Consumed], spool: Path, gone_at: 
             out_of_order.append(n)
         newest[place] = max(n, newest.get(place, -1))
     dead, waiting = set(dead_letters(spool)), set(spooled(spool))
-    destroyed = {n for n, at in journal.acknowledged.items() if gone_at is not None and at <= gone_at}
     rest = set(journal.committed)
     places = []
     for place_of in (ids.keys(), dead, waiting, destroyed):

@@ -35,8 +35,8 @@ from sinks.spool import Spooled
 from testing.faults import breaking
 from testing.faults.records import record
 
-TICK_S = 0.025
-"""Between two batches of one to three records: 80 a second."""
+TICK_S = 0.05
+"""Between two batches of one to three records: 40 a second."""
 
 DRAIN_S = 20.0
 MISCONFIGURED = 3

@@ -62,7 +62,7 @@ class Emission:
         self._user = f"{folder.name}-{os.urandom(4).hex()}"
         self._topics = {kind: f"{self._user}.{kind}" for kind in TOPICS}
         self._process: asyncio.subprocess.Process | None = None
-        self._gone_at: float | None = None
+        self._gone_at: dict[str, float] = {}  # topics that were deleted, and when
         self._ended_at = 0.0
         self._away = asyncio.Lock()
         self.up = asyncio.Event()
@@ -90,7 +90,7 @@ class Emission:
         outcome = Outcome(
             self._schedule,
             ended_in_order,
-            count.tally(found, consumed, self._spool, self._gone_at),
+            count.tally(found, consumed, self._spool, self._destroyed()),
             liveness_s,
             tuple(lag for at, lag in found.lags if not began <= at <= ended),
             tuple(lag for at, lag in found.lags if began <= at <= ended),
@@ -166,7 +166,7 @@ class Emission:
             case Kind.TOPIC_DELETED:
                 topic = self._topics[fault.detail]
                 await asyncio.to_thread(world.delete, topic)
-                self._gone_at = time.monotonic()
+                self._gone_at[fault.detail] = time.monotonic()
                 await asyncio.sleep(fault.for_s)
                 await asyncio.to_thread(world.create, topic)
             case Kind.RECORD_REJECTED:
@@ -197,15 +197,22 @@ class Emission:
         while time.monotonic() < deadline:
             found = self._journal.follow()
             since = max(self._ended_at, found.ups[-1])
-            times: dict[bool, float] = {}
+            times: dict[str, float] = {}
             for n, at in found.acknowledged.items():
                 if found.published[n] > since:
-                    final = isinstance(record(self._schedule.seed, n), TranscriptRecord)
-                    times[final] = min(at - since, times.get(final, LIVENESS_WAIT_S))
+                    topic = self._topic_of(n)
+                    times[topic] = min(at - since, times.get(topic, LIVENESS_WAIT_S))
             if len(times) == len(TOPICS):
                 return max(times.values())
             await asyncio.sleep(2 * POLL_S)
         return LIVENESS_WAIT_S
+
+    def _topic_of(self, n: int) -> str:
+        return TOPICS[0] if isinstance(record(self._schedule.seed, n), TranscriptRecord) else TOPICS[1]
+
+    def _destroyed(self) -> set[int]:
+        gone = self._gone_at
+        return {n for n, at in self._journal.acknowledged.items() if at <= gone.get(self._topic_of(n), 0.0)}
 
     async def _stopped(self) -> bool:
         """Told to, until it does; one that dies of it, of a point set before, is started again by `_keep_up`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-GROUP = 8
+GROUP = 4
 """Seeds in a row that share their brokers' faults."""
 
 BROKER_AT_S = 1.5

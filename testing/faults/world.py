@@ -42,7 +42,8 @@ _SECURED = {
 
 
 class World:
-    """One broker with SCRAM and rights, where a topic that was deleted stays so (`cluster`: three, and it does not). Emitters get a user and topics of their own."""
+    """One broker with SCRAM and rights, where a topic that was deleted stays deleted. `cluster`: three without, where
+    whoever asks for a topic makes it. Emitters get a user and topics of their own."""
 
     def __init__(self, *, cluster: bool) -> None:
         self.cluster = cluster

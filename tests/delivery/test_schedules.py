@@ -93,7 +93,8 @@ def test_a_broker_that_is_frozen_and_one_that_is_killed(world: World, library: P
 
 def test_mutants_of_the_spool_are_caught(world: World, library: Path, tmp_path: Path) -> None:
     denied = tuple(Fault(Kind.WRITE_DENIED, 0.5, 3.0, topic) for topic in ("transcripts", "events"))
-    given = schedules((*denied, Fault(Kind.POWER_LOST, 2.0, 0.0, "3")), (*denied, Fault(Kind.SERVER_KILLED, 2.0)), denied)
+    power_lost, killed = Fault(Kind.POWER_LOST, 2.0, 0.0, "3"), Fault(Kind.SERVER_KILLED, 2.0)
+    given = schedules((*denied, power_lost), (*denied, killed), denied)
     mutants = {0: "no fsync", 1: "deleted before it is acknowledged", 2: "two swapped"}
     unsynced, early, swapped = carried_out(world, given, tmp_path, library, mutants)
     assert unsynced.tally.lost
