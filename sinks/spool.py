@@ -348,7 +348,9 @@ class Spool:
         """Write them to the dead-letter file, synced. Raises `OSError`."""
         if not letters:
             return
-        with self.dead_letters.open("ab") as file:
+        with self.dead_letters.open("a+b") as file:
+            if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b"\n":
+                file.write(b"\n")  # a full disk or a power failure cut the last line
             for one, reason in letters:
                 file.write(json.dumps(_letter(one, reason)).encode() + b"\n")
             file.flush()
