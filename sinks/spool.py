@@ -238,7 +238,10 @@ class Spool:
                 stopped, gather = self._stopped, bool(self._waiting)
             if gather and not stopped:
                 time.sleep(GATHER_S)
-            self._bound()
+            try:
+                self._bound()
+            except sqlite3.Error:  # what cannot be read is bounded later; what comes is committed
+                self.stats.disk_errors += 1
             self._commit()
             with self._changed:
                 self._committing = False
@@ -302,8 +305,15 @@ class Spool:
             else:
                 self.stats.dead_lettered[reason.partition(":")[0]] += 1
         if gone or self._oldest_at is None:
-            self._oldest_at = self._database.execute("SELECT at FROM entries ORDER BY id LIMIT 1").fetchone()
-            self._oldest_at = self._oldest_at[0] if self._oldest_at else None
+            self._oldest_at = self._found_oldest()
+
+    def _found_oldest(self) -> float | None:
+        try:
+            row = self._database.execute("SELECT at FROM entries ORDER BY id LIMIT 1").fetchone()
+        except sqlite3.Error:
+            self.stats.disk_errors += 1
+            return self._oldest_at
+        return float(row[0]) if row else None
 
     def _keep(self, fresh: Sequence[Spooled], error: Exception) -> None:
         """The disk refuses: what is new stays in memory, as far as it may."""

@@ -211,6 +211,22 @@ def test_what_neither_disk_nor_memory_takes_is_counted(tmp_path: Path, caplog: p
     assert any("2 records are lost" in record.getMessage() for record in caplog.records)
 
 
+def test_a_disk_that_cannot_be_read_for_a_while_ends_nothing(tmp_path: Path) -> None:
+    def no_queries(action: int, *_: str | None) -> int:
+        return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_SELECT else sqlite3.SQLITE_OK
+
+    with spool(tmp_path, max_bytes=1_000) as made:
+        made._database.set_authorizer(no_queries)
+        made.append([entry(k, size=400) for k in range(4)])
+        until(lambda: made.stats.disk_errors >= 2)
+        made._database.set_authorizer(None)
+        made.append([entry(4, size=400)])
+        until(lambda: made.stats.dead_lettered[FULL] == 4)
+        assert numbers(made) == [4]
+        assert made.oldest_age_s > 0
+        assert conserved(made)
+
+
 def test_a_damaged_file_is_kept_and_a_new_one_begins(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "spool.db").write_bytes(b"no database" * 1000)
     with spool(tmp_path) as made:
