@@ -169,6 +169,11 @@ class Spool:
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
+        if self._memory:
+            self.stats.lost += len(self._memory)
+            self._unsettled -= len(self._memory)
+            log.error("spool %s: %d records are lost: the disk refuses to the end", self.path, len(self._memory))
+            self._memory.clear()
         self._database.close()
         os.close(self._lock)
 

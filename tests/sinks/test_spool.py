@@ -227,6 +227,17 @@ def test_a_disk_that_cannot_be_read_for_a_while_ends_nothing(tmp_path: Path) -> 
         assert conserved(made)
 
 
+def test_what_the_disk_refuses_to_the_end_is_counted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with spool(tmp_path) as made:
+        until(lambda: made._database is not None)
+        refuse(made)
+        made.append([entry(k, size=50_000) for k in range(2)])
+        until(lambda: made.degraded)
+    assert (made.stats.lost, len(made)) == (2, 0)
+    assert conserved(made)
+    assert "2 records are lost: the disk refuses to the end" in caplog.text
+
+
 def test_a_damaged_file_is_kept_and_a_new_one_begins(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "spool.db").write_bytes(b"no database" * 1000)
     with spool(tmp_path) as made:
