@@ -135,7 +135,8 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             os.close(self._lock)
             raise SinkMisconfigured(f"spool {path}: {error}: make it writable, or move it away") from error
-        self._on_disk, self._bytes, self._oldest_at = int(count), int(size), oldest
+        self._on_disk, self._bytes = int(count), int(size)
+        self._oldest_at: float | None = oldest
         self._next_id = int(newest) + 1
         self.stats.appended = self._unsettled = self._on_disk
 
@@ -318,7 +319,7 @@ class Spool:
         except sqlite3.Error:
             self.stats.disk_errors += 1
             return self._oldest_at
-        return float(row[0]) if row else None
+        return None if row is None else float(row[0])
 
     def _keep(self, fresh: Sequence[Spooled], error: Exception) -> None:
         """The disk refuses: what is new stays in memory, as far as it may."""

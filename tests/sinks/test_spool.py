@@ -125,6 +125,10 @@ def test_a_full_spool_gives_its_oldest_to_the_dead_letter_file(
     assert sum("is full (spool_max_bytes)" in record.getMessage() for record in caplog.records) == 1
 
 
+def rejected(made: Spool, count: int) -> bool:
+    return made.stats.dead_lettered[REFUSED] == count
+
+
 def test_a_dead_letter_that_was_cut_off_spoils_not_the_next(tmp_path: Path) -> None:
     with spool(tmp_path) as made:
         made.append([entry(k) for k in range(3)])
@@ -132,7 +136,7 @@ def test_a_dead_letter_that_was_cut_off_spoils_not_the_next(tmp_path: Path) -> N
         made.dead_letters.write_text('{"reason": "refus')
         for k in range(2):
             made.reject(made.read("finals", 0, 1)[0].id)
-            until(lambda k=k: made.stats.dead_lettered[REFUSED] == k + 1)
+            until(partial(rejected, made, k + 1))
         cut, *whole = made.dead_letters.read_text().splitlines()
         assert cut == '{"reason": "refus'
         assert [number(json.loads(line)["value"].encode()) for line in whole] == [0, 1]
