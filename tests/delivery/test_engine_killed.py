@@ -20,7 +20,7 @@ from trunkline.demo.script import load_audio
 from trunkline.engines import find_engine
 
 PACKET = 160
-SECONDS, KILLED_AT_S = 9.0, 4.4
+SECONDS, KILLED_AT_S = 6.0, 3.0
 
 
 def kill(engine: RemoteEngine) -> None:
