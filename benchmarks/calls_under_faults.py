@@ -26,7 +26,7 @@ from typing import Any
 from testing.services.kafka_broker import KafkaBroker
 from testing.services.ports import free_ports
 
-READY_S = 120.0
+READY_S = 300.0
 BEFORE_S = 5.0
 """Of a run, before the fault begins; it ends as long before the run does."""
 

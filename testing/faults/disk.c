@@ -4,7 +4,7 @@
  * FAULTS_CONTROL  a file; its first byte says what the disk does now (enum below). Mapped, so that a change holds at once
  * FAULTS_SYNCED   a folder that gets each file as of its last fsync: what a power failure is sure to leave
  *
- * fsync copies what was written since the last one. An fsync that fails forgets it: the kernel calls those pages clean
+ * fsync copies what was written since the last one, the first of a process all: what a dead process wrote goes with it. An fsync that fails forgets it: the kernel calls those pages clean
  * from then on (https://wiki.postgresql.org/wiki/Fsync_Errors). What is mapped (SQLite's -shm) is not concerned.
  */
 #define _GNU_SOURCE
@@ -22,7 +22,7 @@
 enum { FINE, NO_SPACE, NO_WRITE, NO_SYNC, NO_READ };
 
 struct range { off64_t from, to; };
-struct file { ino_t inode; size_t count, room; struct range *ranges; };
+struct file { ino_t inode; int synced; size_t count, room; struct range *ranges; };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct file files[256];
@@ -123,9 +123,11 @@ static void keep(int fd, const char *name)
     int from = open(link, O_RDONLY | O_CLOEXEC), to = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (from < 0 || to < 0 || fstat64(fd, &status))
         abort();
-    for (size_t i = 0; i < file->count; i++)
-        for (off64_t at = file->ranges[i].from; at < file->ranges[i].to;) {
-            off64_t left = file->ranges[i].to - at;
+    struct range whole = {0, status.st_size}, *ranges = file->synced ? file->ranges : &whole;
+    size_t count = file->synced ? file->count : 1;
+    for (size_t i = 0; i < count; i++)
+        for (off64_t at = ranges[i].from; at < ranges[i].to;) {
+            off64_t left = ranges[i].to - at;
             ssize_t got = real_pread(from, data, left < (off64_t)sizeof data ? (size_t)left : sizeof data, at);
             if (got <= 0)
                 break; /* it was cut since */
@@ -134,6 +136,7 @@ static void keep(int fd, const char *name)
             at += got;
         }
     file->count = 0;
+    file->synced = 1;
     if (real_truncate(to, status.st_size))
         abort();
     close(from);

@@ -21,6 +21,13 @@ os.fsync(descriptor)
 os.write(descriptor, b"not yet" * 1000)
 """
 
+WRITE_ON = """
+import os, sys
+descriptor = os.open(sys.argv[1], os.O_RDWR)
+os.pwrite(descriptor, b"end", 100_000)
+os.fsync(descriptor)
+"""
+
 TRY_ALL = """
 import os, sys
 descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
@@ -60,6 +67,15 @@ def test_a_power_failure_leaves_what_was_synced_and_some_sectors_of_the_rest(dis
         found.add(left)
     assert b"synced" * 100 in found
     assert len(found) > 2
+
+
+def test_an_fsync_keeps_what_a_process_before_wrote(disk: Disk) -> None:
+    path = disk.folder / "file"
+    run(disk, WRITE, path)
+    run(disk, WRITE_ON, path)
+    whole = path.read_bytes()
+    disk.lose_power(Random(1))
+    assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize(
