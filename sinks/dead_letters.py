@@ -31,6 +31,8 @@ class Letter:
 def write_letters(path: Path, letters: Sequence[Letter]) -> None:
     """Append, synced. Raises `OSError`."""
     with _appending(path) as file:
+        if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b"\n":
+            file.write(b"\n")  # a full disk or a power failure cut the last line
         file.write(b"".join(encode_letter(letter) + b"\n" for letter in letters))
         file.flush()
         os.fsync(file.fileno())
@@ -82,7 +84,7 @@ def decode_letter(line: bytes) -> Letter:
 @contextmanager
 def _appending(path: Path) -> Iterator[IO[bytes]]:
     while True:
-        with path.open("ab") as file:
+        with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 yield file

@@ -139,7 +139,8 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             os.close(self._lock)
             raise SinkMisconfigured(f"spool {path}: {error}: make it writable, or move it away") from error
-        self._bytes, self._oldest_at = int(size), oldest
+        self._bytes = int(size)
+        self._oldest_at: float | None = oldest
         self._next_id = int(newest) + 1
         self.stats.appended = self._unsettled = int(count)
 
@@ -173,6 +174,11 @@ class Spool:
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
+        if self._memory:
+            self.stats.lost += len(self._memory)
+            self._unsettled -= len(self._memory)
+            log.error("spool %s: %d records are lost: the disk refuses to the end", self.path, len(self._memory))
+            self._memory.clear()
         self._database.close()
         os.close(self._lock)
 
@@ -255,7 +261,10 @@ class Spool:
                 stopped, gather = self._stopped, bool(self._waiting)
             if gather and not stopped:
                 time.sleep(GATHER_S)
-            self._bound()
+            try:
+                self._bound()
+            except sqlite3.Error:  # what cannot be read is bounded later; what comes is committed
+                self.stats.disk_errors += 1
             self._commit()
             with self._changed:
                 self._committing = False
@@ -310,8 +319,15 @@ class Spool:
             elif how != _REDIRECTED:
                 self.stats.dead_lettered[how.partition(":")[0]] += 1
         if gone or self._oldest_at is None:
+            self._oldest_at = self._found_oldest()
+
+    def _found_oldest(self) -> float | None:
+        try:
             row = self._database.execute("SELECT at FROM entries ORDER BY id LIMIT 1").fetchone()
-            self._oldest_at = row[0] if row else None
+        except sqlite3.Error:
+            self.stats.disk_errors += 1
+            return self._oldest_at
+        return None if row is None else float(row[0])
 
     def _keep(self, fresh: Sequence[Spooled], error: Exception) -> None:
         """The disk refuses: what is new stays in memory, as far as it may."""

@@ -29,7 +29,7 @@ from sinks.spool import REFUSED, Spool, Spooled
 
 log = logging.getLogger(__name__)
 
-RETRY_FIRST_S, RETRY_MAX_S = 0.2, 2.0
+RETRY_FIRST_S, RETRY_MAX_S = 0.2, 1.0
 
 IN_FLIGHT = 1_000
 """Entries that the client library holds at most."""

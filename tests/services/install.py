@@ -38,6 +38,8 @@ PACKAGES: dict[str, str | Path] = {
     "kcat": "kcat",
     "prometheus": "prometheus",
     "systemd": "systemd-analyze",
+    "gcc": "cc",
+    "libc6-dev": Path("/usr/include/stdio.h"),
     "asterisk-core-sounds-en-wav": SOUNDS / "en_US_f_Allison" / "vm-goodbye.wav",
     "asterisk-core-sounds-es-wav": SOUNDS / "es_MX_f_Allison" / "vm-goodbye.wav",
 }

@@ -125,6 +125,23 @@ def test_a_full_spool_gives_its_oldest_to_the_dead_letter_file(
     assert sum("is full (spool_max_bytes)" in record.getMessage() for record in caplog.records) == 1
 
 
+def rejected(made: Spool, count: int) -> bool:
+    return made.stats.dead_lettered[REFUSED] == count
+
+
+def test_a_dead_letter_that_was_cut_off_spoils_not_the_next(tmp_path: Path) -> None:
+    with spool(tmp_path) as made:
+        made.append([entry(k) for k in range(3)])
+        until(lambda: len(numbers(made)) == 3)
+        made.dead_letters.write_text('{"reason": "refus')
+        for k in range(2):
+            made.reject(made.read("finals", 0, 1)[0].id)
+            until(partial(rejected, made, k + 1))
+        cut, *whole = made.dead_letters.read_text().splitlines()
+        assert cut == '{"reason": "refus'
+        assert [number(json.loads(line)["value"].encode()) for line in whole] == [0, 1]
+
+
 def test_what_is_too_old_goes_to_the_dead_letter_file(tmp_path: Path) -> None:
     with spool(tmp_path) as made:
         made.append([entry(1)])
@@ -196,6 +213,33 @@ def test_what_neither_disk_nor_memory_takes_is_counted(tmp_path: Path, caplog: p
         assert conserved(made)
         made._database.execute("PRAGMA max_page_count = 1000000")
     assert any("2 records are lost" in record.getMessage() for record in caplog.records)
+
+
+def test_a_disk_that_cannot_be_read_for_a_while_ends_nothing(tmp_path: Path) -> None:
+    def no_queries(action: int, *_: str | None) -> int:
+        return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_SELECT else sqlite3.SQLITE_OK
+
+    with spool(tmp_path, max_bytes=1_000) as made:
+        made._database.set_authorizer(no_queries)
+        made.append([entry(k, size=400) for k in range(4)])
+        until(lambda: made.stats.disk_errors >= 2)
+        made._database.set_authorizer(None)
+        made.append([entry(4, size=400)])
+        until(lambda: made.stats.dead_lettered[FULL] == 4)
+        assert numbers(made) == [4]
+        assert made.oldest_age_s > 0
+        assert conserved(made)
+
+
+def test_what_the_disk_refuses_to_the_end_is_counted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with spool(tmp_path) as made:
+        until(lambda: made._database is not None)
+        refuse(made)
+        made.append([entry(k, size=50_000) for k in range(2)])
+        until(lambda: made.degraded)
+    assert (made.stats.lost, len(made)) == (2, 0)
+    assert conserved(made)
+    assert "2 records are lost: the disk refuses to the end" in caplog.text
 
 
 def test_a_damaged_file_is_kept_and_a_new_one_begins(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

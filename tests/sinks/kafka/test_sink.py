@@ -1,5 +1,6 @@
 """The Kafka sink on a real broker, and without one."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from sinks.errors import SinkMisconfigured
 from sinks.kafka import lane as kafka_lane
 from sinks.kafka.sink import KafkaSink
 from sinks.record import AnyRecord, decode
+from testing.faults.count import consume
 from testing.services.ports import free_ports
 from tests.sinks.kafka.topics import acknowledged, letters, read, settings
 from tests.sinks.records import dtmf, end, start, transcript, turn
@@ -122,6 +124,27 @@ async def test_a_record_too_large_is_a_dead_letter_and_the_next_goes(
 def absent(**changed: Any) -> KafkaConfig:
     """A broker that is not there; nothing is waited for at the end."""
     return settings(f"127.0.0.1:{free_ports(1)[0]}", close_timeout_s=0.1, **changed)
+
+
+async def test_a_record_that_the_broker_refuses_takes_no_other_with_it(kafka_bootstrap: str, admin: Any) -> None:
+    config = settings(kafka_bootstrap, create_topics=False, partials_topic="", dead_letters_topic="")
+    limited = {"num_partitions": 3, "configs": {"max.message.bytes": "50000"}}
+    topics = {config.transcripts_topic: limited, config.events_topic: {}}
+    admin.create_topics(topics, wait_for_metadata=True)
+    sink = KafkaSink(config)
+    sizes = [80_000 if k == 100 else 300 for k in range(900)]
+    finals = [transcript("x" * size, k, final=True, call_id="abcd"[k % 4]) for k, size in enumerate(sizes)]
+    await sink.start()
+    await sink.write(finals)
+    await until(lambda: len(sink.spool) == 0)
+    await sink.close()
+    assert [decode(letter["value"]) for letter in letters(config)] == finals[100:101]
+    arrived = [one.record for one in await asyncio.to_thread(consume, kafka_bootstrap, [config.transcripts_topic])]
+    for call_id in "abcd":
+        of_call = {record.event_id: record for record in arrived if record.call_id == call_id}
+        assert list(of_call.values()) == [
+            final for final in finals if final.call_id == call_id and final is not finals[100]
+        ]
 
 
 async def test_what_a_former_process_left_goes_first_and_in_order(kafka_bootstrap: str) -> None:

@@ -1,0 +1,124 @@
+"""Do calls notice that Kafka is away? Transcript latency undisturbed, with a frozen and with a killed broker.
+
+`python -m benchmarks.calls_under_faults [--calls 2] [--hold 40] [--rounds 3]`
+
+`trunkline serve` with the demo model writes to a broker of its own; `trunkline loadtest` plays calls into it and reads
+the transcripts from the live API. Each round has three runs, in turns: undisturbed, with the broker frozen (SIGSTOP)
+for most of the run, and with it killed (kill -9) for as long. The figures are medians over the rounds; the goal is a
+p95 within 20 % of the undisturbed one. The last line is JSON.
+"""
+
+import argparse
+import contextlib
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from testing.services.kafka_broker import KafkaBroker
+from testing.services.ports import free_ports
+
+READY_S = 300.0
+BEFORE_S = 5.0
+"""Of a run, before the fault begins; it ends as long before the run does."""
+
+CONFIG = """\
+[server]
+host = "127.0.0.1"
+port = {port}
+[engine]
+admission = false
+[jsonl]
+path = ""
+[kafka]
+bootstrap_servers = "{bootstrap}"
+create_topics = true
+spool = "{folder}/kafka.spool"
+"""
+TRUNKLINE = [sys.executable, "-c", "import sys; from trunkline.cli import main; sys.exit(main())"]
+
+
+@contextlib.contextmanager
+def serving(folder: Path, bootstrap: str) -> Iterator[int]:
+    """`trunkline serve`, ready; its port."""
+    (port,) = free_ports(1)
+    config = folder / "trunkline.toml"
+    config.write_text(CONFIG.format(port=port, bootstrap=bootstrap, folder=folder))
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen([*TRUNKLINE, "serve", "--config", str(config)], stdout=log, stderr=log, cwd=folder)
+    try:
+        deadline = time.monotonic() + READY_S
+        while not is_ready(port):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server is not ready: {(folder / 'server.log').read_text()[-2000:]}")
+            time.sleep(0.2)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def run(port: int, calls: int, hold_s: float, begin: Callable[[], object], end: Callable[[], object]) -> dict[str, Any]:
+    """One load test; `begin` and `end` of the fault are called within it."""
+    command = [*TRUNKLINE, "loadtest", f"ws://127.0.0.1:{port}/twilio", "--calls", str(calls), "--rate", str(calls)]
+    test = subprocess.Popen([*command, "--hold", str(hold_s), "--json"], stdout=subprocess.PIPE, text=True)
+    try:
+        time.sleep(BEFORE_S)
+        begin()
+        time.sleep(max(hold_s - 2 * BEFORE_S, 1.0))
+        end()
+        output, _ = test.communicate()
+    finally:
+        test.kill()
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=2)
+    parser.add_argument("--hold", type=float, default=40.0, metavar="SECONDS")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    broker = KafkaBroker()
+    broker.start()
+    faults: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+        "undisturbed": (lambda: None, lambda: None),
+        "frozen": (lambda: broker.signal(signal.SIGSTOP), lambda: broker.signal(signal.SIGCONT)),
+        "killed": (broker.kill, broker.start),
+    }
+    p95: dict[str, list[float]] = {name: [] for name in faults}
+    try:
+        with tempfile.TemporaryDirectory() as folder, serving(Path(folder), broker.bootstrap) as port:
+            for _ in range(given.rounds):
+                for name, (begin, end) in faults.items():
+                    report = run(port, given.calls, given.hold, begin, end)
+                    p95[name].append(report["latency_p95_ms"])
+                    print(f"{name}: p95 {p95[name][-1]:.0f} ms", flush=True)
+    finally:
+        broker.remove()
+    medians = {name: statistics.median(values) for name, values in p95.items()}
+    result: dict[str, object] = {f"{name}_p95_ms": round(value) for name, value in medians.items()}
+    for name in ("frozen", "killed"):
+        result[f"{name}_vs_undisturbed"] = round(medians[name] / medians["undisturbed"], 2)
+    print(json.dumps(result | {"calls": given.calls, "rounds": given.rounds}))
+
+
+if __name__ == "__main__":
+    main()
