@@ -20,7 +20,6 @@ process is killed. The next one opens the spool, finds 1 and 3, and sends them b
 Source: https://www.sqlite.org/wal.html, sections 2.2 and 4.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -35,6 +34,7 @@ from pathlib import Path
 from sinks.dead_letters import Letter, write_letters
 from sinks.errors import SinkMisconfigured
 from sinks.message import Message
+from sinks.spool_file import letters_of, locked, opened, shrink
 from supervision import Supervisor
 
 log = logging.getLogger(__name__)
@@ -56,15 +56,6 @@ _OVERHEAD = 120
 
 _SELECT = "SELECT id, topic, key, value, headers, at FROM entries"
 _BOUNDS = {FULL: "it is full (spool_max_bytes)", OLD: "records are too old (spool_max_age_h)"}
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-    id INTEGER PRIMARY KEY, topic TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, headers TEXT NOT NULL,
-    at REAL NOT NULL, size INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS by_topic ON entries (topic, id);
-PRAGMA user_version = 1;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +121,9 @@ class Spool:
         self._bound_reached: str | None = None
         self._readers = threading.local()
         self._began = time.time(), time.monotonic()
-        self._lock = _locked(path)
+        self._lock = locked(path)
         try:
-            self._database = _opened(path)
+            self._database = opened(path)
             count, size, newest, oldest = self._database.execute(
                 "SELECT count(*), total(size), coalesce(max(id), 0), min(at) FROM entries"
             ).fetchone()
@@ -266,6 +257,8 @@ class Spool:
             except sqlite3.Error:  # what cannot be read is bounded later; what comes is committed
                 self.stats.disk_errors += 1
             self._commit()
+            if not gather and not stopped:
+                shrink(self._database)
             with self._changed:
                 self._committing = False
                 self._changed.notify_all()
@@ -387,55 +380,6 @@ class Spool:
             return {one: how for one, how in leaving.items() if one not in dead}
         self._unburied = False
         return leaving
-
-
-def letters_of(spool: Path) -> Path:
-    """The file of dead letters of a spool."""
-    return spool.with_name(spool.name + ".dead-letters.jsonl")
-
-
-def _locked(path: Path) -> int:
-    """A descriptor that holds the spool's lock. Raises `SinkMisconfigured`."""
-    lock = path.with_name(path.name + ".lock")
-    try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise SinkMisconfigured(f"spool {path}: {error.strerror}: make its folder, writable for this user") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(descriptor)
-        raise SinkMisconfigured(
-            f"spool {path} is in use by process {owner}: give each server a spool of its own"
-        ) from error
-    os.truncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    return descriptor
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """Raises `sqlite3.Error`, `OSError`. A file that is damaged is moved aside: its records are not deleted."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    try:
-        return _connected(path)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
-        aside = path.with_name(f"{path.name}.damaged-{time.time():.0f}")
-        path.rename(aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        log.error("spool %s: %s: it is kept as %s, and a new one begins", path, error, aside)  # noqa: TRY400
-        return _connected(path)
-
-
-def _connected(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.executescript(_SCHEMA)
-    return connection
 
 
 def _row(one: Spooled) -> tuple[int, str, bytes, bytes, str, float, int]:

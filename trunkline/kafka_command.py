@@ -12,7 +12,7 @@ from sinks.errors import SinkUnavailable
 from sinks.kafka.client import KafkaClient
 from sinks.kafka.replay import Replay
 from sinks.kafka.topics import brokers, create, differences, is_there, planned
-from sinks.spool import letters_of
+from sinks.spool_file import letters_of
 
 
 def init(config: KafkaConfig) -> int:

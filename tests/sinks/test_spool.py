@@ -244,11 +244,23 @@ def test_what_the_disk_refuses_to_the_end_is_counted_and_said(tmp_path: Path, ca
 
 def test_a_damaged_file_is_kept_and_a_new_one_begins(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "spool.db").write_bytes(b"no database" * 1000)
+    (tmp_path / "spool.db-wal").write_bytes(b"newest records")
     with spool(tmp_path) as made:
         made.append([entry(1)])
         until(lambda: numbers(made) == [1])
-    assert len(list(tmp_path.glob("spool.db.damaged-*"))) == 1
+    database, log = sorted(tmp_path.glob("spool.db.damaged-*"))
+    assert log.name == f"{database.name}-wal"
+    assert log.read_bytes() == b"newest records"
     assert "it is kept as" in caplog.text
+
+
+def test_the_file_gets_smaller_again(tmp_path: Path) -> None:
+    with spool(tmp_path, max_bytes=10_000_000) as made:
+        made.append([entry(k, size=10_000) for k in range(200)])
+        until(lambda: len(numbers(made)) == 200)
+        made.settle(one.id for one in made.read("finals", 0, 200))
+        until(lambda: len(made) == 0)
+        until(lambda: made._database.execute("PRAGMA freelist_count").fetchone() == (0,))
 
 
 def reaches(made: Spool, newest: int) -> bool:

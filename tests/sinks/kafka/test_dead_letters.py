@@ -11,7 +11,7 @@ from sinks.config import KafkaConfig
 from sinks.kafka.replay import Replay, Replayed
 from sinks.kafka.sink import KafkaSink
 from sinks.record import decode
-from sinks.spool import letters_of
+from sinks.spool_file import letters_of
 from tests.sinks.kafka.topics import letters, read, settings
 from tests.sinks.records import transcript
 from tests.sinks.waiting import until

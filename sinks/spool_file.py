@@ -1,0 +1,85 @@
+"""The file of a spool: its lock, its tables, and what is done where it is damaged."""
+
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from sinks.errors import SinkMisconfigured
+
+log = logging.getLogger(__name__)
+
+_LOG_BYTES = 64 << 20
+"""To which the write-ahead log is cut when it has been written back."""
+
+_VACUUM_PAGES = 1_000
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    id INTEGER PRIMARY KEY, topic TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, headers TEXT NOT NULL,
+    at REAL NOT NULL, size INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_topic ON entries (topic, id);
+PRAGMA user_version = 1;
+"""
+
+
+def letters_of(spool: Path) -> Path:
+    """The file of dead letters of a spool."""
+    return spool.with_name(spool.name + ".dead-letters.jsonl")
+
+
+def locked(path: Path) -> int:
+    """A descriptor that holds the spool's lock. Raises `SinkMisconfigured`."""
+    lock = path.with_name(path.name + ".lock")
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SinkMisconfigured(f"spool {path}: {error.strerror}: make its folder, writable for this user") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise SinkMisconfigured(
+            f"spool {path} is in use by process {owner}: give each server a spool of its own"
+        ) from error
+    os.truncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    return descriptor
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    """Raises `sqlite3.Error`, `OSError`. A file that is damaged is moved aside: its records are not deleted."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        return _connected(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        aside = path.with_name(f"{path.name}.damaged-{time.time():.0f}")
+        path.rename(aside)
+        path.with_name(path.name + "-shm").unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + "-wal").rename(aside.with_name(aside.name + "-wal"))
+        log.error("spool %s: %s: it is kept as %s, and a new one begins", path, error, aside)  # noqa: TRY400
+        return _connected(path)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, check_same_thread=False)
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    connection.executescript(_SCHEMA)
+    return connection
+
+
+def shrink(connection: sqlite3.Connection) -> None:
+    """Give some of what is free in the file back to the file system; what the disk refuses can wait."""
+    with suppress(sqlite3.Error):
+        connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
