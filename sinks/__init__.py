@@ -17,11 +17,12 @@ from sinks.sink import Sink
 
 if TYPE_CHECKING:
     from sinks.kafka import KafkaSink
-    from sinks.redis_view import RedisSink, RedisView
+    from sinks.redis_sink import RedisSink
+    from sinks.redis_view import RedisView
 
 _LAZY = {
     "KafkaSink": "sinks.kafka",
-    "RedisSink": "sinks.redis_view",
+    "RedisSink": "sinks.redis_sink",
     "RedisView": "sinks.redis_view",
 }
 

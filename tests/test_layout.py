@@ -35,7 +35,7 @@ HOMES = {
     },
     "aiortc": {"connectors/webrtc/peer.py"},
     "pylibsrtp": {"connectors/rtp/srtp.py"},
-    "redis": {"sinks/redis_view.py"},
+    "redis": {"sinks/redis_client.py"},
     "huggingface_hub": {"engine/checkpoint/find.py"},
     "triton": {"engine/cuda/ring_attention.py"},
     "av": {"pipeline/ffmpeg.py"},

@@ -31,6 +31,6 @@ def test_each_client_is_imported_in_one_module_and_no_sibling_anywhere() -> None
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
                 users.setdefault(name.split(".")[0], set()).add(path.name)
-    assert users["redis"] == {"redis_view.py"}
+    assert users["redis"] == {"redis_client.py"}
     assert users["kafka"] == {"kafka_client.py"}
     assert not users.keys() & {"engine", "pipeline", "connectors", "liveview", "trunkline", "training"}
