@@ -148,10 +148,10 @@ async def test_the_documented_user_may_do_all_that_is_needed(
             await client.delete("trunkline:call:{call-1}")
             await client.zadd("trunkline:calls", {"leftover": 1})
 
-        async def swept() -> bool:
-            return b"leftover" not in await client.zrange("trunkline:calls", 0, -1)
+            async def swept() -> bool:
+                return b"leftover" not in await client.zrange("trunkline:calls", 0, -1)
 
-        await until(swept)
+            await until(swept)
         await running.becomes_true()
     await running.sink.close()
     await running.view.close()
