@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from sinks.calls import CallBook, epoch_ms
+from sinks.calls import CallBook
 from sinks.config import RedisConfig
 from sinks.delivery import Delivery
 from sinks.errors import SinkUnavailable
 from sinks.record import AnyRecord, encode, is_partial
 from sinks.redis_client import CHECK, WRITE, Command, RedisClient
+from sinks.redis_index import TRIP_CHECKS, Index
 from sinks.redis_keys import Keys, to_hash
 from sinks.redis_standing import Standing, Taken
 from supervision import Supervisor, cancel_and_wait
@@ -27,7 +28,6 @@ RETRY_S = 0.25
 TRIP_RECORDS = 1_000
 """Records that go out together at most, but for those of one call."""
 
-TRIP_CHECKS = 100
 PROBES = 3
 """Calls that are tried first where calls were refused."""
 
@@ -51,7 +51,7 @@ class RedisSink:
         self._keys = Keys(config.key_prefix)
         self._client = RedisClient(config)
         self._book = CallBook(retain_s=config.retain_s, max_calls=config.max_calls, history=config.stream_entries)
-        self._index_ttl_ms = round(1000 * (config.retain_s + config.lease_s))
+        self._index = Index(self._client, self._keys, round(1000 * (config.retain_s + config.lease_s)))
         self._standings: dict[str, Standing] = {}
         self._due: dict[str, None] = {}  # calls that go out with the next batch
         self._refused: dict[str, None] = {}  # calls that wait for the next repetition
@@ -204,8 +204,6 @@ class RedisSink:
             self._heartbeat_s = now_s + self._config.heartbeat_s
             self._heartbeats += 1
             self._unchecked = list(self._standings)
-            if self._heartbeats % SWEEP_HEARTBEATS == 1:
-                await self._sweep()
         while not self._away:
             batch = list(self._batch())
             if not batch:
@@ -216,7 +214,9 @@ class RedisSink:
     async def _reach(self) -> bool:
         """Whether Redis takes anything at all."""
         try:
-            await self._client.require(("PEXPIRE", self._keys.calls, self._index_ttl_ms))
+            await self._index.prolong()
+            if self._heartbeats % SWEEP_HEARTBEATS == 0:
+                await self._index.sweep(self._standings)
         except SinkUnavailable as error:
             self._lost(error)
             return False
@@ -265,10 +265,18 @@ class RedisSink:
             call_id = next(iter(self._due))
             del self._due[call_id]
             standing = self._mirrored(call_id)
-            if standing is not None:
+            if standing is None:
+                continue
+            try:
                 taken = standing.take(now_s)
-                records += 1 + len(taken.items)
-                yield standing, taken, self._write(standing, taken)
+                command = self._write(standing, taken)
+            except Exception as error:  # noqa: BLE001 - the other calls are shown all the same
+                self.supervisor.fault("redis view", error, f"call {call_id} is not shown any more")
+                self._book.forget(call_id)
+                self._mirrored(call_id)
+                continue
+            records += 1 + len(taken.items)
+            yield standing, taken, command
         checked, self._unchecked = self._unchecked[:TRIP_CHECKS], self._unchecked[TRIP_CHECKS:]
         for call_id in checked:
             standing = self._mirrored(call_id)
@@ -321,64 +329,50 @@ class RedisSink:
         finally:
             self._sending = False
         there: list[Standing] = []
+        anew = False
+        why: Exception | None = None
         for (standing, taken, _), answer in zip(batch, answers, strict=True):
             call_id = standing.state.call_id
             if answer == 1:
                 if taken is not None:
                     self._acknowledge(standing, taken)
-                if taken is None or taken.expected[0] < 0 or not standing.indexed:
+                    anew |= taken.whole
+                if taken is None or taken.whole or not standing.indexed:
                     there.append(standing)
                 continue
             standing.lacks(taken)
             if isinstance(answer, Exception):
-                self._refuse(call_id, self._client.describe(answer))
+                why = answer
+                self._due.pop(call_id, None)
+                self._refused[call_id] = None
             else:
                 self._repairs += 1
                 self._due[call_id] = None
+        if anew and self._refused and why is None:  # of those that were refused, one was taken: try the others
+            self._due |= self._refused
+            self._refused.clear()
+        if why is not None:
+            self._retry_s = time.monotonic() + RETRY_S
+            self._behind(self._client.describe(why))
         await self._enter(there)
 
     def _acknowledge(self, standing: Standing, taken: Taken) -> None:
-        self._rewritten += taken.expected[0] < 0
+        self._rewritten += taken.whole
         standing.acknowledge(taken)
         self._counted.delivered += taken.durable
         self._counted.delivered_partials += len(taken.partials)
-        if self._refused:  # of those that were refused, one was taken: try the others
-            self._due |= self._refused
-            self._refused.clear()
-
-    def _refuse(self, call_id: str, why: str) -> None:
-        self._refused[call_id] = None
-        self._due.pop(call_id, None)
-        self._retry_s = time.monotonic() + RETRY_S
-        self._behind(why)
 
     async def _enter(self, there: Sequence[Standing]) -> None:
-        """Into the sorted set, after the hash is written: a member without one is always a leftover."""
+        """Into the sorted set, after the hashes are written."""
         if not there:
             return
-        pairs = [part for one in there for part in (epoch_ms(one.state.started_at), one.state.call_id)]
-        index = self._keys.calls
         try:
-            await self._client.require(("ZADD", index, *pairs), ("PEXPIRE", index, self._index_ttl_ms))
+            await self._index.enter(standing.state for standing in there)
         except SinkUnavailable as error:
             self._lost(error)
             return
         for standing in there:
             standing.indexed = True
-
-    async def _sweep(self) -> None:
-        """Remove members of the sorted set that no call hash is behind, of servers that died."""
-        try:
-            [members] = await self._client.require(("ZRANGE", self._keys.calls, 0, -1))
-            strangers = [member for member in members if member.decode() not in self._standings]
-            for first in range(0, len(strangers), TRIP_CHECKS):
-                some = strangers[first : first + TRIP_CHECKS]
-                there = await self._client.require(*(("EXISTS", self._keys.call(one.decode())) for one in some))
-                gone = [member for member, exists in zip(some, there, strict=True) if not exists]
-                if gone:
-                    await self._client.require(("ZREM", self._keys.calls, *gone))
-        except SinkUnavailable as error:
-            self._lost(error)
 
 
 __all__ = ["RedisConfig", "RedisSink"]

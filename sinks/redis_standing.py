@@ -40,6 +40,10 @@ class Taken:
     partials: dict[str, Item]
     durable: int
 
+    @property
+    def whole(self) -> bool:
+        return self.expected[0] < 0
+
 
 class Standing:
     """`durable`: records that are not acknowledged yet; `since_s`: since when the oldest of them waits.
@@ -108,7 +112,7 @@ class Standing:
         self._version, self._segments, self._entries = taken.version, taken.segments, taken.entries
         self.durable -= taken.durable
         self.since_s = taken.at_s  # what is left came later
-        if taken.expected[0] < 0:
+        if taken.whole:
             self.whole = False
 
     def lacks(self, taken: Taken | None = None) -> None:

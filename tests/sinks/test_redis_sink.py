@@ -11,13 +11,14 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from sinks.calls import epoch_ms
+from sinks.calls import MirroredCall, epoch_ms
 from sinks.config import RedisConfig
 from sinks.delivery import Delivery
 from sinks.errors import ViewUnavailable
 from sinks.fanout import FanOut
 from sinks.live import LiveView
 from sinks.record import AnyRecord, CallAction, as_builtins, encode, is_partial
+from sinks.redis_keys import to_hash
 from sinks.redis_sink import RedisSink
 from sinks.redis_view import RedisView
 from tests.services.redis_server import RedisServer
@@ -330,4 +331,24 @@ async def test_what_cannot_be_encoded_is_refused_alone(sink: RedisSink, config: 
     await shown(sink, [start("good")])
     view = RedisView(config)
     assert [known["call_id"] for known in await view.calls()] == ["good"]
+    await view.close()
+
+
+async def test_a_call_that_cannot_be_written_costs_no_other_one_the_view(
+    sink: RedisSink, config: RedisConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_it_is = to_hash
+
+    def fail(state: MirroredCall) -> Iterator[str | bytes]:
+        if state.call_id == "bad":
+            raise RuntimeError("boom")
+        return as_it_is(state)
+
+    monkeypatch.setattr("sinks.redis_sink.to_hash", fail)
+    await shown(sink, [start("one"), start("bad"), start("two")])
+    view = RedisView(config)
+    assert {known["call_id"] for known in await view.calls()} == {"one", "two"}
+    assert sink.supervisor.faults == {"redis view": 1}
+    delivery = sink.delivery()
+    assert (delivery.delivered, delivery.spooled, delivery.lost) == (2, 0, 1)
     await view.close()

@@ -40,7 +40,7 @@ async def test_subscription_to_a_server_that_froze_is_ended(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sinks.redis_client.IDLE_S", 0.05)
-    view = RedisView(RedisConfig(url=server.url, timeout_s=0.2))
+    view = RedisView(RedisConfig(url=server.url, timeout_s=1.0))
     async with view.subscribe() as records:
         await asyncio.sleep(0.2)  # silence alone ends nothing
         server.freeze()
