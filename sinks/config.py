@@ -75,7 +75,7 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     retain_s: Positive = 600.0
     lease_s: Positive = 60.0
     heartbeat_s: Positive = 1.0
-    timeout_s: Positive = 2.0
+    timeout_s: Positive = 1.0
     stream_entries: Annotated[int, msgspec.Meta(ge=1)] = 1_000
     max_calls: Annotated[int, msgspec.Meta(ge=1)] = 10_000
     queue_records: Annotated[int, msgspec.Meta(ge=1)] = 1_000

@@ -85,7 +85,7 @@ class Stage:
 @asynccontextmanager
 async def stage(url: str, **settings: Any) -> AsyncIterator[Stage]:
     """Started, with a key prefix of its own, and short times."""
-    usual: dict[str, Any] = {"heartbeat_s": 0.1, "key_prefix": f"test-{uuid.uuid4()}:"}
+    usual: dict[str, Any] = {"heartbeat_s": 0.1, "timeout_s": 2.0, "key_prefix": f"test-{uuid.uuid4()}:"}
     running = Stage(RedisConfig(url=url, **(usual | settings)))
     await running.sink.start()
     try:
