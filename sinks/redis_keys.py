@@ -54,14 +54,14 @@ def _tag(call_id: str) -> str:
     return "{" + (call_id.translate(_ESCAPES) or "%") + "}"
 
 
-def to_hash(state: MirroredCall) -> Iterator[str | bytes]:
+def to_hash(state: MirroredCall) -> Iterator[str]:
     """Names and values in turn, without `version`."""
     for name, value in state.call.items():
         if value is not None:
             yield name
-            yield msgspec.json.encode(value) if name in _JSON_FIELDS else str(value)
+            yield msgspec.json.encode(value).decode() if name in _JSON_FIELDS else str(value)
     yield "dtmf"
-    yield msgspec.json.encode(list(state.dtmf.values()))
+    yield msgspec.json.encode(list(state.dtmf.values())).decode()
 
 
 def from_hash(fields: dict[bytes, bytes]) -> tuple[JsonRecord, list[JsonRecord], int]:

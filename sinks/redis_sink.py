@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
+import msgspec
+
 from sinks.calls import CallBook
 from sinks.config import RedisConfig
 from sinks.delivery import Delivery
@@ -294,20 +296,18 @@ class RedisSink:
     def _write(self, standing: Standing, taken: Taken) -> Command:
         state, config = standing.state, self._config
         ttl_s = config.lease_s if not standing.ended else self._book.retained_s(state)
-        fields = tuple(to_hash(state)) if taken.with_call else ()
-        return self._client.script(
-            WRITE,
-            self._keys.of_call(state.call_id),
+        told = (
             max(round(1000 * ttl_s), 1),
             config.stream_entries,
             self._keys.channel(state.call_id),
             taken.version,
             state.started_at,
-            *taken.expected,
-            len(fields),
-            *fields,
-            *(part for item in taken.items for part in item),
+            taken.expected,
+            list(to_hash(state)) if taken.with_call else [],
+            [item[:-1] for item in taken.items],
         )
+        records = (item.record for item in taken.items)
+        return self._client.script(WRITE, self._keys.of_call(state.call_id), msgspec.json.encode(told), *records)
 
     def _check(self, standing: Standing) -> Command:
         """Of an ended call the keys are not prolonged."""

@@ -2,16 +2,19 @@
 -- A call that began at another time under the same id is removed first, with all its segments.
 --
 -- KEYS: call hash, segments hash, event stream
--- ARGV: 1 time to live in ms, 2 entries kept in the stream, 3 channel, 4 version of the call, 5 start of the call,
---       6 version, 7 segments and 8 stream entries that are there already, or -1, 0 and 0: this is the whole call,
---       9 count of 10... names and values of the call hash (0: as it is); then, by six, in order of versions:
---       version, segment id ('': none), revision, final (1 or 0), 's' into the stream, 'p' published, 'sp', '', record
+-- ARGV: 1 a JSON array, as one argument costs the sender less than twenty:
+--         time to live in ms, entries kept in the stream, channel, version of the call, start of the call,
+--         [version, segments, entries of the stream] that are there already, or [-1, 0, 0]: this is the whole call,
+--         [names and values of the call hash in turn] (none: as it is),
+--         [[version, segment id ('': none), revision, final (1 or 0), 's' into the stream, 'p' published, 'sp' or '']]
+--       2... the record of each of the last, which are in order of versions
 -- Answers 1 written or superseded, 0 nothing written: what is there lacks something, the whole call is needed.
 
+local ttl_ms, kept, channel, own_version, start, expected, fields, items = unpack(cjson.decode(ARGV[1]))
 local call, segments, events = KEYS[1], KEYS[2], KEYS[3]
-local whole = ARGV[6] == '-1'
+local whole = expected[1] == -1
 local known_start = redis.call('HGET', call, 'started_at')
-if known_start and known_start ~= ARGV[5] then
+if known_start and known_start ~= start then
   if not whole then
     return 0
   end
@@ -19,17 +22,16 @@ if known_start and known_start ~= ARGV[5] then
 end
 local known_version = tonumber(redis.call('HGET', call, 'version') or '0')
 if not whole and (
-  known_version < tonumber(ARGV[6])
-  or redis.call('HLEN', segments) < tonumber(ARGV[7])
-  or redis.call('XLEN', events) < tonumber(ARGV[8])
+  known_version < expected[1]
+  or redis.call('HLEN', segments) < expected[2]
+  or redis.call('XLEN', events) < expected[3]
 ) then
   return 0
 end
 
-local version = math.max(tonumber(ARGV[4]), known_version)
-local items = 10 + tonumber(ARGV[9])
-if items > 10 and (known_version == 0 or tonumber(ARGV[4]) > known_version) then
-  redis.call('HSET', call, 'version', version, unpack(ARGV, 10, items - 1))
+local version = math.max(own_version, known_version)
+if #fields > 0 and (known_version == 0 or own_version > known_version) then
+  redis.call('HSET', call, 'version', version, unpack(fields))
 elseif known_version == 0 then
   return 0
 else
@@ -42,8 +44,8 @@ if whole then
   local newest = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1]
   if newest then
     local last, due = tonumber(string.match(newest[1], '^%d+')), 0
-    for i = items, #ARGV, 6 do
-      if string.find(ARGV[i + 4], 's', 1, true) and tonumber(ARGV[i]) <= last then
+    for _, item in ipairs(items) do
+      if string.find(item[5], 's', 1, true) and item[1] <= last then
         due = due + 1
       end
     end
@@ -54,8 +56,9 @@ if whole then
   end
 end
 
-for i = items, #ARGV, 6 do
-  local segment, mode, record = ARGV[i + 1], ARGV[i + 4], ARGV[i + 5]
+for i, item in ipairs(items) do
+  local item_version, segment, revision, final, mode = unpack(item)
+  local record = ARGV[i + 1]
   local accepted = true
   if segment ~= '' then
     local known = redis.call('HGET', segments, segment)
@@ -63,7 +66,6 @@ for i = items, #ARGV, 6 do
       -- Inside a JSON string a quote is escaped, so these patterns match the record's own fields only.
       local known_final = string.find(known, '"is_final":true', 1, true) and 1 or 0
       local known_revision = tonumber(string.match(known, '"revision":(%d+)'))
-      local revision, final = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
       accepted = final > known_final or (final == known_final and revision > known_revision)
     end
     if accepted then
@@ -71,21 +73,21 @@ for i = items, #ARGV, 6 do
     end
   end
   if string.find(mode, 's', 1, true) and accepted then
-    local answer = redis.pcall('XADD', events, 'MAXLEN', ARGV[2], ARGV[i] .. '-0', 'record', record)
+    local answer = redis.pcall('XADD', events, 'MAXLEN', kept, string.format('%.0f-0', item_version), 'record', record)
     if type(answer) == 'table' and answer.err then
       if not string.find(answer.err, 'equal or smaller', 1, true) then
         return answer
       end
       accepted = segment ~= ''
-    elseif tonumber(ARGV[i]) <= published then
+    elseif item_version <= published then
       accepted = false
     end
   end
   if accepted and string.find(mode, 'p', 1, true) then
-    redis.call('PUBLISH', ARGV[3], record)
+    redis.call('PUBLISH', channel, record)
   end
 end
 for _, key in ipairs(KEYS) do
-  redis.call('PEXPIRE', key, ARGV[1])
+  redis.call('PEXPIRE', key, ttl_ms)
 end
 return 1

@@ -339,7 +339,7 @@ async def test_a_call_that_cannot_be_written_costs_no_other_one_the_view(
 ) -> None:
     as_it_is = to_hash
 
-    def fail(state: MirroredCall) -> Iterator[str | bytes]:
+    def fail(state: MirroredCall) -> Iterator[str]:
         if state.call_id == "bad":
             raise RuntimeError("boom")
         return as_it_is(state)
