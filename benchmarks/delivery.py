@@ -185,7 +185,7 @@ async def _emit(fan: FanOut, traffic: Traffic, until: Callable[[float], bool], w
 def emitter(options: argparse.Namespace, kafka: KafkaConfig, redis: RedisConfig, pipe: Connection) -> None:
     """A process: the traffic of all calls."""
     from sinks.kafka.sink import KafkaSink  # noqa: PLC0415 - the clients are loaded where they are used
-    from sinks.redis_view import RedisSink  # noqa: PLC0415
+    from sinks.redis_sink import RedisSink  # noqa: PLC0415
 
     async def emit() -> None:
         fan = FanOut([KafkaSink(kafka), RedisSink(redis)])

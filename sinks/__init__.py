@@ -20,12 +20,13 @@ from sinks.webhook_config import WebhookConfig, WebhooksConfig
 
 if TYPE_CHECKING:
     from sinks.kafka.sink import KafkaSink
-    from sinks.redis_view import RedisSink, RedisView
+    from sinks.redis_sink import RedisSink
+    from sinks.redis_view import RedisView
     from sinks.webhooks import WebhookSink
 
 _LAZY = {
     "KafkaSink": "sinks.kafka.sink",
-    "RedisSink": "sinks.redis_view",
+    "RedisSink": "sinks.redis_sink",
     "RedisView": "sinks.redis_view",
     "WebhookSink": "sinks.webhooks",
 }

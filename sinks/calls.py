@@ -56,13 +56,15 @@ class MirroredCall:
 
     `call` has the keys `call_id`, `run`, `connector`, `from`, `to`, `metadata`, `legs`, `started_at`, `ended_at`,
     `status`, `reason`, `statistics`. `history` holds the newest records other than partials, each with its version;
-    `dtmf` at most the first 200 key presses by event id. `former`: the newest runs of the call id before this one.
+    `versions` those of the segments; `dtmf` at most the first 200 key presses by event id. `former`: the newest runs of
+    the call id before this one.
     """
 
     call: dict[str, Any]
     version: int
     history: deque[tuple[int, AnyRecord]]
     segments: dict[str, TranscriptRecord] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
     dtmf: dict[str, DtmfRecord] = field(default_factory=dict)
     ended_s: float | None = None
     former: tuple[str, ...] = ()
@@ -99,6 +101,8 @@ class MirroredCall:
             if len(self.dtmf) < KEYS_KEPT:
                 self.dtmf[record.event_id] = record
         self.version += 1
+        if isinstance(record, TranscriptRecord):
+            self.versions[record.segment_id] = self.version
         if not is_partial(record):
             self.history.append((self.version, record))
         return True
@@ -170,6 +174,10 @@ class CallBook:
             state.ended_s = self._clock()
             self._ended.append((state.ended_s, record.call_id))
         return state
+
+    def retained_s(self, state: MirroredCall) -> float:
+        """How long an ended call stays."""
+        return self._retain_s - (self._clock() - (state.ended_s or self._clock()))
 
     def forget(self, call_id: str) -> None:
         self._calls.pop(call_id, None)

@@ -91,21 +91,42 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`url`: redis://, rediss:// or unix://, with user and password where needed. `heartbeat_s`: how often the keys of
-    running calls are prolonged and looked after; `timeout_s`: for connecting and for each answer."""
+    """`url`: with user and password where needed,
+
+        redis://HOST:PORT/DATABASE or unix:///PATH                        one server
+        redis+sentinel://HOST:PORT,HOST:PORT/NAME/DATABASE                the primary that the sentinels give by NAME
+        redis+cluster://HOST:PORT,HOST:PORT                               a cluster, by some of its nodes
+
+    and rediss for redis over TLS. `tls_ca_file`: whose certificates are trusted (null: the system's), `tls_cert`,
+    `tls_key`: a certificate of our own; `sentinel_username`, `sentinel_password`: where the sentinels want some.
+    `batch_ms`: records go out together at most this often. `heartbeat_s`: how often the keys of calls are prolonged and
+    looked after; `timeout_s`: for connecting and for each answer.
+    """
 
     url: str = "redis://127.0.0.1:6379/0"
     key_prefix: str = "trunkline:"
+    tls_ca_file: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = None
+    batch_ms: Positive = 20.0
     retain_s: Positive = 600.0
     lease_s: Positive = 60.0
-    heartbeat_s: Positive = 5.0
-    timeout_s: Positive = 2.0
+    heartbeat_s: Positive = 1.0
+    timeout_s: Positive = 1.0
     stream_entries: Annotated[int, msgspec.Meta(ge=1)] = 1_000
     max_calls: Annotated[int, msgspec.Meta(ge=1)] = 10_000
     queue_records: Annotated[int, msgspec.Meta(ge=1)] = 1_000
 
     def __post_init__(self) -> None:
         check_url("url", self.url)
+        check_credentials(self, "tls_ca_file", "tls_cert", "tls_key", spaces=True)
+        check_credentials(self, "sentinel_username", "sentinel_password", spaces=True)
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        if "{" in self.key_prefix or "}" in self.key_prefix:
+            raise ValueError("key_prefix holds a brace: those stand around the call id, which is the hash tag")
 
     def __repr__(self) -> str:
         return f"RedisConfig({self.url.rpartition('@')[2].partition('?')[0]!r}, key_prefix={self.key_prefix!r})"

@@ -5,9 +5,11 @@ from uuid import uuid4
 
 from liveview.api import LiveViewConfig
 from sinks.config import RedisConfig
-from sinks.redis_view import RedisSink, RedisView
+from sinks.redis_sink import RedisSink
+from sinks.redis_view import RedisView
 from tests.liveview.calls import ScriptedCall
 from tests.liveview.server import events, live_page, next_of
+from tests.sinks.waiting import shown
 
 
 async def test_the_page_follows_calls_through_redis(redis_url: str) -> None:
@@ -17,12 +19,12 @@ async def test_the_page_follows_calls_through_redis(redis_url: str) -> None:
     await sink.start()
     try:
         async with live_page(LiveViewConfig(list_interval_ms=20), view=view) as page:
-            await sink.write([call.start(), call.final("outbound-1", 0.5, "Hello.", "en-US")])
+            await shown(sink, [call.start(), call.final("outbound-1", 0.5, "Hello.", "en-US")])
             async with page.client.get("/api/events?call_id=CA1") as stream, aclosing(events(stream)) as incoming:
                 await next_of("ready", incoming)
                 snapshot = await (await page.client.get("/api/calls/CA1")).json()
-                await sink.write([call.partial("inbound-1", 2.0, "buenos", "es-US", "detected")])
-                await sink.write([call.final("inbound-1", 2.0, "Buenos días.", "es-US"), call.hold(4.0)])
+                await shown(sink, [call.partial("inbound-1", 2.0, "buenos", "es-US", "detected")])
+                await shown(sink, [call.final("inbound-1", 2.0, "Buenos días.", "es-US"), call.hold(4.0)])
                 records = [(await next_of("record", incoming)).data for _ in range(3)]
                 listed = (await next_of("calls", incoming)).data
                 while not (listed["calls"] and listed["calls"][0]["status"] == "held"):

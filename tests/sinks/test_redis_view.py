@@ -1,357 +1,31 @@
-"""The Redis live view on a real server: its keys, their expiry, and a server that is lost in mid-call."""
+"""Reading the live view in Redis: subscriptions that end, and redis-cli as the documentation shows it."""
 
 import asyncio
 import json
-import logging
-import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
 
-import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from sinks.calls import epoch_ms
 from sinks.config import RedisConfig
-from sinks.delivery import Delivery
-from sinks.errors import SinkMisconfigured, ViewUnavailable
-from sinks.fanout import FanOut
-from sinks.live import LiveView
-from sinks.record import AnyRecord, CallAction, as_builtins, encode, is_partial
-from sinks.redis_view import RedisSink, RedisView
-from testing.services.missing import ServiceMissing
+from sinks.record import decode, encode
+from sinks.redis_view import RedisView
 from testing.services.redis_server import RedisServer
-from tests.services.missing import missing
-from tests.sinks.records import AT, OTHER_RUN, call, dtmf, end, start, transcript
-from tests.sinks.waiting import taken, until
+from tests.sinks.records import dtmf, start, transcript
+from tests.sinks.redis_stage import Stage, cli, serving
+from tests.sinks.waiting import LIMIT_S
 
-
-@pytest.fixture
-def config(redis_url: str) -> RedisConfig:
-    return RedisConfig(url=redis_url, key_prefix=f"test-{uuid.uuid4()}:")
-
-
-@pytest.fixture
-async def client(redis_url: str) -> AsyncIterator["Redis"]:
-    async with Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
-
-
-@pytest.fixture
-async def sink(config: RedisConfig) -> AsyncIterator[RedisSink]:
-    sink = RedisSink(config)
-    await sink.start()
-    yield sink
-    await sink.close()
-
-
-async def test_keys_are_those_documented(sink: RedisSink, config: RedisConfig, client: "Redis") -> None:
-    final = transcript("Hello.", final=True)
-    partial = transcript("and", segment=1)
-    await sink.write([start(), final, partial, dtmf("7")])
-    prefix = config.key_prefix
-    assert await client.zrange(f"{prefix}calls", 0, -1, withscores=True) == [("CA1", epoch_ms(AT))]
-    fields: dict[Any, Any] = await client.hgetall(f"{prefix}call:{{CA1}}")
-    assert {name: fields[name] for name in ("call_id", "connector", "from", "to", "status", "started_at")} == {
-        "call_id": "CA1",
-        "connector": "twilio",
-        "from": "+15550100",
-        "to": "+15550199",
-        "status": "active",
-        "started_at": AT,
-    }
-    assert json.loads(fields["metadata"]) == {"queue": "sales"}
-    assert [leg["leg"] for leg in json.loads(fields["legs"])] == ["caller", "agent"]
-    assert json.loads(fields["dtmf"]) == [as_builtins(dtmf("7"))]
-    assert int(fields["version"]) == 4
-    assert not fields.keys() & {"ended_at", "reason", "statistics"}
-    segments = await client.hgetall(f"{prefix}segments:{{CA1}}")
-    assert segments == {record.segment_id: encode(record).decode() for record in (final, partial)}
-    assert await stream(client, prefix) == [start(), final, dtmf("7")]
-
-
-async def stream(client: "Redis", prefix: str, call_id: str = "CA1") -> list[AnyRecord]:
-    entries: Any = await client.xrange(f"{prefix}events:{{{call_id}}}")
-    return [msgspec.json.decode(fields["record"], type=AnyRecord) for _, fields in entries]
-
-
-async def test_event_stream_is_bounded(redis_url: str, client: "Redis") -> None:
-    config = RedisConfig(url=redis_url, key_prefix=f"test-{uuid.uuid4()}:", stream_entries=3)
-    sink = RedisSink(config)
-    await sink.start()
-    finals = [transcript(f"{i}", segment=i, final=True) for i in range(10)]
-    await sink.write([start(), *finals])
-    assert await stream(client, config.key_prefix) == finals[-3:]
-    await sink.close()
-
-
-async def test_every_key_expires_and_an_ended_call_later(redis_url: str, client: "Redis") -> None:
-    config = RedisConfig(url=redis_url, key_prefix=f"test-{uuid.uuid4()}:", lease_s=50, retain_s=500)
-    sink = RedisSink(config)
-    await sink.start()
-    await sink.write([start("ended"), transcript("x", final=True, call_id="ended"), end("ended")])
-    await sink.write([start("running"), transcript("x", final=True, call_id="running")])
-    await sink.close()
-    lives = {key: await client.pttl(key) for key in await client.keys(f"{config.key_prefix}*")}
-    assert len(lives) == 7
-    for key, life_ms in lives.items():
-        limits_ms = {"running": (0, 50_000), "ended": (50_000, 500_000)}
-        low, high = next((bounds for name, bounds in limits_ms.items() if name in key), (500_000, 550_000))
-        assert low < life_ms <= high, key
-
-
-async def test_keys_vanish_when_their_time_is_over(redis_url: str, client: "Redis") -> None:
-    config = RedisConfig(url=redis_url, key_prefix=f"test-{uuid.uuid4()}:", lease_s=0.05, retain_s=0.05)
-    sink = RedisSink(config)
-    await sink.start()
-    await sink.write([start("ended"), end("ended"), start("abandoned"), transcript(call_id="abandoned")])
-    await sink.close()
-
-    async def nothing_left() -> bool:
-        return not await client.keys(f"{config.key_prefix}*")
-
-    await until(nothing_left)
-
-
-async def test_running_call_outlives_its_lease_and_leftovers_go(redis_url: str, client: "Redis") -> None:
-    config = RedisConfig(
-        url=redis_url, key_prefix=f"test-{uuid.uuid4()}:", lease_s=1.0, retain_s=0.05, heartbeat_s=0.02
-    )
-    sink, view = RedisSink(config), RedisView(config)
-    await sink.start()
-    await client.zadd(f"{config.key_prefix}calls", {"leftover": 1})
-    await sink.write([start("running"), transcript(call_id="running"), start("ended"), end("ended")])
-    key = f"{config.key_prefix}segments:{{running}}"
-    await client.pexpire(key, 500)
-
-    async def prolonged() -> bool:
-        return int(await client.pttl(key)) > 500
-
-    async def only_running() -> bool:
-        return list(await client.zrange(f"{config.key_prefix}calls", 0, -1)) == ["running"]
-
-    await until(prolonged)
-    await until(only_running)
-    assert [known["call_id"] for known in await view.calls()] == ["running"]
-    await sink.close()
-    await view.close()
-
-
-async def test_sink_closes_at_whatever_moment(redis_url: str) -> None:
-    config = RedisConfig(url=redis_url, key_prefix=f"test-{uuid.uuid4()}:", heartbeat_s=0.001)
-    async with asyncio.timeout(30):
-        for _ in range(30):
-            sink = RedisSink(config)
-            await sink.start()
-            await sink.write([start(), transcript()])
-            await asyncio.sleep(0.003)
-            await sink.close()
-    assert sink.supervisor.failures == {}
-
-
-async def test_call_that_the_server_lost_is_written_again(redis_url: str, client: "Redis") -> None:
-    config = RedisConfig(url=redis_url, key_prefix=f"test-{uuid.uuid4()}:", heartbeat_s=0.02)
-    sink, view = RedisSink(config), RedisView(config)
-    await sink.start()
-    await sink.write([start(), transcript("One.", final=True), start("quiet"), transcript(call_id="quiet"), dtmf()])
-    before = [await view.snapshot(call_id) for call_id in ("CA1", "quiet")]
-    await client.delete(*await client.keys(f"{config.key_prefix}*"))
-
-    async def whole_again() -> bool:
-        return [await view.snapshot(call_id) for call_id in ("CA1", "quiet")] == before
-
-    await until(whole_again)
-    assert await stream(client, config.key_prefix) == [start(), transcript("One.", final=True), dtmf()]
-    await sink.close()
-    await view.close()
-
-
-async def test_only_the_last_partial_of_a_batch_is_sent(sink: RedisSink, config: RedisConfig) -> None:
-    view = RedisView(config)
-    async with view.subscribe() as records:
-        await sink.write([start(), *(transcript(f"{i}", revision=i) for i in range(50)), dtmf()])
-        assert [(await anext(records))["type"] for _ in range(3)] == ["call", "transcript", "dtmf"]
-    snapshot = await view.snapshot("CA1")
-    assert snapshot is not None
-    assert snapshot.segments == [as_builtins(transcript("49", revision=49))]
-    await view.close()
-
-
-async def test_server_refuses_what_is_older_whoever_writes_it(
-    sink: RedisSink, config: RedisConfig, client: "Redis"
-) -> None:
-    final = transcript("Final.", segment=0, revision=5, final=True)
-    partial = transcript("newer", segment=1, revision=5)
-    await sink.write([start(), call(CallAction.HOLD, seq=1), final, partial])
-    view = RedisView(config)
-    before = await view.snapshot("CA1")
-    late = RedisSink(config)  # knows nothing of what the other wrote
-    await late.start()
-    async with view.subscribe() as records:
-        await late.write([start(), transcript("partial", segment=0, revision=9)])
-        await late.write([transcript("older", segment=1, revision=4), transcript("Old.", 0, 4, final=True)])
-        assert late.current
-        assert await view.snapshot("CA1") == before
-        await sink.write([transcript("Settled.", segment=1, revision=6, final=True)])
-        assert (await anext(records))["transcript"] == "Settled."  # nothing refused was published
-    assert await stream(client, config.key_prefix) == [
-        start(),
-        call(CallAction.HOLD, seq=1),
-        final,
-        transcript("Settled.", segment=1, revision=6, final=True),
-    ]
-    await late.close()
-    await view.close()
-
-
-async def test_of_two_servers_with_one_call_the_one_that_began_last_is_shown(
-    config: RedisConfig, client: "Redis"
-) -> None:
-    config = msgspec.structs.replace(config, heartbeat_s=0.05)
-    first, second, view = RedisSink(config), RedisSink(config), RedisView(config)
-    for sink in (first, second):
-        await sink.start()
-    await first.write([start(), transcript("of the first", final=True)])
-    begun: list[AnyRecord] = [start(run=OTHER_RUN), transcript("of the second", final=True, run=OTHER_RUN)]
-    await second.write(begun)
-    async with view.subscribe() as records:
-        await first.write([transcript("late", segment=1, final=True), call(CallAction.HOLD, seq=1), dtmf(), end()])
-        last = transcript("and more", segment=1, final=True, run=OTHER_RUN)
-        await second.write([last])
-        assert (await anext(records))["event_id"] == last.event_id
-    snapshot = await view.snapshot("CA1")
-    assert snapshot is not None
-    assert [segment["transcript"] for segment in snapshot.segments] == ["of the second", "and more"]
-    assert (snapshot.call["run"], snapshot.call["status"], snapshot.dtmf) == (OTHER_RUN, "active", [])
-    assert await stream(client, config.key_prefix) == [*begun, last]
-    assert first.current
-    assert second.current
-    for sink in (first, second):
-        await sink.close()
-    await view.close()
-
-
-async def test_servers_that_both_rebuild_one_call_do_not_take_it_from_each_other_for_ever(
-    config: RedisConfig, client: "Redis"
-) -> None:
-    first, second, view = RedisSink(config), RedisSink(config), RedisView(config)
-    for sink in (first, second):
-        await sink.start()
-    await first.write([start()])
-    await second.write([start(run=OTHER_RUN)])
-    await client.delete(*await client.keys(f"{config.key_prefix}*"))
-    for n in range(4):
-        await first.write([transcript(f"first {n}", segment=n)])
-        await second.write([transcript(f"second {n}", segment=n, run=OTHER_RUN)])
-        await until(lambda: first.current and second.current)
-    snapshot = await view.snapshot("CA1")
-    assert snapshot is not None
-    shown = {segment["run"] for segment in snapshot.segments}
-    assert shown == {snapshot.call["run"]}
-    assert len(snapshot.segments) == 4
-    for sink in (first, second):
-        await sink.close()
-    await view.close()
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "records.md"
 
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    """A server of this test's own, to be killed."""
-    try:
-        server = RedisServer()
-        server.start()
-    except ServiceMissing as error:
-        missing(str(error))
-    yield server
-    server.remove()
-
-
-async def test_redis_killed_in_mid_call_calls_go_on_and_the_view_is_rebuilt(
-    server: RedisServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "sinks.redis_view")
-    config = RedisConfig(url=server.url, heartbeat_s=0.05)
-    sink, view, other = RedisSink(config), RedisView(config), LiveView()
-    fan = FanOut([sink, other])
-    await fan.start()
-    records: list[AnyRecord] = [
-        start(),
-        start("quiet"),
-        transcript("Before.", segment=0, revision=1, final=True),
-        transcript("in between", segment=1),
-    ]
-    fan.publish(records)
-    await until(lambda: taken(fan, "redis") == len(records))
-    async with view.subscribe("CA1") as cut_off:
-        server.kill()
-        assert [record async for record in cut_off] == []  # ends, so the screen knows
-    during: Sequence[AnyRecord] = [
-        transcript("In between.", segment=1, revision=1, final=True),
-        dtmf(),
-        call(CallAction.HOLD, seq=1),
-        start("short"),
-        end("short"),
-        transcript("and now", segment=2),
-    ]
-    for record in during:
-        fan.publish([record])
-    await until(lambda: taken(fan, "redis") == len(records) + len(during))
-    assert not sink.current
-    with pytest.raises(ViewUnavailable):
-        await view.calls()
-    with pytest.raises(ViewUnavailable):
-        await view.snapshot("CA1")
-    with pytest.raises(ViewUnavailable):
-        async with view.subscribe():
-            pass
-
-    await asyncio.to_thread(server.start)
-    await until(lambda: sink.current)
-    assert await view.calls() == await other.calls()
-    for call_id in ("CA1", "quiet", "short"):
-        assert await view.snapshot(call_id) == await other.snapshot(call_id)
-    async with Redis.from_url(server.url, decode_responses=True) as client:
-        history = await stream(client, config.key_prefix)
-    assert history == [records[0], records[2], *during[:3]]
-
-    async with view.subscribe("CA1") as after:
-        fan.publish([transcript("And now.", segment=2, revision=1, final=True), end()])
-        assert (await anext(after))["transcript"] == "And now."
-        assert (await anext(after))["action"] == "END"
-    assert await view.snapshot("CA1") == await other.snapshot("CA1")
-    await fan.close(10)
-    await view.close()
-    given = [*records, *during]
-    partials = sum(map(is_partial, given))
-    delivery = Delivery(delivered=len(given) + 2 - partials, delivered_partials=partials)
-    assert fan.deliveries == {"redis": delivery, "live": delivery}
-    logged = [record.getMessage() for record in caplog.records if "current" in record.msg or "behind" in record.msg]
-    assert [line.split(":")[0] for line in logged] == [
-        "redis live view is behind, trying again",
-        "redis live view is current again",
-    ]
-
-
-async def test_redis_that_froze_gets_each_record_once(server: RedisServer) -> None:
-    config = RedisConfig(url=server.url, heartbeat_s=0.05, timeout_s=0.2)
-    sink, view = RedisSink(config), RedisView(msgspec.structs.replace(config, timeout_s=30.0))
-    await sink.start()
-    await sink.write([start()])
-    missed = [transcript(f"{i}", segment=i, final=True) for i in range(3)]
-    async with view.subscribe() as records:
-        server.freeze()
-        await sink.write(missed[:1])  # sent, never answered, and carried out in the end
-        assert not sink.current
-        await sink.write(missed[1:])
-        server.thaw()
-        await until(lambda: sink.current)
-        await sink.write([end()])
-        expected: list[AnyRecord] = [*missed, end()]
-        assert [await anext(records) for _ in expected] == [as_builtins(record) for record in expected]
-    async with Redis.from_url(server.url, decode_responses=True) as client:
-        assert await stream(client, config.key_prefix) == [start(), *missed, end()]
-    await sink.close()
-    await view.close()
+    """A server of this test's own."""
+    with serving(RedisServer()) as server:
+        yield server
 
 
 async def test_subscription_whose_connection_broke_is_ended_even_if_redis_is_there(server: RedisServer) -> None:
@@ -362,35 +36,40 @@ async def test_subscription_whose_connection_broke_is_ended_even_if_redis_is_the
     await view.close()
 
 
-async def test_redis_that_comes_after_the_calls_is_filled(server: RedisServer) -> None:
-    server.kill()
-    config = RedisConfig(url=server.url, heartbeat_s=0.05)
-    sink, view = RedisSink(config), RedisView(config)
-    await sink.start()
-    await sink.write([start(), transcript("Early.", final=True)])
-    await asyncio.to_thread(server.start)
-    await until(lambda: sink.current)
-    snapshot = await view.snapshot("CA1")
-    assert snapshot is not None
-    assert snapshot.segments == [as_builtins(transcript("Early.", final=True))]
-    await sink.close()
+async def test_subscription_to_a_server_that_froze_is_ended(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinks.redis_client.IDLE_S", 0.05)
+    view = RedisView(RedisConfig(url=server.url, timeout_s=1.0))
+    async with view.subscribe() as records:
+        await asyncio.sleep(0.2)  # silence alone ends nothing
+        server.freeze()
+        async with asyncio.timeout(LIMIT_S):
+            assert [record async for record in records] == []
+        server.thaw()
     await view.close()
 
 
-async def test_what_redis_missed_is_written_at_the_end(server: RedisServer) -> None:
-    server.kill()
-    config = RedisConfig(url=server.url, heartbeat_s=3_600)  # no attempt of its own in this test
-    sink, view = RedisSink(config), RedisView(config)
-    await sink.start()
-    await sink.write([start(), end()])
-    await asyncio.to_thread(server.start)
-    await sink.close()
-    [known] = await view.calls()
-    assert known["status"] == "ended"
-    await view.close()
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1", "redis://127.0.0.1:port/0"])
-async def test_url_that_is_none_is_a_setting_error(url: str) -> None:
-    with pytest.raises(SinkMisconfigured, match="redis url: "):
-        RedisSink(RedisConfig(url=url))
+@pytest.mark.parametrize("call_id", ["CA1", "a{b}c%d", "x" * 300])
+async def test_redis_cli_reads_the_view_as_documented(server: RedisServer, call_id: str) -> None:
+    stage = Stage(RedisConfig(url=server.url))
+    await stage.sink.start()
+    final = transcript("Hello.", final=True, call_id=call_id)
+    await stage.write(start(call_id), final, transcript("so", 1, call_id=call_id), dtmf(call_id=call_id))
+    await stage.becomes_true()
+    answers = {}
+    written = call_id.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+    for line in re.findall(r"^redis-cli (.*?)(?: +#.*)?$", DOCUMENTED.read_text("utf-8"), re.MULTILINE):
+        command, *arguments = shlex.split(line.replace("CA1", written))
+        if command != "SUBSCRIBE":
+            answers[command] = (await cli(server, command, *arguments)).splitlines()
+    await stage.sink.close()
+    await stage.view.close()
+    assert answers["ZREVRANGE"] == [call_id]
+    assert answers["HGET"] == ["active"]
+    fields = dict(zip(answers["HGETALL"][::2], answers["HGETALL"][1::2], strict=True))
+    assert (fields["call_id"], json.loads(fields["metadata"])) == (call_id, {"queue": "sales"})
+    assert sorted(answers["HVALS"], key=lambda line: float(json.loads(line)["start"])) == [
+        encode(record).decode() for record in (final, transcript("so", 1, call_id=call_id))
+    ]
+    assert [decode(line) for line in answers["XRANGE"][2::3]] == [start(call_id), final, dtmf(call_id=call_id)]

@@ -9,11 +9,12 @@ import pytest
 from sinks.config import LiveConfig, RedisConfig
 from sinks.live import LiveView, View
 from sinks.record import AnyRecord, CallAction, TurnEvent, as_builtins
-from sinks.redis_view import RedisSink, RedisView
+from sinks.redis_sink import RedisSink
+from sinks.redis_view import RedisView
 from sinks.sink import Sink
 from sinks.subscription import Subscription
 from tests.sinks.records import AT, OTHER_RUN, RUN, STATISTICS, call, dtmf, end, start, transcript, turn
-from tests.sinks.waiting import until
+from tests.sinks.waiting import shown, until
 
 QUEUE_RECORDS = 8
 
@@ -56,8 +57,8 @@ async def test_unknown_call_has_no_snapshot(pair: Pair) -> None:
 async def test_late_joiner_sees_all_so_far(pair: Pair) -> None:
     finals = [transcript(f"part {i}", segment=i, revision=3, final=True, leg=leg) for i in range(3) for leg in "ab"]
     partial = transcript("and th", segment=3, leg="a")
-    await pair.sink.write([start(), finals[0]])
-    await pair.sink.write([*reversed(finals[1:]), partial, dtmf("1", 0), dtmf("2", 1), turn()])
+    await shown(pair.sink, [start(), finals[0]])
+    await shown(pair.sink, [*reversed(finals[1:]), partial, dtmf("1", 0), dtmf("2", 1), turn()])
     snapshot = await pair.view.snapshot("CA1")
     assert snapshot is not None
     assert snapshot.call == {
@@ -94,20 +95,20 @@ async def test_partial_never_overwrites_a_final_and_no_older_revision_a_newer(pa
         (transcript("Hullo.", revision=2, final=True), "Hello."),
         (transcript("Hello!", revision=4, final=True), "Hello!"),
     ]
-    await pair.sink.write([start()])
+    await shown(pair.sink, [start()])
     if together:
-        await pair.sink.write([record for record, _ in records])
+        await shown(pair.sink, [record for record, _ in records])
         assert await texts(pair.view) == ["Hello!"]
         return
     for record, expected in records:
-        await pair.sink.write([record])
+        await shown(pair.sink, [record])
         assert await texts(pair.view) == [expected]
 
 
 async def test_text_that_looks_like_a_newer_record_is_only_text(pair: Pair) -> None:
     first = transcript('"is_final":true,"revision":99 \\"revision":98', revision=1)
-    await pair.sink.write([start(), first])
-    await pair.sink.write([transcript("next", revision=2)])
+    await shown(pair.sink, [start(), first])
+    await shown(pair.sink, [transcript("next", revision=2)])
     assert await texts(pair.view) == ["next"]
 
 
@@ -121,7 +122,7 @@ async def test_status_follows_the_call(pair: Pair) -> None:
         (end(seq=5), "ended"),
     ]
     for record, status in steps:
-        await pair.sink.write([record])
+        await shown(pair.sink, [record])
         assert [known["status"] for known in await pair.view.calls()] == [status]
     [known] = await pair.view.calls()
     assert known["metadata"] == {"queue": "sales", "agent": "Ana"}
@@ -133,38 +134,38 @@ async def test_status_follows_the_call(pair: Pair) -> None:
 
 
 async def test_call_record_delivered_twice_changes_nothing(pair: Pair) -> None:
-    await pair.sink.write([start(), call(CallAction.HOLD, seq=1)])
+    await shown(pair.sink, [start(), call(CallAction.HOLD, seq=1)])
     before = await pair.view.snapshot("CA1")
-    await pair.sink.write([start()])
-    await pair.sink.write([call(CallAction.HOLD, seq=1)])
+    await shown(pair.sink, [start()])
+    await shown(pair.sink, [call(CallAction.HOLD, seq=1)])
     assert await pair.view.snapshot("CA1") == before
 
 
 async def test_calls_are_listed_newest_first(pair: Pair) -> None:
     for call_id, second in (("b", 2), ("c", 3), ("a", 1)):
-        await pair.sink.write([start(call_id, at=f"2026-11-24T12:00:0{second}.000Z")])
+        await shown(pair.sink, [start(call_id, at=f"2026-11-24T12:00:0{second}.000Z")])
     assert [known["call_id"] for known in await pair.view.calls()] == ["c", "b", "a"]
 
 
 async def test_call_id_used_again_begins_anew(pair: Pair) -> None:
-    await pair.sink.write([start(), transcript("former caller", final=True), dtmf(), end()])
+    await shown(pair.sink, [start(), transcript("former caller", final=True), dtmf(), end()])
     again = "2026-11-24T13:00:00.000Z"
-    await pair.sink.write([start(run=OTHER_RUN, at=again)])
+    await shown(pair.sink, [start(run=OTHER_RUN, at=again)])
     snapshot = await pair.view.snapshot("CA1")
     assert snapshot is not None
     assert (snapshot.segments, snapshot.dtmf) == ([], [])
     assert (snapshot.call["started_at"], snapshot.call["status"]) == (again, "active")
     assert (snapshot.call["ended_at"], snapshot.call["reason"]) == (None, None)
-    await pair.sink.write([transcript("new", run=OTHER_RUN)])
+    await shown(pair.sink, [transcript("new", run=OTHER_RUN)])
     assert await texts(pair.view) == ["new"]
 
 
 async def test_what_comes_late_of_a_former_run_is_ignored(pair: Pair) -> None:
-    await pair.sink.write([start(), transcript("former caller")])
+    await shown(pair.sink, [start(), transcript("former caller")])
     # An earlier time, as of a server whose clock is behind.
-    await pair.sink.write([start(run=OTHER_RUN, at="2026-11-24T11:59:59.000Z"), transcript("new", run=OTHER_RUN)])
+    await shown(pair.sink, [start(run=OTHER_RUN, at="2026-11-24T11:59:59.000Z"), transcript("new", run=OTHER_RUN)])
     late = (start(), transcript("late", segment=3, final=True), call(CallAction.HOLD, seq=4), dtmf(), end())
-    await pair.sink.write([*late, transcript("new words", revision=1, run=OTHER_RUN)])
+    await shown(pair.sink, [*late, transcript("new words", revision=1, run=OTHER_RUN)])
     snapshot = await pair.view.snapshot("CA1")
     assert snapshot is not None
     assert [segment["transcript"] for segment in snapshot.segments] == ["new words"]
@@ -172,17 +173,17 @@ async def test_what_comes_late_of_a_former_run_is_ignored(pair: Pair) -> None:
 
 
 async def test_run_whose_start_was_lost_begins_with_its_first_call_record(pair: Pair) -> None:
-    await pair.sink.write([start(), transcript("former caller")])
-    await pair.sink.write([transcript("unknown run", run=OTHER_RUN)])
+    await shown(pair.sink, [start(), transcript("former caller")])
+    await shown(pair.sink, [transcript("unknown run", run=OTHER_RUN)])
     assert await texts(pair.view) == ["former caller"]
-    await pair.sink.write([call(CallAction.UPDATE, run=OTHER_RUN, seq=1), transcript("new", run=OTHER_RUN)])
+    await shown(pair.sink, [call(CallAction.UPDATE, run=OTHER_RUN, seq=1), transcript("new", run=OTHER_RUN)])
     assert await texts(pair.view) == ["new"]
 
 
 async def test_records_of_a_call_that_never_started_are_ignored(pair: Pair) -> None:
-    await pair.sink.write([transcript(call_id="ghost"), dtmf(call_id="ghost")])
+    await shown(pair.sink, [transcript(call_id="ghost"), dtmf(call_id="ghost")])
     assert await pair.view.snapshot("ghost") is None
-    await pair.sink.write([call(CallAction.UPDATE, "ghost", seq=1), transcript("here", call_id="ghost")])
+    await shown(pair.sink, [call(CallAction.UPDATE, "ghost", seq=1), transcript("here", call_id="ghost")])
     assert await texts(pair.view, "ghost") == ["here"]
 
 
@@ -190,7 +191,7 @@ async def test_version_grows_with_every_change(pair: Pair) -> None:
     versions = [0]
     changes: list[AnyRecord] = [start(), transcript(), transcript(revision=1), dtmf(), turn(), end()]
     for record in changes:
-        await pair.sink.write([record])
+        await shown(pair.sink, [record])
         snapshot = await pair.view.snapshot("CA1")
         assert snapshot is not None
         versions.append(snapshot.version)
@@ -200,7 +201,7 @@ async def test_version_grows_with_every_change(pair: Pair) -> None:
 async def test_strange_ids_and_texts_come_through(pair: Pair) -> None:
     strange = 'a b:{c}*?[x]\\"\n\x00 é 通話 \U0001f4de'
     async with pair.view.subscribe(strange) as records:
-        await pair.sink.write([start(strange, metadata={strange: strange}), transcript(strange, call_id=strange)])
+        await shown(pair.sink, [start(strange, metadata={strange: strange}), transcript(strange, call_id=strange)])
         assert (await anext(records))["metadata"] == {strange: strange}
         assert (await anext(records))["transcript"] == strange
     snapshot = await pair.view.snapshot(strange)
@@ -211,7 +212,7 @@ async def test_strange_ids_and_texts_come_through(pair: Pair) -> None:
 
 async def write_each(sink: Sink, records: Sequence[AnyRecord]) -> None:
     for record in records:
-        await sink.write([record])
+        await shown(sink, [record])
 
 
 async def test_subscriber_gets_what_changes_the_view_in_order(pair: Pair) -> None:
@@ -253,9 +254,9 @@ async def test_subscriber_that_falls_behind_further_is_ended(pair: Pair) -> None
     async with pair.view.subscribe() as slow, pair.view.subscribe() as reader:
         finals: list[AnyRecord] = [transcript(segment=i, final=True) for i in range(QUEUE_RECORDS)]
         for record in [start(), *finals]:
-            await pair.sink.write([record])
+            await shown(pair.sink, [record])
             await anext(reader)
         await offered(slow, QUEUE_RECORDS + 1)
         assert [record async for record in slow] == []
-        await pair.sink.write([end()])
+        await shown(pair.sink, [end()])
         assert (await anext(reader))["action"] == "END"  # nobody else's problem

@@ -1,9 +1,12 @@
 """Waiting for what happens elsewhere: until a condition holds, not for a length of time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from sinks.fanout import FanOut
+from sinks.record import AnyRecord
+from sinks.redis_sink import RedisSink
+from sinks.sink import Sink
 
 LIMIT_S = 30.0
 
@@ -22,3 +25,10 @@ def taken(fan: FanOut, sink: str) -> int:
     """Records that the destination has, partials included."""
     delivery = fan.deliveries[sink]
     return delivery.delivered + delivery.delivered_partials
+
+
+async def shown(sink: Sink, records: Sequence[AnyRecord]) -> None:
+    """Write them and wait until they are in the view behind the sink."""
+    await sink.write(records)
+    if isinstance(sink, RedisSink):
+        await until(lambda: sink.current)
