@@ -65,7 +65,7 @@ class _Keys:
         return "".join(f"\\{char}" if char in "*?[]\\" else char for char in self._prefix) + "live:*"
 
 
-def _connect(config: RedisConfig) -> "Redis":
+def connect(config: RedisConfig) -> "Redis":
     """A client that neither repeats a command nor hides a lost connection. Connects with the first command."""
     try:
         return Redis.from_url(
@@ -93,7 +93,7 @@ class RedisSink:
     def __init__(self, config: RedisConfig) -> None:
         self._config = config
         self._keys = _Keys(config.key_prefix)
-        self._client = _connect(config)
+        self._client = connect(config)
         self._book = CallBook(retain_s=float("inf"), max_calls=config.max_calls, history=config.stream_entries)
         self._set_ttl_ms = round(1000 * (config.retain_s + config.lease_s))
         self._scripts: dict[str, str] = {}  # file name -> SHA-1, of the server connected to
@@ -294,7 +294,7 @@ class RedisView:
     def __init__(self, config: RedisConfig) -> None:
         self._config = config
         self._keys = _Keys(config.key_prefix)
-        self._client = _connect(config)
+        self._client = connect(config)
         self.supervisor = Supervisor()
 
     async def close(self) -> None:

@@ -29,6 +29,7 @@ HOMES = {
     "prometheus_client": {"trunkline/metrics.py"},
     "kafka": {
         "sinks/kafka/client.py",
+        "sinks/kafka/probe.py",
         "sinks/kafka/replay.py",
         "sinks/kafka/topics.py",
         "trunkline/kafka_command.py",
@@ -36,7 +37,7 @@ HOMES = {
     },
     "aiortc": {"connectors/webrtc/peer.py"},
     "pylibsrtp": {"connectors/rtp/srtp.py"},
-    "redis": {"sinks/redis_view.py"},
+    "redis": {"sinks/redis_probe.py", "sinks/redis_view.py"},
     "huggingface_hub": {"engine/checkpoint/find.py"},
     "triton": {"engine/cuda/ring_attention.py"},
     "av": {"pipeline/ffmpeg.py"},

@@ -1,7 +1,7 @@
-"""The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `kafka`, `twiml`.
+"""The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `doctor`, `kafka`, `twiml`.
 
-Exit codes: 0 done, 1 the work failed (`transcribe`: in part, see docs/operating.md), 2 a mistake in the command or the
-configuration, 130 interrupted.
+Exit codes: 0 done, 1 the work failed (`transcribe`: in part, see docs/operating.md; `doctor`: it found a fault), 2 a
+mistake in the command or the configuration, 130 interrupted.
 """
 
 import argparse
@@ -109,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
     bench_engine.set_defaults(command=_bench_engine)
     bench_engine.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
     bench_engine.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
+
+    doctor = commands.add_parser("doctor", help="look whether the configuration, this machine and its peers are fit")
+    doctor.set_defaults(command=_doctor)
+    doctor.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
+    doctor.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
 
     kafka = commands.add_parser("kafka", help="make and check the topics, send dead letters again")
     parts = kafka.add_subparsers(required=True, metavar="PART")
@@ -304,6 +309,14 @@ def _bench_engine(options: argparse.Namespace) -> int:
 
     print(bench_engine(load_config(options.config, os.environ).engine, as_json=options.json))
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from trunkline.doctor.command import doctor
+    from trunkline.logs import set_up_logging
+
+    set_up_logging("CRITICAL")  # what goes wrong is among the findings
+    return doctor(options.config, os.environ, as_json=options.json)
 
 
 def _kafka(options: argparse.Namespace) -> int:
