@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sinks.spool import letters_of
 from trunkline.config import Config
@@ -86,8 +87,10 @@ def _waiting(where: str, path: Path) -> Iterator[Finding]:
         if used:
             yield ok("disk", f"{where}: empty{used}")
         return
+    # Without a log nobody has it open, and SQLite is told so: it would make a log of its own, which stays.
+    how = "mode=ro" if path.with_name(path.name + "-wal").exists() else "immutable=1"
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1.0)) as database:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=1.0)) as database:
             count, oldest = database.execute("SELECT count(*), min(at) FROM entries").fetchone()
     except sqlite3.OperationalError as error:
         yield warning("disk", f"{where}: it cannot be looked into now ({error}){used}")

@@ -44,8 +44,9 @@ def files(tmp_path: Path) -> Files:
 
 
 def sip(certificate: Path, key: Path, ca: Path | None = None) -> Config:
-    names = {"tls_cert": str(certificate), "tls_key": str(key), "tls_client_ca": None if ca is None else str(ca)}
-    return Config(sip=SipConfig(tls="127.0.0.1:5061", **names))
+    trusted = None if ca is None else str(ca)
+    section = SipConfig(tls="127.0.0.1:5061", tls_cert=str(certificate), tls_key=str(key), tls_client_ca=trusted)
+    return Config(sip=section)
 
 
 def test_none() -> None:
@@ -100,8 +101,14 @@ def test_a_password_of_a_key(files: Files) -> None:
     key.write_bytes(locked)
 
     def kafka(password: str | None) -> Config:
-        names = {"tls_certificate_file": str(certificate), "tls_key_file": str(key), "tls_key_password": password}
-        return Config(kafka=KafkaConfig(bootstrap_servers="a:1", security_protocol="SSL", **names))
+        section = KafkaConfig(
+            bootstrap_servers="a:1",
+            security_protocol="SSL",
+            tls_certificate_file=str(certificate),
+            tls_key_file=str(key),
+            tls_key_password=password,
+        )
+        return Config(kafka=section)
 
     assert all_ok(check_certificates(kafka("right-s3cret")))
     wrong = one(check_certificates(kafka("wrong-s3cret")), Level.FAULT, "tls_key_password")

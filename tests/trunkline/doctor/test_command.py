@@ -10,7 +10,7 @@ import pytest
 from tests.services.ports import free_ports
 from tests.trunkline.command import trunkline
 from trunkline.config import Config
-from trunkline.doctor import command
+from trunkline.doctor import command, engine
 from trunkline.doctor.findings import Finding, ok, warning
 
 SECRET = "marker-s3cret"
@@ -110,7 +110,7 @@ def test_a_check_that_fails_or_hangs_leaves_the_others_alone(
     checks = {"first": fails, "second": hangs, "third": lambda _: [ok("third", "well")]}
     monkeypatch.setattr(command, "_CHECKS", checks)
     monkeypatch.setattr(command, "LIMIT_S", 0.5)
-    monkeypatch.setattr(command.engine, "check_engine", lambda _: [ok("engine", "well")])
+    monkeypatch.setattr(engine, "check_engine", lambda _: [ok("engine", "well")])
     monkeypatch.chdir(tmp_path)
     assert command.doctor(None, {"TRUNKLINE_TWILIO_AUTH_TOKEN": "of-twilio"}) == 1
     assert capsys.readouterr().out.splitlines() == [
@@ -127,7 +127,7 @@ def test_warnings_are_no_faults(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(command, "_CHECKS", {"first": lambda _: [warning("first", "odd")]})
-    monkeypatch.setattr(command.engine, "check_engine", lambda _: [])
+    monkeypatch.setattr(engine, "check_engine", lambda _: [])
     monkeypatch.chdir(tmp_path)
     assert command.doctor(None, {}, as_json=True) == 0
     assert json.loads(capsys.readouterr().out)[1] == {"subject": "first", "level": "warning", "what": "odd"}

@@ -91,7 +91,10 @@ def test_a_spool_in_use_is_looked_at_and_left_alone(tmp_path: Path) -> None:
     assert "in use by process" in found[0].what
     assert len(spool.read("topic", 0, 9)) == 3
     spool.stop()
-    assert "in use" not in next(iter(check_disks(config(path)))).what
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert "3 records wait" in (what := next(iter(check_disks(config(path)))).what)
+    assert "in use" not in what
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 @pytest.mark.usefixtures("on_disk")

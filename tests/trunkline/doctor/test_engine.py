@@ -32,7 +32,7 @@ def test_the_engine_is_timed_and_the_demo_model_is_named(monkeypatch: pytest.Mon
 def answers(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
     """The process has done its work."""
     done = subprocess.CompletedProcess([], 0, msgspec.json.encode(answer), b"")
-    monkeypatch.setattr(engine.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: done)
 
 
 def test_a_checkpoint_that_has_to_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_the_figures(monkeypatch: pytest.MonkeyPatch, legs: int, level: Level, s
 )
 def test_a_process_that_dies(monkeypatch: pytest.MonkeyPatch, status: int, errors: bytes, said: str) -> None:
     done = subprocess.CompletedProcess([], status, b"", errors)
-    monkeypatch.setattr(engine.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: done)
     one(check_engine(config(checkpoint="a.nemo")), Level.FAULT, said)
 
 
@@ -78,7 +78,7 @@ def test_one_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_measured_beside_a_server_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.subprocess, "run", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("measured"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         running = Config(server=ServerConfig(port=taken.getsockname()[1]))
         (found,) = check_engine(running)

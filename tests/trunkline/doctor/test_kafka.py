@@ -45,7 +45,8 @@ class Broker:
     def config(self, **changed: Any) -> KafkaConfig:
         name = f"test-{uuid.uuid4()}"
         topics = {f"{kind}_topic": f"{name}.{kind}" for kind in ("transcripts", "events", "partials", "dead_letters")}
-        return KafkaConfig(**{"bootstrap_servers": self.broker.bootstrap, "partitions": 1} | topics | changed)
+        settings: dict[str, Any] = {"bootstrap_servers": self.broker.bootstrap, "partitions": 1}
+        return KafkaConfig(**settings | topics | changed)
 
     def with_topics(self, **changed: Any) -> KafkaConfig:
         config = self.config(**changed)

@@ -49,7 +49,7 @@ def test_files_of_control_groups_that_are_not_there() -> None:
 
 
 def test_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (1024, 1024))
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 1024))
     one(check_descriptors(Config()), Level.WARNING, "at most 1024 open files")
-    monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (1024, 524_288))
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 524_288))
     assert all_ok(check_descriptors(Config()))
