@@ -31,6 +31,6 @@ def test_each_client_is_imported_in_one_module_and_no_sibling_anywhere() -> None
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
                 users.setdefault(name.split(".")[0], set()).add(path.name)
-    assert users["redis"] == {"redis_view.py"}
-    assert users["kafka"] == {"client.py", "replay.py", "topics.py"}
+    assert users["redis"] == {"redis_probe.py", "redis_view.py"}
+    assert users["kafka"] == {"client.py", "probe.py", "replay.py", "topics.py"}
     assert not users.keys() & {"engine", "pipeline", "connectors", "liveview", "trunkline", "training"}
