@@ -30,7 +30,7 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     file in which finals and events wait for their acknowledgement, of one server alone; what is beyond
     `spool_max_bytes` or older than `spool_max_age_h` hours goes to the dead-letter file beside it. `partials_waiting`:
     segments whose newest partial may wait. `dead_letters_topic`: for records that Kafka refuses for good; empty: they
-    go to the dead-letter file, too.
+    go to the dead-letter file, too. `probe_topic`: what `trunkline doctor` sends a record to; empty: it sends none.
 
     Topics are made with `partitions`, `replication_factor`, `min_insync_replicas` (null: by the number of brokers),
     `retention_h` and, for partials, `partials_retention_h`. `sasl_token_command` prints a token for OAUTHBEARER;
@@ -48,6 +48,7 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     retention_h: Positive = 168.0
     partials_retention_h: Positive = 24.0
     dead_letters_topic: str = "trunkline.dead-letters"
+    probe_topic: str = ""
     compression: Literal["gzip", "lz4", "zstd"] | None = None
     client_id: str = "trunkline"
     spool: str = "trunkline-kafka.spool"
@@ -85,6 +86,9 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(f"security_protocol {self.security_protocol} uses no TLS: SSL or SASL_SSL does")
         if self.replication_factor and (self.min_insync_replicas or 1) > self.replication_factor:
             raise ValueError("min_insync_replicas is larger than replication_factor: nothing could be written")
+        topics = (self.transcripts_topic, self.partials_topic, self.events_topic, self.dead_letters_topic)
+        if self.probe_topic and self.probe_topic in topics:
+            raise ValueError("probe_topic must be another topic than those of the records")
 
     def __repr__(self) -> str:
         return f"KafkaConfig({self.bootstrap_servers!r}, sasl_password={masked(self.sasl_password)!r})"

@@ -32,6 +32,7 @@ HOMES = {
     "prometheus_client": {"trunkline/metrics.py"},
     "kafka": {
         "sinks/kafka/client.py",
+        "sinks/kafka/probe.py",
         "sinks/kafka/replay.py",
         "sinks/kafka/topics.py",
         "trunkline/kafka_command.py",

@@ -1,7 +1,8 @@
-"""The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `kafka`, `analytics`, `twiml`.
+"""The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `doctor`, `kafka`, `analytics`,
+`twiml`.
 
-Exit codes: 0 done, 1 the work failed (`transcribe`: in part, see docs/operating.md), 2 a mistake in the command or the
-configuration, 130 interrupted.
+Exit codes: 0 done, 1 the work failed (`transcribe`: in part, see docs/operating.md; `doctor`: it found a fault), 2 a
+mistake in the command or the configuration, 130 interrupted.
 """
 
 import argparse
@@ -113,16 +114,12 @@ def _parser() -> argparse.ArgumentParser:
     bench_engine.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
     bench_engine.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
 
-    kafka = commands.add_parser("kafka", help="make and check the topics, send dead letters again")
-    parts = kafka.add_subparsers(required=True, metavar="PART")
-    for part, text in (
-        ("init", "make the topics that are missing"),
-        ("check", "compare the topics with the configuration: 1 where records cannot be delivered"),
-        ("replay-dead-letters", "send dead letters again, to the topics that they were for"),
-    ):
-        of_kafka = parts.add_parser(part, help=text)
-        of_kafka.set_defaults(command=_kafka, part=part)
-        of_kafka.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
+    doctor = commands.add_parser("doctor", help="look whether the configuration, this machine and its peers are fit")
+    doctor.set_defaults(command=_doctor)
+    doctor.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
+    doctor.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
+
+    _add_kafka(commands.add_parser("kafka", help="make and check the topics, send dead letters again"))
 
     analytics = commands.add_parser("analytics", help="records to Parquet, and a report on calls")
     analytics.set_defaults(command=_analytics)
@@ -143,6 +140,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     twiml.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="becomes call metadata")
     return parser
+
+
+def _add_kafka(kafka: argparse.ArgumentParser) -> None:
+    parts = kafka.add_subparsers(required=True, metavar="PART")
+    for part, text in (
+        ("init", "make the topics that are missing"),
+        ("check", "compare the topics with the configuration: 1 where records cannot be delivered"),
+        ("replay-dead-letters", "send dead letters again, to the topics that they were for"),
+    ):
+        of_kafka = parts.add_parser(part, help=text)
+        of_kafka.set_defaults(command=_kafka, part=part)
+        of_kafka.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
 
 
 def _positive(text: str) -> int:
@@ -311,6 +320,14 @@ def _bench_engine(options: argparse.Namespace) -> int:
 
     print(bench_engine(load_config(options.config, os.environ).engine, as_json=options.json))
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from trunkline.doctor.command import doctor
+    from trunkline.logs import set_up_logging
+
+    set_up_logging("CRITICAL")  # what goes wrong is among the findings
+    return doctor(options.config, os.environ, as_json=options.json)
 
 
 def _kafka(options: argparse.Namespace) -> int:

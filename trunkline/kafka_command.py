@@ -17,7 +17,7 @@ from sinks.spool_file import letters_of
 
 def init(config: KafkaConfig) -> int:
     """Make what is missing. Returns the exit code, as the others do; they raise `SinkError`."""
-    with _admin(config) as admin:
+    with connected(config) as admin:
         for topic in planned(config, brokers(admin)):
             if is_there(admin, topic.name):
                 print(f"{topic.name}: is there")
@@ -31,7 +31,7 @@ def init(config: KafkaConfig) -> int:
 
 def check(config: KafkaConfig) -> int:
     """Say what differs; 1 where records cannot be delivered."""
-    with _admin(config) as admin:
+    with connected(config) as admin:
         topics = planned(config, brokers(admin))
         found = list(differences(admin, topics))
     for topic in topics:
@@ -54,7 +54,8 @@ PARTS = {"init": init, "check": check, "replay-dead-letters": replay_dead_letter
 
 
 @contextmanager
-def _admin(config: KafkaConfig) -> Iterator[KafkaAdminClient]:
+def connected(config: KafkaConfig) -> Iterator[KafkaAdminClient]:
+    """Raises `SinkError`, also for what goes wrong while it is used."""
     try:
         with KafkaClient(config).admin() as admin:
             yield admin

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from sinks.config import KafkaConfig
 from sinks.delivery import Delivery
-from sinks.errors import SinkMisconfigured
 from sinks.kafka.client import KafkaClient
 from sinks.kafka.lane import Lane
 from sinks.kafka.partials import PartialsLane
+from sinks.kafka.topics import check_names
 from sinks.message import Message
 from sinks.record import SCHEMA, AnyRecord, TranscriptRecord, encode, is_partial
 from sinks.spool import REFUSED, Spool
@@ -34,10 +34,7 @@ class KafkaSink:
     name = "kafka"
 
     def __init__(self, config: KafkaConfig) -> None:
-        if not config.transcripts_topic or not config.events_topic:
-            raise SinkMisconfigured("kafka: transcripts_topic and events_topic must not be empty")
-        if config.dead_letters_topic in (config.transcripts_topic, config.events_topic):
-            raise SinkMisconfigured("kafka: dead_letters_topic must be another topic than those of the records")
+        check_names(config)
         self._config = config
         self._started = False
         self.supervisor = Supervisor()

@@ -32,6 +32,6 @@ def test_each_client_is_imported_in_one_module_and_no_sibling_anywhere() -> None
             for name in names:
                 users.setdefault(name.split(".")[0], set()).add(path.name)
     assert users["redis"] == {"redis_client.py"}
-    assert users["kafka"] == {"client.py", "replay.py", "topics.py"}
+    assert users["kafka"] == {"client.py", "probe.py", "replay.py", "topics.py"}
     assert users["aiohttp"] == {"webhook_endpoint.py"}
     assert not users.keys() & {"engine", "pipeline", "connectors", "liveview", "trunkline", "training"}
