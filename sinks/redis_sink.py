@@ -27,8 +27,12 @@ from supervision import Supervisor, cancel_and_wait
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.25
-TRIP_RECORDS = 1_000
-"""Records that go out together at most, but for those of one call."""
+SHARE = 0.5
+"""Of the time, at most, in which batches are made and waited for: where there is no time for more, partials are
+coalesced, and the calls do not wait for them."""
+
+TRIP_RECORDS = 100
+"""Records that go out together at most, but for those of one call: the event loop waits for a batch to be made."""
 
 PROBES = 3
 """Calls that are tried first where calls were refused."""
@@ -206,11 +210,11 @@ class RedisSink:
             self._heartbeat_s = now_s + self._config.heartbeat_s
             self._heartbeats += 1
             self._unchecked = list(self._standings)
-        while not self._away:
-            batch = list(self._batch())
-            if not batch:
-                break
+        left = len(self._due) + len(self._unchecked)
+        while left > 0 and not self._away and (batch := list(self._batch())):
             await self._send(batch)
+            left -= len(batch)
+        self._batch_s = max(self._batch_s, now_s + (time.monotonic() - now_s) / SHARE)
         self._tell()
 
     async def _reach(self) -> bool:

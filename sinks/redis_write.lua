@@ -26,11 +26,8 @@ if known_run ~= run and redis.call('EXISTS', call) == 1 then
   former = string.sub(' ' .. known_run .. former, 1, 208) -- the newest 16
 end
 local known_version = tonumber(redis.call('HGET', call, 'version') or '0')
-if not whole and (
-  known_version < expected[1]
-  or redis.call('HLEN', segments) < expected[2]
-  or redis.call('XLEN', events) < expected[3]
-) then
+local known_segments, known_entries = redis.call('HLEN', segments), redis.call('XLEN', events)
+if not whole and (known_version < expected[1] or known_segments < expected[2] or known_entries < expected[3]) then
   return 0
 end
 
@@ -92,7 +89,10 @@ for i, item in ipairs(items) do
     redis.call('PUBLISH', channel, record)
   end
 end
-for _, key in ipairs(KEYS) do
-  redis.call('PEXPIRE', key, ttl_ms)
+-- What is there already is prolonged by the heartbeat.
+if whole or #fields > 0 or known_segments == 0 or known_entries == 0 then
+  for _, key in ipairs(KEYS) do
+    redis.call('PEXPIRE', key, ttl_ms)
+  end
 end
 return 1

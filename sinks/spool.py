@@ -39,7 +39,7 @@ from supervision import Supervisor
 
 log = logging.getLogger(__name__)
 
-GATHER_S = 0.002
+GATHER_S = 0.01
 """Between the first entry that waits and the commit."""
 
 IDLE_S = 1.0
@@ -339,7 +339,7 @@ class Spool:
         if fresh[fits:]:
             self.stats.lost += len(fresh[fits:])
             log.error("spool %s: %d records are lost: memory for them is full, too", self.path, len(fresh[fits:]))
-        time.sleep(GATHER_S * 10)
+        time.sleep(2 * GATHER_S)
 
     def _bound(self) -> None:
         """What is beyond a bound becomes a dead letter, the oldest first."""

@@ -21,9 +21,13 @@ log = logging.getLogger(__name__)
 RETRY_S = 1.0
 
 GATHER_S = 0.01
-"""Between two takes, so that they are batches."""
+"""Between two takes at least, so that they are batches."""
 
-IN_FLIGHT = 500
+SHARE = 0.25
+"""Of the time, at most, in which this thread works: where there is no time for more, partials are coalesced, and
+neither the event loop nor the finals wait for them."""
+
+IN_FLIGHT = 200
 """Partials that the client library holds at most."""
 
 STALE_S = 5.0
@@ -125,11 +129,12 @@ class PartialsLane:
                 if records and not self._in_flight:
                     self._settled_at = time.monotonic()
                 self._in_flight += len(records)
+            began = time.monotonic()
             for one in map(self._message, records):
                 future = producer.send(self.topic, key=one.key, value=one.value, headers=list(one.headers))
                 future.add_callback(self._on_acknowledged)
                 future.add_errback(self._on_error)
-            time.sleep(GATHER_S)
+            time.sleep(max(GATHER_S, (time.monotonic() - began) * (1 / SHARE - 1)))
 
     def _is_over(self) -> bool:
         if not self._stopped:
