@@ -186,7 +186,7 @@ async def _emit(fan: FanOut, traffic: Traffic, until: Callable[[float], bool], w
 def emitter(options: argparse.Namespace, kafka: KafkaConfig, redis: RedisConfig, pipe: Connection) -> None:
     """A process: the traffic of all calls."""
     from sinks.kafka.sink import KafkaSink  # noqa: PLC0415 - the clients are loaded where they are used
-    from sinks.redis_sink import RedisSink  # noqa: PLC0415
+    from sinks.redis.sink import RedisSink  # noqa: PLC0415
 
     async def emit() -> None:
         fan = FanOut([KafkaSink(kafka), RedisSink(redis)])
@@ -281,7 +281,7 @@ def consumer(kafka: KafkaConfig, from_s: float, until_s: float, pipe: Connection
 
 def subscriber(redis: RedisConfig, from_s: float, until_s: float, pipe: Connection) -> None:
     """A process: follows some calls in the live view, as pages do."""
-    from sinks.redis_view import RedisView  # noqa: PLC0415
+    from sinks.redis.view import RedisView  # noqa: PLC0415
 
     latencies: list[float] = []
 

@@ -19,8 +19,8 @@ from aiohttp import web
 from sinks.config import JsonlConfig
 from sinks.jsonl_file import JsonlFile
 from sinks.record import AnyRecord, SpeakerRole, TranscriptRecord, Word, encode, event_id
-from sinks.webhook_config import WebhookConfig, WebhooksConfig
-from sinks.webhooks import WebhookSink
+from sinks.webhooks.config import WebhookConfig, WebhooksConfig
+from sinks.webhooks.sink import WebhookSink
 
 CALLS, RECORDS, ANSWER_S = 100, 3_000, 0.005
 BATCHES = ((1, 20_000), (50, 2_000))

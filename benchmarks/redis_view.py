@@ -25,8 +25,8 @@ from redis.asyncio import Redis
 from sinks.config import RedisConfig
 from sinks.fanout import FanOut
 from sinks.record import CallAction, CallRecord, LegInfo, SpeakerRole, TranscriptRecord, Word, event_id
-from sinks.redis_sink import RedisSink
-from sinks.redis_view import RedisView
+from sinks.redis.sink import RedisSink
+from sinks.redis.view import RedisView
 from trunkline import loop
 
 PARTIALS_S, FINALS_S = 8.0, 0.3

@@ -16,19 +16,19 @@ from sinks.plugin import load_plugin
 from sinks.record import as_builtins, encode, is_partial
 from sinks.schema import load_schema
 from sinks.sink import Sink
-from sinks.webhook_config import WebhookConfig, WebhooksConfig
+from sinks.webhooks.config import WebhookConfig, WebhooksConfig
 
 if TYPE_CHECKING:
     from sinks.kafka.sink import KafkaSink
-    from sinks.redis_sink import RedisSink
-    from sinks.redis_view import RedisView
-    from sinks.webhooks import WebhookSink
+    from sinks.redis.sink import RedisSink
+    from sinks.redis.view import RedisView
+    from sinks.webhooks.sink import WebhookSink
 
 _LAZY = {
     "KafkaSink": "sinks.kafka.sink",
-    "RedisSink": "sinks.redis_sink",
-    "RedisView": "sinks.redis_view",
-    "WebhookSink": "sinks.webhooks",
+    "RedisSink": "sinks.redis.sink",
+    "RedisView": "sinks.redis.view",
+    "WebhookSink": "sinks.webhooks.sink",
 }
 
 __all__ = [

@@ -45,7 +45,7 @@ HOMES = {
     "pyarrow": {f"{ANALYTICS}/{name}.py" for name in ("compact", "database", "store", "table")},
     "aiortc": {"connectors/webrtc/peer.py"},
     "pylibsrtp": {"connectors/rtp/srtp.py"},
-    "redis": {"sinks/redis_client.py"},
+    "redis": {"sinks/redis/client.py"},
     "huggingface_hub": {"engine/checkpoint/find.py"},
     "triton": {"engine/cuda/ring_attention.py"},
     "av": {"pipeline/ffmpeg.py"},

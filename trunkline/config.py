@@ -12,7 +12,7 @@ from liveview.api import LiveViewConfig
 from liveview.forwarding import is_loopback
 from pipeline.config import PipelineConfig
 from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig, SinksConfig
-from sinks.webhook_config import WebhooksConfig
+from sinks.webhooks.config import WebhooksConfig
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

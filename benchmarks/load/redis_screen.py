@@ -13,7 +13,7 @@ from datetime import datetime
 import numpy as np
 
 from sinks.config import RedisConfig
-from sinks.redis_view import RedisView
+from sinks.redis.view import RedisView
 
 
 async def main(url: str, prefix: str, *call_ids: str) -> None:

@@ -5,8 +5,8 @@ from uuid import uuid4
 
 from liveview.api import LiveViewConfig
 from sinks.config import RedisConfig
-from sinks.redis_sink import RedisSink
-from sinks.redis_view import RedisView
+from sinks.redis.sink import RedisSink
+from sinks.redis.view import RedisView
 from tests.liveview.calls import ScriptedCall
 from tests.liveview.server import events, live_page, next_of
 from tests.sinks.waiting import shown

@@ -25,13 +25,14 @@ def test_clients_are_imported_only_with_their_sink() -> None:
 
 def test_each_client_is_imported_in_one_module_and_no_sibling_anywhere() -> None:
     users: dict[str, set[str]] = {}
-    for path in Path(sinks.__file__).parent.rglob("*.py"):
+    folder = Path(sinks.__file__).parent
+    for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
-                users.setdefault(name.split(".")[0], set()).add(path.name)
-    assert users["redis"] == {"redis_client.py"}
-    assert users["kafka"] == {"client.py", "probe.py", "replay.py", "topics.py"}
-    assert users["aiohttp"] == {"webhook_endpoint.py"}
+                users.setdefault(name.split(".")[0], set()).add(str(path.relative_to(folder)))
+    assert users["redis"] == {"redis/client.py"}
+    assert users["kafka"] == {f"kafka/{name}.py" for name in ("client", "probe", "replay", "topics")}
+    assert users["aiohttp"] == {"webhooks/endpoint.py"}
     assert not users.keys() & {"engine", "pipeline", "connectors", "liveview", "trunkline", "training"}

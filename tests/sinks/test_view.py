@@ -9,8 +9,8 @@ import pytest
 from sinks.config import LiveConfig, RedisConfig
 from sinks.live import LiveView, View
 from sinks.record import AnyRecord, CallAction, TurnEvent, as_builtins
-from sinks.redis_sink import RedisSink
-from sinks.redis_view import RedisView
+from sinks.redis.sink import RedisSink
+from sinks.redis.view import RedisView
 from sinks.sink import Sink
 from sinks.subscription import Subscription
 from tests.sinks.records import AT, OTHER_RUN, RUN, STATISTICS, call, dtmf, end, start, transcript, turn

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from sinks.fanout import FanOut
 from sinks.record import AnyRecord
-from sinks.redis_sink import RedisSink
+from sinks.redis.sink import RedisSink
 from sinks.sink import Sink
 
 LIMIT_S = 30.0

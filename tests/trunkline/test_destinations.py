@@ -10,8 +10,8 @@ import pytest
 from sinks.config import SinkPlugin, SinksConfig
 from sinks.errors import SinkMisconfigured
 from sinks.record import TranscriptRecord, is_partial
-from sinks.webhook_config import WebhookConfig, WebhooksConfig
-from tests.sinks.receiver import SECRET, Receiver
+from sinks.webhooks.config import WebhookConfig, WebhooksConfig
+from tests.sinks.webhooks.receiver import SECRET, Receiver
 from tests.trunkline.conftest import Serve
 from trunkline.config import Config
 from trunkline.demo.script import load_audio

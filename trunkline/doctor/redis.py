@@ -14,7 +14,7 @@ def check_redis(config: Config) -> Iterator[Finding]:
     if config.redis is None:
         yield ok("redis", "not configured")
         return
-    from sinks.redis_probe import probe  # noqa: PLC0415 - the client library, where it is used
+    from sinks.redis.probe import probe  # noqa: PLC0415 - the client library, where it is used
 
     try:
         answer = asyncio.run(probe(config.redis))

@@ -15,18 +15,19 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinks import webhook_lane, webhook_order
 from sinks.delivery import Delivery
 from sinks.errors import SinkMisconfigured
 from sinks.fanout import FanOut
 from sinks.message import Message
 from sinks.record import AnyRecord, CallAction, TurnEvent, as_builtins
-from sinks.webhook_config import WebhookConfig, WebhooksConfig
-from sinks.webhooks import WebhookSink
+from sinks.webhooks import lane as webhook_lane
+from sinks.webhooks import order as webhook_order
+from sinks.webhooks.config import WebhookConfig, WebhooksConfig
+from sinks.webhooks.sink import WebhookSink
 from testing.services.ports import free_ports
-from tests.sinks.receiver import SECRET, Receiver
 from tests.sinks.records import call, dtmf, end, start, transcript, turn
 from tests.sinks.waiting import until
+from tests.sinks.webhooks.receiver import SECRET, Receiver
 
 
 @pytest.fixture(autouse=True)
@@ -239,8 +240,8 @@ async def test_what_was_left_by_a_stop_goes_first_at_the_next_start(tmp_path: Pa
 PROGRAM = """
 import asyncio, sys
 from sinks.record import decode
-from sinks.webhook_config import WebhookConfig, WebhooksConfig
-from sinks.webhooks import WebhookSink
+from sinks.webhooks.config import WebhookConfig, WebhooksConfig
+from sinks.webhooks.sink import WebhookSink
 
 async def main(url, secret, spool):
     sink = WebhookSink(WebhooksConfig(endpoints=(WebhookConfig(name="a", url=url),), secret=secret, spool=spool))

@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 
 from sinks.config import RedisConfig
 from sinks.record import decode, encode
-from sinks.redis_view import RedisView
+from sinks.redis.view import RedisView
 from testing.services.redis_server import RedisServer
 from tests.sinks.records import dtmf, start, transcript
-from tests.sinks.redis_stage import Stage, cli, serving
+from tests.sinks.redis.stage import Stage, cli, serving
 from tests.sinks.waiting import LIMIT_S
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "records.md"
@@ -39,7 +39,7 @@ async def test_subscription_whose_connection_broke_is_ended_even_if_redis_is_the
 async def test_subscription_to_a_server_that_froze_is_ended(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sinks.redis_client.IDLE_S", 0.05)
+    monkeypatch.setattr("sinks.redis.client.IDLE_S", 0.05)
     view = RedisView(RedisConfig(url=server.url, timeout_s=1.0))
     async with view.subscribe() as records:
         await asyncio.sleep(0.2)  # silence alone ends nothing

@@ -9,7 +9,7 @@ import msgspec
 from sinks.config import Count, Positive
 from sinks.credentials import check_credential, check_credentials, check_url, masked
 from sinks.record import CallAction, TurnEvent
-from sinks.webhook_signature import signing_key
+from sinks.webhooks.signature import signing_key
 
 TYPES = ("transcript", "call", "turn", "dtmf")
 EVENTS = (*TYPES, *(f"call.{action}" for action in CallAction), *(f"turn.{event}" for event in TurnEvent))

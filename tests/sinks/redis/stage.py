@@ -22,8 +22,8 @@ from sinks.config import RedisConfig
 from sinks.errors import ViewUnavailable
 from sinks.live import LiveView
 from sinks.record import AnyRecord
-from sinks.redis_sink import RedisSink
-from sinks.redis_view import RedisView
+from sinks.redis.sink import RedisSink
+from sinks.redis.view import RedisView
 from testing.services.missing import ServiceMissing
 from testing.services.redis_server import RedisCluster, RedisServer
 from tests.services.missing import missing

@@ -15,11 +15,11 @@ from cryptography.x509.oid import NameOID
 from sinks.errors import SinkMisconfigured
 from sinks.message import Message
 from sinks.record import encode
-from sinks.webhook_config import WebhookConfig
-from sinks.webhook_endpoint import Endpoint, Outcome, Verdict, outcome
-from sinks.webhook_signature import signing_key
-from tests.sinks.receiver import SECRET, Receiver
+from sinks.webhooks.config import WebhookConfig
+from sinks.webhooks.endpoint import Endpoint, Outcome, Verdict, outcome
+from sinks.webhooks.signature import signing_key
 from tests.sinks.records import start
+from tests.sinks.webhooks.receiver import SECRET, Receiver
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -18,12 +18,12 @@ from sinks.errors import ViewUnavailable
 from sinks.fanout import FanOut
 from sinks.live import LiveView
 from sinks.record import AnyRecord, CallAction, as_builtins, encode, is_partial
-from sinks.redis_keys import to_hash
-from sinks.redis_sink import RedisSink
-from sinks.redis_view import RedisView
+from sinks.redis.keys import to_hash
+from sinks.redis.sink import RedisSink
+from sinks.redis.view import RedisView
 from testing.services.redis_server import RedisServer
 from tests.sinks.records import AT, call, dtmf, end, start, transcript
-from tests.sinks.redis_stage import serving, stream
+from tests.sinks.redis.stage import serving, stream
 from tests.sinks.waiting import shown, taken, until
 
 
@@ -344,7 +344,7 @@ async def test_a_call_that_cannot_be_written_costs_no_other_one_the_view(
             raise RuntimeError("boom")
         return as_it_is(state)
 
-    monkeypatch.setattr("sinks.redis_sink.to_hash", fail)
+    monkeypatch.setattr("sinks.redis.sink.to_hash", fail)
     await shown(sink, [start("one"), start("bad"), start("two")])
     view = RedisView(config)
     assert {known["call_id"] for known in await view.calls()} == {"one", "two"}

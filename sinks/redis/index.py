@@ -8,8 +8,8 @@ Redis evicts, the server of that call puts back.
 from collections.abc import Collection, Iterable
 
 from sinks.calls import MirroredCall, epoch_ms
-from sinks.redis_client import RedisClient
-from sinks.redis_keys import Keys
+from sinks.redis.client import RedisClient
+from sinks.redis.keys import Keys
 
 TRIP_CHECKS = 100
 

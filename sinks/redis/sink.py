@@ -18,10 +18,10 @@ from sinks.config import RedisConfig
 from sinks.delivery import Delivery
 from sinks.errors import SinkUnavailable
 from sinks.record import AnyRecord, encode, is_partial
-from sinks.redis_client import CHECK, WRITE, Command, RedisClient
-from sinks.redis_index import TRIP_CHECKS, Index
-from sinks.redis_keys import Keys, to_hash
-from sinks.redis_standing import Standing, Taken
+from sinks.redis.client import CHECK, WRITE, Command, RedisClient
+from sinks.redis.index import TRIP_CHECKS, Index
+from sinks.redis.keys import Keys, to_hash
+from sinks.redis.standing import Standing, Taken
 from supervision import Supervisor, cancel_and_wait
 
 log = logging.getLogger(__name__)

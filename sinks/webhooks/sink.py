@@ -15,10 +15,10 @@ from sinks.delivery import Delivery
 from sinks.message import Message
 from sinks.record import AnyRecord, CallRecord, TurnRecord, encode, is_partial
 from sinks.spool import Spool
-from sinks.webhook_config import WebhookConfig, WebhooksConfig
-from sinks.webhook_endpoint import Endpoint
-from sinks.webhook_lane import WebhookLane
-from sinks.webhook_signature import signing_key
+from sinks.webhooks.config import WebhookConfig, WebhooksConfig
+from sinks.webhooks.endpoint import Endpoint
+from sinks.webhooks.lane import WebhookLane
+from sinks.webhooks.signature import signing_key
 from supervision import Supervisor
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from sinks.config import RedisConfig
-from sinks.redis_client import RedisClient
+from sinks.redis.client import RedisClient
 
 
 @dataclass(frozen=True, slots=True)

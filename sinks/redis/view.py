@@ -10,8 +10,8 @@ import msgspec
 from sinks.config import RedisConfig
 from sinks.errors import SinkUnavailable, ViewUnavailable
 from sinks.live import CallSnapshot
-from sinks.redis_client import Command, Listener, RedisClient
-from sinks.redis_keys import Keys, from_hash
+from sinks.redis.client import Command, Listener, RedisClient
+from sinks.redis.keys import Keys, from_hash
 from sinks.subscription import JsonRecord, Subscription
 from supervision import Supervisor, cancel_and_wait
 

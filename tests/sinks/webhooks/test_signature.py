@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from sinks.webhook_signature import signature, signing_key
+from sinks.webhooks.signature import signature, signing_key
 
 
 def test_the_specifications_own_example() -> None:

@@ -32,7 +32,7 @@ from sinks.errors import SinkMisconfigured, SinkUnavailable
 
 Command = tuple[str | bytes | int, ...]
 
-WRITE, CHECK = "redis_write.lua", "redis_check.lua"
+WRITE, CHECK = "write.lua", "check.lua"
 HEALTH_CHECK_S = 10
 IDLE_S = 2.0
 """A subscription that is silent for so long is asked whether it is still there."""
@@ -49,7 +49,7 @@ class _Script:
 
 
 def _script(name: str) -> _Script:
-    source = files("sinks").joinpath(name).read_text(encoding="utf-8")
+    source = files("sinks.redis").joinpath(name).read_text(encoding="utf-8")
     return _Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -17,8 +17,8 @@ import aiohttp
 
 from sinks.errors import SinkMisconfigured
 from sinks.message import Message
-from sinks.webhook_config import WebhookConfig
-from sinks.webhook_signature import signature
+from sinks.webhooks.config import WebhookConfig
+from sinks.webhooks.signature import signature
 
 Session = aiohttp.ClientSession
 

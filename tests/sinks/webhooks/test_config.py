@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from sinks.webhook_config import WebhookConfig, WebhooksConfig
-from tests.sinks.receiver import SECRET
+from sinks.webhooks.config import WebhookConfig, WebhooksConfig
+from tests.sinks.webhooks.receiver import SECRET
 
 
 def section(**changed: Any) -> WebhooksConfig:

@@ -8,10 +8,10 @@ from redis.asyncio import Redis
 
 from sinks.config import RedisConfig
 from sinks.record import AnyRecord, CallAction
-from sinks.redis_sink import RedisSink
-from sinks.redis_view import RedisView
+from sinks.redis.sink import RedisSink
+from sinks.redis.view import RedisView
 from tests.sinks.records import OTHER_RUN, call, dtmf, end, start, transcript
-from tests.sinks.redis_stage import stream
+from tests.sinks.redis.stage import stream
 from tests.sinks.waiting import shown, until
 
 

@@ -8,13 +8,13 @@ from redis.asyncio import Redis
 
 from sinks.config import RedisConfig
 from sinks.errors import SinkMisconfigured, ViewUnavailable
-from sinks.redis_client import RedisClient
-from sinks.redis_sink import RedisSink
-from sinks.redis_view import RedisView
+from sinks.redis.client import RedisClient
+from sinks.redis.sink import RedisSink
+from sinks.redis.view import RedisView
 from testing.services.ports import free_ports
 from testing.services.redis_server import RedisServer
 from tests.sinks.records import start
-from tests.sinks.redis_stage import Stage, certificate, documented_users, serving, stage
+from tests.sinks.redis.stage import Stage, certificate, documented_users, serving, stage
 from tests.sinks.waiting import until
 
 SECRET = "hunter2"

@@ -8,7 +8,7 @@ import pytest
 
 from testing.services.redis_server import RedisCluster, RedisSentinel, RedisServer
 from tests.sinks.records import end, start, transcript
-from tests.sinks.redis_stage import Stage, cli, documented_users, serving, stage
+from tests.sinks.redis.stage import Stage, cli, documented_users, serving, stage
 from tests.sinks.waiting import until
 
 
@@ -70,7 +70,7 @@ async def test_scripts_that_the_server_forgot_are_loaded_again(running: Stage, s
 async def test_a_restart_with_empty_data_also_brings_back_ended_calls(
     running: Stage, server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "sinks.redis_sink")
+    caplog.set_level(logging.INFO, "sinks.redis.sink")
     await running.write(end("call-1"))
     await running.becomes_true()
     server.kill()

@@ -12,8 +12,8 @@ import sqlite3
 import time
 
 from sinks.spool import REFUSED, Spool, Spooled
-from sinks.webhook_endpoint import Endpoint, Session, Verdict
-from sinks.webhook_order import WebhookOrder
+from sinks.webhooks.endpoint import Endpoint, Session, Verdict
+from sinks.webhooks.order import WebhookOrder
 from supervision import Supervisor, cancel_and_wait
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
-from sinks.redis_keys import Keys
+from sinks.redis.keys import Keys
 
 KEYS = Keys("trunkline:")
 ids = st.text(st.characters(exclude_categories=["Cs"]), max_size=400) | st.text("{}%7BD25a", max_size=12)

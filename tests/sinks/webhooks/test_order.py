@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sinks.message import Message
 from sinks.spool import Spooled
-from sinks.webhook_order import RETRY_AFTER_MAX_S, RETRY_FIRST_S, RETRY_MAX_S, WebhookOrder
+from sinks.webhooks.order import RETRY_AFTER_MAX_S, RETRY_FIRST_S, RETRY_MAX_S, WebhookOrder
 
 
 def entry(number: int, call: str) -> Spooled:

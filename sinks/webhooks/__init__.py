@@ -1,0 +1,1 @@
+"""Records to receivers by HTTP, signed, from a spool."""
