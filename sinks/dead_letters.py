@@ -81,10 +81,14 @@ def decode_letter(line: bytes) -> Letter:
     return Letter(one.reason, Message(one.topic, data[0], data[1], headers), one.at)
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 @contextmanager
 def _appending(path: Path) -> Iterator[IO[bytes]]:
     while True:
-        with path.open("a+b") as file:
+        with open(path, "a+b", opener=_private) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 yield file

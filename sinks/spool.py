@@ -121,12 +121,15 @@ class Spool:
         self._bound_reached: str | None = None
         self._readers = threading.local()
         self._began = time.time(), time.monotonic()
-        self._lock = locked(path)
+        self._lock, known = locked(path)
         try:
-            self._database = opened(path)
+            self._database = opened(path, known=known)
             count, size, newest, oldest = self._database.execute(
                 "SELECT count(*), total(size), coalesce(max(id), 0), min(at) FROM entries"
             ).fetchone()
+        except SinkMisconfigured:
+            os.close(self._lock)
+            raise
         except (sqlite3.Error, OSError) as error:
             os.close(self._lock)
             raise SinkMisconfigured(f"spool {path}: {error}: make it writable, or move it away") from error

@@ -32,9 +32,10 @@ def letters_of(spool: Path) -> Path:
     return spool.with_name(spool.name + ".dead-letters.jsonl")
 
 
-def locked(path: Path) -> int:
-    """A descriptor that holds the spool's lock. Raises `SinkMisconfigured`."""
+def locked(path: Path) -> tuple[int, bool]:
+    """A descriptor that holds the spool's lock, and whether there has been a spool here. Raises `SinkMisconfigured`."""
     lock = path.with_name(path.name + ".lock")
+    known = lock.exists()
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -49,17 +50,20 @@ def locked(path: Path) -> int:
         ) from error
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    return descriptor
+    return descriptor, known
 
 
-def opened(path: Path) -> sqlite3.Connection:
-    """Raises `sqlite3.Error`, `OSError`. A file that is damaged is moved aside: its records are not deleted."""
+def opened(path: Path, *, known: bool) -> sqlite3.Connection:
+    """Raises `sqlite3.Error`, `OSError`, and `SinkMisconfigured` for a file that is somebody else's. A spool that is
+    damaged is moved aside: its records are not deleted. `known`: there has been a spool here."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     try:
         return _connected(path)
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise
+        if not known:
+            raise SinkMisconfigured(f"spool {path}: it is another file, no spool: name a new one") from error
         aside = path.with_name(f"{path.name}.damaged-{time.time():.0f}")
         path.rename(aside)
         path.with_name(path.name + "-shm").unlink(missing_ok=True)
@@ -71,6 +75,10 @@ def opened(path: Path) -> sqlite3.Connection:
 
 def _connected(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, check_same_thread=False)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables - {"entries"}:
+        connection.close()
+        raise SinkMisconfigured(f"spool {path}: it is another program's database: name a file that is not there")
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")

@@ -3,6 +3,7 @@
 `[engine] chunk_ms` in the file is `TRUNKLINE_ENGINE_CHUNK_MS` in the environment.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -47,8 +48,23 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
             raise ConfigError(f"{origin}: [{name}] {str(error).replace('`', chr(39))}{hint}") from error
     config = Config(**values)
     _check_paths(config)
+    _check_files(config)
     _check_doors(config)
     return config
+
+
+def _check_files(config: Config) -> None:
+    """Raises `ConfigError` where two settings name one file."""
+    named = {"[jsonl] path": config.jsonl.path}
+    if config.kafka is not None:
+        named["[kafka] spool"] = config.kafka.spool
+    if config.webhooks is not None:
+        named["[webhooks] spool"] = config.webhooks.spool
+    found: dict[str, str] = {}
+    for setting, path in named.items():
+        other = found.setdefault(os.path.realpath(path), setting) if path else setting
+        if other != setting:
+            raise ConfigError(f"{other} and {setting} are the same file, {path}: give each one of its own")
 
 
 def _check_paths(config: Config) -> None:

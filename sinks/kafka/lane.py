@@ -112,7 +112,8 @@ class Lane:
                 self._deliver(producer)
             except Exception as error:  # noqa: BLE001 - whatever it is, the calls go on and the operator reads it
                 self.stats.errors += 1
-                self._away(error)
+                if not isinstance(error, REFUSED_FOR_GOOD):  # a refusal is no outage
+                    self._away(error)
             finally:
                 self.connected = False
                 self._settle()

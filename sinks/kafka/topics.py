@@ -83,7 +83,8 @@ def create(admin: KafkaAdminClient, topics: Sequence[Topic]) -> None:
 
 
 def look_up(admin: KafkaAdminClient, topic: str, config: KafkaConfig) -> None:
-    """See that the topic is there; where it is missing and so configured, make it. Raises `LookupError`, `KafkaError`.
+    """See that the topic is there; where it is missing and so configured, make all that are. Raises `LookupError`,
+    `KafkaError`.
 
     By the admin client, because a producer that asks for a missing topic makes the broker create it where the broker
     is set to: the client library does not pass on its setting against that.
@@ -91,9 +92,10 @@ def look_up(admin: KafkaAdminClient, topic: str, config: KafkaConfig) -> None:
     if is_there(admin, topic):
         return
     if config.create_topics:
-        with suppress(TopicAlreadyExistsError):  # another server was faster
-            create(admin, [one for one in planned(config, brokers(admin)) if one.name == topic])
-            log.info("kafka: created %s", topic)
+        for missing in (one for one in planned(config, brokers(admin)) if not is_there(admin, one.name)):
+            with suppress(TopicAlreadyExistsError):  # another lane, or another server, was faster
+                create(admin, [missing])
+                log.info("kafka: created %s", missing.name)
         if is_there(admin, topic):
             return
     raise LookupError(f"topics to be created first: {topic}")

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import PubSub
@@ -204,13 +204,28 @@ class Listener:
 
 def _split(url: str) -> Any:
     """Of a URL that is one; never tells what stands before the @."""
+    scheme, _, rest = url.partition("://")
+    user, at, _ = rest.rpartition("@")
+    if (at and re.search(r"[@/?#\s]", user)) or "#" in rest:
+        name = scheme if scheme in _SCHEMES else "redis"
+        raise SinkMisconfigured(
+            f"redis url: {name}://...: percent-escape what is special in user and password, %40 for @, %2F for /"
+        )
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:
         raise SinkMisconfigured(
             f"redis url: begin it with one of {', '.join(f'{name}://' for name in sorted(_SCHEMES))}"
         )
+    where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     if parts.scheme != "unix" and not parts.netloc.rpartition("@")[2] and not parts.path:
         raise SinkMisconfigured("redis url: it names no host")
+    if parts.scheme in ("redis", "rediss"):
+        _hosts(parts.netloc or "localhost", 6379)
+        if not re.fullmatch(r"/?\d*", parts.path):
+            raise SinkMisconfigured(f"redis url: {where}: the path is the number of a database")
+    unknown = [name for name in parse_qs(parts.query, keep_blank_values=True) if name != "db"]
+    if unknown:
+        raise SinkMisconfigured(f"redis url: {where}: option {unknown[0]} is none: db is, and the keys of [redis]")
     return parts
 
 

@@ -93,11 +93,11 @@ def test_configuration_without_its_secrets_is_a_mistake() -> None:
 
 
 def test_the_broker_of_the_tests_has_the_version_and_the_settings_of_the_file(kafka_bootstrap: str) -> None:
-    (version,) = (
+    (version,) = {
         found.text
         for found in ET.parse(POM).iter()
         if found.tag.endswith("version") and (found.text or "").startswith("4.")
-    )
+    }
     assert services()["kafka"]["image"] == f"docker.io/apache/kafka:{version}"
     with contextlib.closing(KafkaAdminClient(bootstrap_servers=kafka_bootstrap)) as admin:
         broker = ConfigResource(ConfigResourceType.BROKER, "1", configs=None)

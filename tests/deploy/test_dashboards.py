@@ -69,6 +69,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, kafka_bootstrap: str, redi
         "TRUNKLINE_ENGINE_PROCESS": "in-process",
         "TRUNKLINE_ENGINE_MAX_SESSIONS": "2",
         "TRUNKLINE_ENGINE_ADMISSION": "false",
+        "TRUNKLINE_ENGINE_PRECISION": "float32",  # no kernels to compile
     }
     command = [sys.executable, "-c", "import sys; from trunkline.cli import main; sys.exit(main(['serve']))"]
     with contextlib.ExitStack() as stack:
@@ -97,7 +98,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, kafka_bootstrap: str, redi
 
 
 def until_ready(server: Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     while True:
         try:
             urllib.request.urlopen(url, timeout=5).close()

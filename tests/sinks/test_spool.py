@@ -243,6 +243,7 @@ def test_what_the_disk_refuses_to_the_end_is_counted_and_said(tmp_path: Path, ca
 
 
 def test_a_damaged_file_is_kept_and_a_new_one_begins(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "spool.db.lock").touch()  # there has been a spool
     (tmp_path / "spool.db").write_bytes(b"no database" * 1000)
     (tmp_path / "spool.db-wal").write_bytes(b"newest records")
     with spool(tmp_path) as made:
@@ -252,6 +253,31 @@ def test_a_damaged_file_is_kept_and_a_new_one_begins(tmp_path: Path, caplog: pyt
     assert log.name == f"{database.name}-wal"
     assert log.read_bytes() == b"newest records"
     assert "it is kept as" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["text", "database"])
+def test_a_file_of_somebody_else_is_left_as_it_is(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "spool.db"
+    if kind == "text":
+        path.write_text("notes of somebody else\n" * 100)
+    else:
+        with sqlite3.connect(path) as other:
+            other.execute("CREATE TABLE mine (id INTEGER)")
+        other.close()
+    before = path.read_bytes()
+    with pytest.raises(SinkMisconfigured, match=r"another (file|program's database)"), spool(tmp_path):
+        pass
+    assert path.read_bytes() == before
+    assert {one.name for one in tmp_path.iterdir()} <= {"spool.db", "spool.db.lock"}
+
+
+def test_dead_letters_are_for_the_server_alone(tmp_path: Path) -> None:
+    with spool(tmp_path) as made:
+        made.append([entry(1)])
+        until(lambda: len(numbers(made)) == 1)
+        made.reject(made.read("finals", 0, 1)[0].id)
+        until(partial(rejected, made, 1))
+    assert made.dead_letters.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_file_gets_smaller_again(tmp_path: Path) -> None:

@@ -287,3 +287,25 @@ def test_an_engine_that_can_be_reached_from_outside_is_an_open_door(listen: str)
 @pytest.mark.parametrize("listen", ["tcp:127.0.0.1:9000", "tcp:[::1]:9000", "tcp:localhost:9000", "unix:/run/engine"])
 def test_an_engine_on_this_machine_is_none(listen: str) -> None:
     assert engine_door(listen) is None
+
+
+KAFKA_IN_ONE = "[kafka]\nbootstrap_servers = 'k:9092'\nspool = 'one'\n"
+WEBHOOKS_IN_ONE = """[webhooks]
+spool = './one'
+[[webhooks.endpoints]]
+name = 'a'
+url = 'https://a.example'
+secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("[jsonl]\npath = './one'\n" + KAFKA_IN_ONE, r"\[jsonl\] path and \[kafka\] spool"),
+        (KAFKA_IN_ONE + WEBHOOKS_IN_ONE, r"\[kafka\] spool and \[webhooks\] spool"),
+    ],
+)
+def test_two_settings_never_name_one_file(tmp_path: Path, text: str, settings: str) -> None:
+    with pytest.raises(ConfigError, match=f"{settings} are the same file"):
+        load_config(write(tmp_path, text), {})

@@ -30,7 +30,7 @@ from tests.services.missing import missing
 from tests.sinks.records import dtmf, start, transcript
 from tests.sinks.waiting import until
 
-OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
+OPERATING = Path(__file__).parents[3] / "docs" / "operating.md"
 Service = TypeVar("Service", RedisServer, RedisCluster)
 
 

@@ -41,6 +41,26 @@ async def test_url_that_is_none_is_a_setting_error(url: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("password", ["SECRET/HALF", "SECRET?HALF", "p@SECRET/w:rd#%1", "57#SECRET", "SEC RET"])
+def test_a_password_that_is_not_escaped_is_said_and_not_shown(password: str) -> None:
+    with pytest.raises(SinkMisconfigured, match=r"percent-escape what is special in user and password") as error:
+        RedisClient(RedisConfig(url=f"redis://:{password}@127.0.0.1:16399/0"))
+    assert not any(part in str(error.value) for part in ("SEC", "HALF", "57", "rd#"))
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("redis://cache:6379/zero", "the path is the number of a database"),
+        ("redis://cache/0?foo=1", "option foo is none"),
+        ("redis://cache:port/0", "is not HOST or HOST:PORT"),
+    ],
+)
+def test_what_would_be_guessed_is_a_mistake(url: str, why: str) -> None:
+    with pytest.raises(SinkMisconfigured, match=why):
+        RedisClient(RedisConfig(url=url))
+
+
 @pytest.mark.parametrize(
     ("url", "where"),
     [

@@ -18,7 +18,7 @@ from tests.sinks.records import dtmf, start, transcript
 from tests.sinks.redis.stage import Stage, cli, serving
 from tests.sinks.waiting import LIMIT_S
 
-DOCUMENTED = Path(__file__).parents[2] / "docs" / "records.md"
+DOCUMENTED = Path(__file__).parents[3] / "docs" / "records.md"
 
 
 @pytest.fixture
