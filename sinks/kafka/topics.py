@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 REPLICAS = 3
 """Of each partition, where there are so many brokers and `replication_factor` does not say otherwise."""
 
+RECORD_BYTES = 1_048_588
+"""Kafka's own limit of a message; START and END of a call can come near what is much below."""
+
 _HOUR_MS = 3_600_000
 
 
@@ -160,6 +163,10 @@ def _of_partitions(topic: Topic, partitions: Sequence[dict[str, object]], replic
 
 
 def _of_settings(topic: Topic, values: dict[str, str], replicas: int) -> Iterator[Difference]:
+    largest = int(values.get("max.message.bytes", RECORD_BYTES))
+    if largest < RECORD_BYTES:
+        what = f"max.message.bytes is {largest}: larger records become dead letters: set {RECORD_BYTES} or more"
+        yield Difference(topic.name, False, what)
     for name, wanted in topic.settings.items():
         value = values.get(name, wanted)
         if name == "cleanup.policy" and "compact" in value:
