@@ -3,12 +3,13 @@
 #
 # As root on Debian, with buildah, podman, runc and mmdebstrap; needs 30 GB in $WORK and a package index that pip reaches.
 # PIP_CONF and CA: pip's configuration and certificates for the build, as secrets; neither ends up in the image.
-# CPU_WHEELS: where torch without CUDA is; empty: the package index's.
+# SOURCES: a list of Debian's package sources for the base, by default this machine's. CPU_WHEELS: where torch without CUDA is; empty: the package index's.
 
 set -eu
 
 cd "$(dirname "$0")/.."
 work=${WORK:-/var/tmp/trunkline-image}
+sources=${SOURCES:-/etc/apt/sources.list.d/debian.sources}
 base=docker.io/library/debian:bookworm-slim
 mkdir -p "$work/tmp"
 cat > "$work/storage.conf" <<END
@@ -22,9 +23,7 @@ export CONTAINERS_STORAGE_CONF="$work/storage.conf" TMPDIR="$work/tmp" BUILDAH_I
 if ! podman image exists "$base"; then
     mmdebstrap --variant=minbase --include=ca-certificates \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-        bookworm "$work/base.tar" "deb http://deb.debian.org/debian bookworm main" \
-        "deb http://deb.debian.org/debian bookworm-updates main" \
-        "deb http://deb.debian.org/debian-security bookworm-security main"
+        bookworm "$work/base.tar" "$sources"
     podman import "$work/base.tar" "$base"
 fi
 
