@@ -79,7 +79,6 @@ class SpoolStats:
 
     appended: int = 0
     lost: int = 0
-    commits: int = 0
     disk_errors: int = 0
     settled: Counter[str] = field(default_factory=Counter)
     dead_lettered: Counter[str] = field(default_factory=Counter)
@@ -295,7 +294,6 @@ class Spool:
             for one in leaving:
                 del self._leaving[one]
             self._unsettled -= sum(how != _REDIRECTED for _, _, how in gone)
-        self.stats.commits += 1
         self._count(entering, gone)
 
     def _delete(self, leaving: dict[int, str], kept: dict[int, Spooled]) -> list[tuple[str, int, str]]:

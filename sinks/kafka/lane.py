@@ -45,7 +45,6 @@ class LaneStats:
     """`errors`: times that there was no producer to be had, or that one was replaced."""
 
     acknowledged: int = 0
-    rejected: int = 0
     errors: int = 0
 
 
@@ -238,7 +237,6 @@ class Lane:
         """To the topic of dead letters, with the reason beside what it had; what that refuses, too, to the file."""
         why = f"{REFUSED}: {type(error).__name__}"
         log.error("kafka: a record of %s is refused for good: %s", self.topic, error)
-        self.stats.rejected += 1
         if not self._dead_letters:
             self._spool.reject(one.id, why)
             return
