@@ -152,6 +152,12 @@ class Spool:
         return bool(self._memory)
 
     @property
+    def held(self) -> list[Spooled]:
+        """The entries in memory alone, in order."""
+        with self._changed:
+            return list(self._memory.values())
+
+    @property
     def oldest_age_s(self) -> float:
         """How long the oldest entry on disk has waited."""
         return 0.0 if self._oldest_at is None else max(self._now() - self._oldest_at, 0.0)
@@ -196,10 +202,7 @@ class Spool:
         """The oldest entries of a topic with ids beyond `after` that may be delivered, in order. Raises
         `sqlite3.Error`."""
         generation = self._generation
-        rows = self._reader().execute(
-            f"{_SELECT} WHERE topic = ? AND id > ? ORDER BY id LIMIT ?", (topic, after, limit)
-        )
-        found = [_spooled(row) for row in rows]
+        found = read_entries(self._reader(), topic, after, limit)
         with self._changed:
             if len(found) < limit and generation == self._generation:
                 newer = (one for one in self._memory.values() if one.entry.topic == topic and one.id > after)
@@ -242,7 +245,7 @@ class Spool:
         """A connection of this thread."""
         connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
         if connection is None:
-            connection = self._readers.connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
+            connection = self._readers.connection = reading(self.path)
         return connection
 
     # On the spool's thread.
@@ -381,6 +384,17 @@ class Spool:
             return {one: how for one, how in leaving.items() if one not in dead}
         self._unburied = False
         return leaving
+
+
+def reading(path: Path) -> sqlite3.Connection:
+    """A connection for `read_entries`, of one thread, in whichever process."""
+    return sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+
+
+def read_entries(connection: sqlite3.Connection, topic: str, after: int, limit: int) -> list[Spooled]:
+    """The oldest committed entries of a topic with ids beyond `after`, in order. Raises `sqlite3.Error`."""
+    rows = connection.execute(f"{_SELECT} WHERE topic = ? AND id > ? ORDER BY id LIMIT ?", (topic, after, limit))
+    return [_spooled(row) for row in rows]
 
 
 def _row(one: Spooled) -> tuple[int, str, bytes, bytes, str, float, int]:

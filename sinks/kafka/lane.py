@@ -21,11 +21,14 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from sinks.kafka.client import BROKEN_RECORD, REFUSED_FOR_GOOD, KafkaClient, Producer
 from sinks.kafka.dead_letter import wrapped
-from sinks.spool import REFUSED, Spool, Spooled
+from sinks.message import Message
+from sinks.spool import REFUSED, Spooled
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,16 @@ WATCHDOG_S = 5.0
 """Without an acknowledgement for so long, while one is due, the producer is replaced."""
 
 _POLL_S = 0.5
+
+
+class Entries(Protocol):
+    """A spool, or what another process sees of it: `sinks.spool.Spool`, `sinks.kafka.process.SpoolCopy`."""
+
+    def __len__(self) -> int: ...
+    def read(self, topic: str, after: int, limit: int) -> list[Spooled]: ...
+    def settle(self, ids: Iterable[int]) -> None: ...
+    def reject(self, one: int, reason: str) -> None: ...
+    def redirect(self, one: int, entry: Message) -> None: ...
 
 
 @dataclass(slots=True)
@@ -56,7 +69,7 @@ class Lane:
     """Runs on one thread from `run` to `stop`. `committed` may be called from any thread."""
 
     def __init__(
-        self, topic: str, spool: Spool, client: KafkaClient, *, dead_letters: str = "", lazy: bool = False
+        self, topic: str, spool: Entries, client: KafkaClient, *, dead_letters: str = "", lazy: bool = False
     ) -> None:
         """`dead_letters`: the topic for what is refused for good; empty: it goes to the spool's file. `lazy`: it
         connects when there is something to deliver."""
@@ -236,7 +249,7 @@ class Lane:
     def _reject(self, one: Spooled, error: Exception) -> None:
         """To the topic of dead letters, with the reason beside what it had; what that refuses, too, to the file."""
         why = f"{REFUSED}: {type(error).__name__}"
-        log.error("kafka: a record of %s is refused for good: %s", self.topic, error)
+        log.error("kafka: a record of %s is refused for good: %s%s", self.topic, error, _named(one.entry))
         if not self._dead_letters:
             self._spool.reject(one.id, why)
             return
@@ -247,3 +260,9 @@ class Lane:
         if self._away_since is None:
             self._away_since = time.monotonic()
             log.warning("kafka: %s: %s; records wait in the spool", self.topic, error)
+
+
+def _named(message: Message) -> str:
+    """Which record it is, as far as its headers say so."""
+    event = dict(message.headers).get("event_id", b"?").decode("utf-8", "replace")
+    return f" (call {message.key.decode('utf-8', 'replace')}, event {event})"

@@ -1,20 +1,18 @@
 """Partials to Kafka: the newest of each segment, as long as they are fresh.
 
-A partial is of use until the next one of its segment comes. So there is no spool for them: what waits is one record a
-segment, the newest, and beyond `limit` segments the one that waits longest goes first. They have a producer of their
+A partial is of use until the next one of its segment comes. So there is no spool for them: what waits, with the server
+(`latest`), is one record a segment, and the lane asks for as many as it has room for. They have a producer of their
 own: finals never wait for them, nor they for finals. All that is not sent is counted.
 """
 
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sinks.kafka.client import KafkaClient, Producer
 from sinks.message import Message
-from sinks.record import TranscriptRecord
 
 log = logging.getLogger(__name__)
 
@@ -36,30 +34,26 @@ STALE_S = 5.0
 
 @dataclass(slots=True)
 class PartialsStats:
-    """`coalesced`: replaced by a newer one of the same segment before they were sent. `dropped`: too many waited, or
-    Kafka was away."""
+    """`dropped`: Kafka went away with them on their way."""
 
     acknowledged: int = 0
-    coalesced: int = 0
     dropped: int = 0
 
 
 class PartialsLane:
     """Runs on one thread from `run` to `stop`; `offer` may be called from any thread and never blocks.
 
-    `message`: makes what is sent, on the lane's thread, so of those that are sent alone.
+    `ask(count)`: called on the lane's thread; so many partials more may be offered. What the server has meanwhile is
+    replaced there by newer ones of the same segments.
     """
 
-    def __init__(
-        self, topic: str, client: KafkaClient, limit: int, message: Callable[[TranscriptRecord], Message]
-    ) -> None:
+    def __init__(self, topic: str, client: KafkaClient, ask: Callable[[int], None]) -> None:
         self.topic = topic
-        self._message = message
         self.stats = PartialsStats()
-        self._client = client
-        self._limit = limit
+        self._client, self._ask = client, ask
         self._changed = threading.Condition()
-        self._waiting: OrderedDict[tuple[str, str], TranscriptRecord] = OrderedDict()
+        self._waiting: list[Message] = []
+        self._asked = 0
         self._in_flight = 0
         self._settled_at = 0.0
         self._problem: Exception | None = None
@@ -68,17 +62,12 @@ class PartialsLane:
         self._stop_at = 0.0
         self.ended = threading.Event()
 
-    def offer(self, records: Iterable[TranscriptRecord]) -> None:
-        """Each takes the place of the one of its call and segment that waits."""
+    def offer(self, messages: Iterable[Message]) -> None:
+        """As many as were asked for at most."""
         with self._changed:
-            for record in records:
-                place = record.call_id, record.segment_id
-                if self._waiting.pop(place, None) is not None:
-                    self.stats.coalesced += 1
-                elif len(self._waiting) >= self._limit:
-                    self._waiting.popitem(last=False)
-                    self.stats.dropped += 1
-                self._waiting[place] = record
+            before = len(self._waiting)
+            self._waiting += messages
+            self._asked -= len(self._waiting) - before
             self._changed.notify_all()
 
     def stop(self, by: float) -> None:
@@ -108,8 +97,9 @@ class PartialsLane:
                 if producer is not None:
                     self._client.dispose(producer)
             with self._changed:
-                self.stats.dropped += self._in_flight
+                self.stats.dropped += self._in_flight + len(self._waiting)
                 self._in_flight = 0
+                self._waiting.clear()
                 self._changed.wait_for(self._is_over, RETRY_S)
 
     def _deliver(self, producer: Producer) -> None:
@@ -124,13 +114,16 @@ class PartialsLane:
                     return
                 if self._in_flight and time.monotonic() - self._settled_at > STALE_S:
                     raise TimeoutError("no acknowledgement")
-                free = IN_FLIGHT - self._in_flight
-                records = [self._waiting.popitem(last=False)[1] for _ in range(min(free, len(self._waiting)))]
-                if records and not self._in_flight:
+                messages, self._waiting = self._waiting, []
+                if messages and not self._in_flight:
                     self._settled_at = time.monotonic()
-                self._in_flight += len(records)
+                self._in_flight += len(messages)
+                room = self._room()
+                self._asked += room
+            if room:
+                self._ask(room)
             began = time.monotonic()
-            for one in map(self._message, records):
+            for one in messages:
                 future = producer.send(self.topic, key=one.key, value=one.value, headers=list(one.headers))
                 future.add_callback(self._on_acknowledged)
                 future.add_errback(self._on_error)
@@ -141,8 +134,11 @@ class PartialsLane:
             return False
         return time.monotonic() >= self._stop_at or not (self._waiting or self._in_flight)
 
+    def _room(self) -> int:
+        return IN_FLIGHT - self._in_flight - self._asked - len(self._waiting)
+
     def _is_due(self) -> bool:
-        return bool(self._is_over() or self._problem is not None or (self._waiting and self._in_flight < IN_FLIGHT))
+        return bool(self._is_over() or self._problem is not None or self._waiting or self._room() >= IN_FLIGHT // 4)
 
     def _on_acknowledged(self, _: object) -> None:
         """On the client library's thread."""

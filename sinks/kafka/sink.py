@@ -1,7 +1,7 @@
 """Records to Kafka: finals, partials and events each to their topic, keyed by the call.
 
-Finals and events are durable: they go into a spool on disk (`sinks.spool`), from which a lane for each topic delivers
-them (`lane`). Partials have a bounded lane of their own in memory (`partials`).
+Finals and events are durable: they go into a spool on disk (`sinks.spool`). A process of its own (`process`) delivers
+them, with a lane for each topic (`lane`); partials it gets as far as it has room for them (`partials`).
 """
 
 import asyncio
@@ -12,33 +12,31 @@ from pathlib import Path
 from sinks.config import KafkaConfig
 from sinks.delivery import Delivery
 from sinks.kafka.client import KafkaClient
-from sinks.kafka.lane import Lane
-from sinks.kafka.partials import PartialsLane
+from sinks.kafka.latest import Latest
+from sinks.kafka.link import PROGRAM, DeliveryLink
 from sinks.kafka.topics import check_names
 from sinks.message import Message
 from sinks.record import SCHEMA, AnyRecord, TranscriptRecord, encode, is_partial
 from sinks.spool import REFUSED, Spool
 from supervision import Supervisor
 
-GRACE_S = 2.0
-"""For a lane to end after its time is up."""
-
 
 class KafkaSink:
     """Publishes with acks=all and idempotence; the key is the call id, so a call keeps its order within a topic.
 
     `write` never waits: durable records are appended to the spool, partials take the place of older ones of their
-    segment. Raises `SinkMisconfigured` for addresses, topics or a spool that cannot be.
+    segment. `program`: what is started to deliver. Raises `SinkMisconfigured` for addresses, topics or a spool that
+    cannot be.
     """
 
     name = "kafka"
 
-    def __init__(self, config: KafkaConfig) -> None:
+    def __init__(self, config: KafkaConfig, *, program: Sequence[str] = PROGRAM) -> None:
         check_names(config)
+        KafkaClient(config)  # raises for what the delivering process could not use
         self._config = config
         self._started = False
         self.supervisor = Supervisor()
-        client = KafkaClient(config)
         self.spool = Spool(
             Path(config.spool),
             max_bytes=config.spool_max_bytes,
@@ -46,47 +44,35 @@ class KafkaSink:
             on_committed=self._committed,
             supervisor=self.supervisor,
         )
-        topics = dict.fromkeys((config.transcripts_topic, config.events_topic))
-        self._letters = config.dead_letters_topic
-        self.lanes = [Lane(topic, self.spool, client, dead_letters=self._letters) for topic in topics]
-        self._all_lanes = [
-            *self.lanes,
-            *([Lane(self._letters, self.spool, client, lazy=True)] if self._letters else []),
-        ]
-        self.partials: PartialsLane | None = None
-        if config.partials_topic:
-            self.partials = PartialsLane(config.partials_topic, client, config.partials_waiting, self._message)
+        self._latest = Latest(config.partials_waiting)
+        self.link = DeliveryLink(config, self.spool, self._latest, self._message, program)
 
     def delivery(self) -> Delivery:
-        """What the spool and the lanes count; what a former process left is among it."""
-        spool = self.spool.stats
+        """What the spool and its delivery count; what a former process left is among it."""
+        spool, link, letters_topic = self.spool.stats, self.link, self._config.dead_letters_topic
         dead = spool.dead_lettered.copy()
-        if (letters := spool.settled[self._letters]) > 0:
+        if (letters := spool.settled[letters_topic]) > 0:
             dead[REFUSED] += letters
-        found = Delivery(
+        topics = {self._config.transcripts_topic, self._config.events_topic}
+        return Delivery(
             delivered=spool.settled.total() - letters,
+            delivered_partials=link.partials_acknowledged,
             spooled=len(self.spool),
             oldest_age_s=self.spool.oldest_age_s,
             dead_lettered=dead,
             lost=spool.lost,
-            errors=spool.disk_errors + sum(lane.stats.errors for lane in self._all_lanes),
-            connected=all(lane.connected for lane in self.lanes),
+            dropped_partials=self._latest.dropped + link.partials_dropped,
+            coalesced_partials=self._latest.coalesced,
+            errors=spool.disk_errors + link.errors,
+            connected=all(topic in link.lanes and link.lanes[topic].connected for topic in topics),
             degraded=self.spool.degraded,
         )
-        if self.partials is not None:
-            partials = self.partials.stats
-            found.delivered_partials = partials.acknowledged
-            found.dropped_partials, found.coalesced_partials = partials.dropped, partials.coalesced
-        return found
 
     async def start(self) -> None:
         """Returns at once; connections are made in the background. What a former process left goes first."""
         self._started = True
         self.spool.start()
-        for lane in self._all_lanes:
-            self.supervisor.thread(lane.run, f"kafka {lane.topic}")
-        if self.partials is not None:
-            self.supervisor.thread(self.partials.run, f"kafka {self.partials.topic}")
+        self.link.start(self.supervisor)
 
     async def write(self, records: Sequence[AnyRecord]) -> None:
         """Take them over; they are on disk within a commit's time."""
@@ -96,27 +82,20 @@ class KafkaSink:
                 partials.append(record)
             else:
                 durable.append(self._message(record))
-        if partials and self.partials is not None:
-            self.partials.offer(partials)
+        if partials and self._config.partials_topic:
+            self.link.offer(partials)
         if durable:
             self.spool.append(durable)
 
     async def close(self) -> None:
         """Give what is spooled `close_timeout_s` to be acknowledged; the rest stays for the next start."""
-        await asyncio.to_thread(self._close)
+        if self._started:
+            await self.link.close(time.monotonic() + self._config.close_timeout_s)
+        await asyncio.to_thread(self.spool.stop)
 
-    def _close(self) -> None:
-        deadline = time.monotonic() + self._config.close_timeout_s
-        if self.partials is not None:
-            self.partials.stop(deadline)
-        self.spool.flush(self._config.close_timeout_s)
-        for lane in self._all_lanes:  # that of the dead letters at last
-            lane.stop(deadline)
-            if self._started:
-                lane.ended.wait(max(deadline - time.monotonic(), 0.0) + GRACE_S)
-        if self.partials is not None and self._started:
-            self.partials.ended.wait(max(deadline - time.monotonic(), 0.0) + GRACE_S)
-        self.spool.stop()
+    def _committed(self) -> None:
+        """On the spool's thread."""
+        self.link.committed()
 
     def _message(self, record: AnyRecord) -> Message:
         partial = is_partial(record)
@@ -126,11 +105,6 @@ class KafkaSink:
         kind = str(record.__struct_config__.tag)
         headers = (("schema", SCHEMA.encode()), ("event_id", record.event_id.encode()), ("type", kind.encode()))
         return Message(topic, record.call_id.encode(), encode(record), headers)
-
-    def _committed(self) -> None:
-        """On the spool's thread."""
-        for lane in self._all_lanes:
-            lane.committed()
 
 
 __all__ = ["KafkaConfig", "KafkaSink"]

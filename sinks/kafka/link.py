@@ -1,0 +1,259 @@
+"""The server's end of the way to its delivery process: starts it, and starts another where it has ended or hangs.
+
+What the process says is done on the event loop; none of it waits. So is what is said to it: words about the spool are
+short, and partials go only as far as it has said that there is room for them.
+"""
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from sinks.config import KafkaConfig
+from sinks.kafka.latest import Latest
+from sinks.kafka.wire import (
+    LENGTH,
+    Begin,
+    Committed,
+    Ended,
+    Held,
+    LaneState,
+    Line,
+    Partials,
+    Redirected,
+    Rejected,
+    Released,
+    Room,
+    Settled,
+    State,
+    Stop,
+    ToDelivery,
+    frame,
+    to_server,
+)
+from sinks.message import Message
+from sinks.record import TranscriptRecord
+from sinks.spool import Spool, Spooled
+from supervision import Supervisor, cancel_and_wait
+
+log = logging.getLogger(__name__)
+
+PROGRAM = (sys.executable, "-m", "sinks.kafka.process")
+
+GATHER_S = 0.01
+"""Between two messages with partials at least."""
+
+HANGS_S = 10.0
+"""A process that says nothing for so long is replaced."""
+
+RETRY_FIRST_S, RETRY_MAX_S = 0.1, 2.0
+END_S = 5.0
+
+
+class DeliveryLink:
+    """`run` on the event loop; `committed` from the spool's thread. `deaths`: processes that ended by themselves, or
+    were replaced. `lanes`: by topic, empty while there is no process."""
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        spool: Spool,
+        latest: Latest,
+        message: Callable[[TranscriptRecord], Message],
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
+        self._config, self._spool, self._latest, self._message = config, spool, latest, message
+        self._program = program
+        self.deaths = 0
+        self.lanes: dict[str, LaneState] = {}
+        self.pid: int | None = None
+        self._of_former = State({})
+        self._state = State({})
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._held_until = 0  # the last entry that the process holds of those that are in memory alone
+        self._room = self._sent = 0
+        self._sending: asyncio.TimerHandle | None = None
+        self._up, self._ended = asyncio.Event(), asyncio.Event()
+        self._closing = False
+
+    @property
+    def errors(self) -> int:
+        """Times that there was no connection to be had, that one was given up, or a process died."""
+        return self.deaths + sum(one.errors for state in (self._of_former, self._state) for one in state.lanes.values())
+
+    @property
+    def partials_acknowledged(self) -> int:
+        return self._of_former.partials_acknowledged + self._state.partials_acknowledged
+
+    @property
+    def partials_dropped(self) -> int:
+        return self._of_former.partials_dropped + self._state.partials_dropped
+
+    def start(self, supervisor: Supervisor) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = supervisor.keep(self._run(), "kafka delivery", returns=True)
+
+    def committed(self) -> None:
+        """On the spool's thread, after each commit."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._tell, len(self._spool), self._spool.held)
+
+    def offer(self, records: Sequence[TranscriptRecord]) -> None:
+        """Each takes the place of the one of its call and segment that waits."""
+        self._latest.offer(records)
+        self._send_soon()
+
+    async def close(self, by: float) -> None:
+        """Have what there is delivered until `by` (monotonic); then the process ends."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(by - time.monotonic()):
+                await self._up.wait()
+        self._room = len(self._latest)  # the last ones go at once
+        self._send_partials()
+        for letters in (False, True):  # the dead letters of the others at last
+            await asyncio.to_thread(self._spool.flush, max(by - time.monotonic(), 0.0))
+            within_s = max(by - time.monotonic(), 0.0)
+            self._ended.clear()
+            if self._writer is not None:
+                self._say(Stop(within_s, letters))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(within_s + END_S):
+                        await self._ended.wait()
+        self._closing = True
+        await cancel_and_wait(self._task)
+
+    async def _run(self) -> None:
+        delay_s = RETRY_FIRST_S
+        while not self._closing:
+            began = time.monotonic()
+            try:
+                why = await self._serve()
+            except OSError as error:
+                why = f"cannot be started: {error}"
+            self.deaths += 1
+            log.error("kafka: the process that delivers %s; another is started, records wait in the spool", why)
+            if time.monotonic() - began > HANGS_S:
+                delay_s = RETRY_FIRST_S
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, RETRY_MAX_S)
+
+    async def _serve(self) -> str:
+        """One process, until it ends: why it did."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = (*self._program, "--fd", str(theirs.fileno()))
+            try:
+                process = await asyncio.to_thread(
+                    subprocess.Popen, command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                )
+            except BaseException:
+                ours.close()
+                raise
+        try:
+            reader, self._writer = await asyncio.open_connection(sock=ours)
+            self.pid = process.pid
+            self._say(Begin(self._config, logging.getLogger().getEffectiveLevel()))
+            self._tell(len(self._spool), self._spool.held)
+            self._up.set()
+            hung = await self._listen(reader)
+        finally:
+            self._forget()
+            if not self._closing:  # then it ends by itself
+                process.kill()
+            await asyncio.to_thread(_reap, process)
+        return f"hung for {HANGS_S:g} s" if hung else f"has ended (status {process.returncode})"
+
+    async def _listen(self, reader: asyncio.StreamReader) -> bool:
+        """Until there is nothing more to hear; True: it hangs."""
+        while True:
+            try:
+                async with asyncio.timeout(HANGS_S):
+                    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+                    message = to_server.decode(await reader.readexactly(length))
+            except TimeoutError:
+                return True
+            except (asyncio.IncompleteReadError, OSError):
+                return False
+            self._take(message)
+
+    def _take(self, message: object) -> None:
+        match message:
+            case Settled(ids):
+                self._spool.settle(ids)
+            case Rejected(one, reason):
+                self._spool.reject(one, reason)
+            case Redirected(one, entry):
+                self._spool.redirect(one, entry)
+            case Room(count):
+                self._room += count
+                self._send_soon()
+            case State():
+                self._state, self.lanes = message, message.lanes
+            case Line(level, name, text):
+                logging.getLogger(name).log(level, "%s", text)
+            case Ended():
+                self._ended.set()
+
+    def _tell(self, waiting: int, held: Sequence[Spooled]) -> None:
+        if held:
+            if fresh := [one for one in held if one.id > self._held_until]:
+                self._say(Held(fresh))
+                self._held_until = held[-1].id
+        elif self._held_until:
+            self._say(Released())
+            self._held_until = 0
+        self._say(Committed(waiting))
+
+    def _send_soon(self) -> None:
+        if self._sending is None and self._room and self._latest and self._loop is not None:
+            self._sending = self._loop.call_later(GATHER_S, self._send_partials)
+
+    def _send_partials(self) -> None:
+        self._sending = None
+        if self._writer is None:
+            return
+        records = self._latest.take(self._room)
+        self._room -= len(records)
+        self._sent += len(records)
+        if records:
+            self._say(Partials([self._message(one) for one in records]))
+
+    def _say(self, message: ToDelivery) -> None:
+        if self._writer is not None:
+            self._writer.write(frame(message))
+
+    def _forget(self) -> None:
+        """The process is gone, and the partials that it had with it."""
+        if self._writer is not None:
+            self._writer.close()
+        of, now = self._of_former, self._state
+        lost = self._sent - now.partials_acknowledged - now.partials_dropped
+        self._of_former = State(
+            {
+                topic: LaneState(False, one.errors + (of.lanes[topic].errors if topic in of.lanes else 0))
+                for topic, one in now.lanes.items()
+            }
+            or of.lanes,
+            of.partials_acknowledged + now.partials_acknowledged,
+            of.partials_dropped + now.partials_dropped + lost,
+        )
+        self._state, self.lanes = State({}), {}
+        self._writer = self.pid = None
+        self._room = self._sent = self._held_until = 0
+        self._up.clear()
+        self._ended.set()
+
+
+def _reap(process: "subprocess.Popen[bytes]") -> None:
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
