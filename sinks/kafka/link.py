@@ -97,7 +97,7 @@ class DeliveryLink:
 
     def start(self, supervisor: Supervisor) -> None:
         self._loop = asyncio.get_running_loop()
-        self._task = supervisor.keep(self._run(), "kafka delivery", returns=True)
+        self._task = supervisor.keep(self._run(supervisor), "kafka delivery", returns=True)
 
     def committed(self) -> None:
         """On the spool's thread, after each commit."""
@@ -129,7 +129,7 @@ class DeliveryLink:
         self._closing = True
         await cancel_and_wait(self._task)
 
-    async def _run(self) -> None:
+    async def _run(self, supervisor: Supervisor) -> None:
         delay_s = RETRY_FIRST_S
         while not self._closing:
             began = time.monotonic()
@@ -137,6 +137,9 @@ class DeliveryLink:
                 why = await self._serve()
             except OSError as error:
                 why = f"cannot be started: {error}"
+            except Exception as error:  # noqa: BLE001 - the next process is another one
+                supervisor.fault("kafka delivery", error)
+                why = "is not understood"
             self.deaths += 1
             log.error("kafka: the process that delivers %s; another is started, records wait in the spool", why)
             if time.monotonic() - began > HANGS_S:

@@ -1,53 +1,57 @@
-"""What is done to the code under test from outside, in the emitter's process: death at a point, and mutants."""
+"""What is done to the code under test from outside: death at a point, and mutants. The server's part of it is done in
+the emitter's process, the other in its delivery process (`delivering`)."""
 
 import itertools
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sinks.kafka.client import Producer
 from sinks.kafka.lane import Lane
+from sinks.kafka.process import Deliverer, SpoolCopy
 from sinks.kafka.sink import KafkaSink
-from sinks.spool import Spool, Spooled
+from sinks.spool import Spooled
 
 
-def die(sink: KafkaSink, point: str, when: str, count: int) -> None:
-    """kill -9 of this process before or after (`when`) the `count`-th call of a method from now: `spool.NAME`, or
-    `lane.NAME` of whichever lane. A lane's method that lives as long as the lane must not be one of them."""
-    owner, _, name = point.partition(".")
+def die(owners: Sequence[object], name: str, when: str, count: int, *, processes: Sequence[int]) -> None:
+    """kill -9 of `processes`, the present one at last, before or after (`when`) the `count`-th call of a method from
+    now, of whichever owner. A method that lives as long as its owner must not be one of them."""
     calls = itertools.count(1)
 
-    def deadly(of: object) -> Callable[..., Any]:
-        method = getattr(of, name)
-
+    def deadly(method: Callable[..., Any]) -> Callable[..., Any]:
         def called(*arguments: Any) -> Any:
             last = next(calls) == count
             if last and when == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
+                _kill(processes)
             done = method(*arguments)
             if last:
                 if isinstance(done, Iterable):
                     done = list(done)  # a generator runs first
-                os.kill(os.getpid(), signal.SIGKILL)
+                _kill(processes)
             return done
 
         return called
 
-    for of in (sink.spool,) if owner == "spool" else sink.lanes:
-        setattr(of, name, deadly(of))
+    for owner in owners:
+        setattr(owner, name, deadly(getattr(owner, name)))
+
+
+def _kill(processes: Sequence[int]) -> None:
+    for pid in processes:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _without_fsync(sink: KafkaSink) -> None:
     sink.spool._database.execute("PRAGMA synchronous = OFF")
 
 
-def _settled_when_sent(sink: KafkaSink) -> None:
-    for lane in sink.lanes:
-        setattr(lane, "_send", _settling(lane, sink.spool))  # noqa: B010 - mypy knows the method's exact type
+def _settled_when_sent(deliverer: Deliverer) -> None:
+    for lane in deliverer.lanes:
+        setattr(lane, "_send", _settling(lane, deliverer.spool))  # noqa: B010 - mypy knows the method's exact type
 
 
-def _settling(lane: Lane, spool: Spool) -> Callable[[Producer, Spooled], None]:
+def _settling(lane: Lane, spool: SpoolCopy) -> Callable[[Producer, Spooled], None]:
     send = lane._send
 
     def called(producer: Producer, one: Spooled) -> None:
@@ -57,8 +61,8 @@ def _settling(lane: Lane, spool: Spool) -> Callable[[Producer, Spooled], None]:
     return called
 
 
-def _neighbours_swapped(sink: KafkaSink) -> None:
-    read = sink.spool.read
+def _neighbours_swapped(deliverer: Deliverer) -> None:
+    read = deliverer.spool.read
 
     def called(topic: str, after: int, limit: int) -> list[Spooled]:
         found = read(topic, after, limit)
@@ -66,12 +70,13 @@ def _neighbours_swapped(sink: KafkaSink) -> None:
             found[i - 1], found[i] = found[i], found[i - 1]
         return found
 
-    sink.spool.read = called  # type: ignore[method-assign]
+    deliverer.spool.read = called  # type: ignore[method-assign]
 
 
-MUTANTS: dict[str, Callable[[KafkaSink], None]] = {
-    "no fsync": _without_fsync,
+OF_SERVER: dict[str, Callable[[KafkaSink], None]] = {"no fsync": _without_fsync}
+OF_DELIVERY: dict[str, Callable[[Deliverer], None]] = {
     "deleted before it is acknowledged": _settled_when_sent,
     "two swapped": _neighbours_swapped,
 }
+MUTANTS = (*OF_SERVER, *OF_DELIVERY)
 """Faults put into the code under test, which the schedules must find."""

@@ -15,6 +15,7 @@
 import asyncio
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -32,8 +33,9 @@ from sinks.kafka.sink import KafkaSink
 from sinks.message import Message
 from sinks.record import decode
 from sinks.spool import Spooled
-from testing.faults import breaking
+from testing.faults import breaking, delivering
 from testing.faults.records import record
+from testing.faults.schedule import POINTS_OF_SERVER
 
 TICK_S = 0.05
 """Between two batches of one to three records: 40 a second."""
@@ -57,14 +59,17 @@ class Emitter:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._journal = os.open(options.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._sink = KafkaSink(msgspec.convert(options.kafka, KafkaConfig))
+        self._commands = Path(options.journal + ".commands")
+        self._commands.touch()
+        program = (sys.executable, "-m", delivering.__name__, str(self._commands), options.mutant or "")
+        self._sink = KafkaSink(msgspec.convert(options.kafka, KafkaConfig), program=program)
         self._appended = options.first - 1
         self._large: list[int] = []
         self._stop = asyncio.Event()
         self._numbers: dict[int, int] = {}  # of entries, by id
         self._watch()
-        if options.mutant is not None:
-            breaking.MUTANTS[options.mutant](self._sink)
+        if options.mutant in breaking.OF_SERVER:
+            breaking.OF_SERVER[options.mutant](self._sink)
 
     async def run(self) -> None:
         fan = FanOut([self._sink])
@@ -91,24 +96,28 @@ class Emitter:
     def _watch(self) -> None:
         """Write down what is appended and what is settled."""
         spool = self._sink.spool
-        append, read, settle = spool.append, spool.read, spool.settle
+        append, settle = spool.append, spool.settle
+        for topic in spool.topics():
+            self._number(spool.read(topic, 0, sys.maxsize))
 
         def appending(entries: Iterable[Message]) -> None:
             given = list(entries)
-            append(given)
+            with spool._changed:
+                first = spool._next_id
+                append(given)
+            self._number(Spooled(first + i, one, 0.0) for i, one in enumerate(given))
             self._appended = decode(given[-1].value).seq
 
-        def reading(topic: str, after: int, limit: int) -> list[Spooled]:
-            found = read(topic, after, limit)
-            self._numbers |= {one.id: decode(one.entry.value).seq for one in found}
-            return found
-
         def settling(ids: Iterable[int]) -> None:
-            given, at = list(ids), time.monotonic()
-            self._say("\n".join(f"acknowledged {self._numbers[one]} {at}" for one in given))
-            settle(given)
+            given, at = [one for one in ids if one in self._numbers], time.monotonic()  # others are dead letters
+            if given:
+                self._say("\n".join(f"acknowledged {self._numbers[one]} {at}" for one in given))
+            settle(ids)
 
-        spool.append, spool.read, spool.settle = appending, reading, settling  # type: ignore[method-assign]
+        spool.append, spool.settle = appending, settling  # type: ignore[method-assign]
+
+    def _number(self, entries: Iterable[Spooled]) -> None:
+        self._numbers |= {one.id: decode(one.entry.value).seq for one in entries}
 
     def _follow_commits(self) -> None:
         spool, said = self._sink.spool, self._options.first - 1
@@ -125,7 +134,8 @@ class Emitter:
         os._exit(1)  # who started it is gone
 
     def _command(self, loop: asyncio.AbstractEventLoop, name: str, *arguments: str) -> None:
-        """`clock SECONDS`, `large CHARACTERS` (the next record), `die METHOD WHEN COUNT`, `stop`."""
+        """`clock SECONDS`, `large CHARACTERS` (the next record), `die METHOD WHEN COUNT WHO`, `orphan` (the
+        delivery process dies), `stop`."""
         match name:
             case "clock":
                 real, step = time.time, float(arguments[0])
@@ -133,9 +143,20 @@ class Emitter:
             case "large":
                 self._large.append(int(arguments[0]))
             case "die":
-                breaking.die(self._sink, arguments[0], arguments[1], int(arguments[2]))
+                self._die(*arguments)
+            case "orphan":
+                if (pid := self._sink.link.pid) is not None:
+                    os.kill(pid, signal.SIGKILL)
             case "stop":
                 loop.call_soon_threadsafe(self._stop.set)
+
+    def _die(self, method: str, when: str, count: str, who: str) -> None:
+        name = method.removeprefix("spool.")
+        if method in POINTS_OF_SERVER:
+            breaking.die([self._sink.spool], name, when, int(count), processes=[os.getpid()])
+        else:
+            with self._commands.open("a") as commands:
+                commands.write(f"{method} {when} {count} {who}\n")
 
     def _say(self, lines: str) -> None:
         os.write(self._journal, lines.encode() + b"\n")

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -31,6 +32,14 @@ LIVENESS_WAIT_S = 30.0
 
 AFTERWARDS_S = 1.0
 """Records still come for so long after the last fault."""
+
+_COMMANDS = {
+    Kind.KILLED_AT: "die",
+    Kind.DELIVERY_KILLED: "orphan",
+    Kind.RECORD_REJECTED: "large",
+    Kind.CLOCK_STEPPED: "clock",
+}
+"""Faults that the emitter does to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +143,7 @@ class Emission:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", Options.__module__, json.dumps(options)),
                 cwd=ROOT,
+                start_new_session=True,
                 env={**os.environ, **self._disk.environment()},
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
@@ -156,14 +166,17 @@ class Emission:
         match fault.kind:
             case Kind.SERVER_KILLED | Kind.POWER_LOST:
                 async with self._away:
-                    self._kill()
+                    if fault.kind is Kind.POWER_LOST:
+                        await self._kill_all()
+                    else:
+                        self._kill()
                     if self._process is not None:
                         await self._process.wait()
                     if fault.kind is Kind.POWER_LOST:
                         await asyncio.to_thread(self._disk.lose_power, Random(fault.detail))
                     await asyncio.sleep(fault.for_s)
-            case Kind.KILLED_AT:
-                await self._command("die", *fault.detail.split(":"))
+            case kind if kind in _COMMANDS:
+                await self._command(_COMMANDS[kind], *fault.detail.split(":"))
             case Kind.DISK:
                 self._disk.refuse(fault.detail)
                 await asyncio.sleep(fault.for_s)
@@ -174,8 +187,6 @@ class Emission:
                 self._gone_at[fault.detail] = time.monotonic()
                 await asyncio.sleep(fault.for_s)
                 await asyncio.to_thread(world.create, topic)
-            case Kind.RECORD_REJECTED:
-                await self._command("large", fault.detail)
             case Kind.CREDENTIALS_REVOKED:
                 await asyncio.to_thread(world.remove_user, self._user)
                 await asyncio.sleep(fault.for_s)
@@ -185,8 +196,6 @@ class Emission:
                 await asyncio.to_thread(world.deny, self._user, topic)
                 await asyncio.sleep(fault.for_s)
                 await asyncio.to_thread(world.permit, self._user, topic)
-            case Kind.CLOCK_STEPPED:
-                await self._command("clock", fault.detail)
             case _:
                 raise ValueError(f"no fault of one emitter: {fault}")
 
@@ -228,6 +237,14 @@ class Emission:
             await self._command("stop")
             await asyncio.sleep(0.5)
         return True
+
+    async def _kill_all(self) -> None:
+        """The delivery process as well; after it nobody has a file open."""
+        with suppress(ProcessLookupError):
+            while self._process is not None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                await asyncio.wait_for(self._process.wait(), UP_S)
+                await asyncio.sleep(POLL_S)
 
     def _kill(self) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -23,7 +23,8 @@ class Kind(StrEnum):
     BROKER_FROZEN = "SIGSTOP of the broker"
     LEADER_RESTARTED = "restart of a leader"  # [node:signal]
     SERVER_KILLED = "kill -9 of the server"
-    KILLED_AT = "kill -9 of the server at a point"  # [method:when:how many times from now]
+    KILLED_AT = "kill -9 at a point"  # [method:when:how many times from now:who]
+    DELIVERY_KILLED = "kill -9 of the delivery process"
     POWER_LOST = "power failure"  # [the seed of what of the unsynced sectors is left]
     DISK = "the disk refuses"  # [how]
     TOPIC_DELETED = "topic deleted"  # [which]
@@ -37,17 +38,10 @@ BROKER_KINDS = frozenset({Kind.BROKER_KILLED, Kind.BROKER_FROZEN, Kind.LEADER_RE
 
 TOPICS = "transcripts", "events"
 
-POINTS = (
-    "spool._commit",
-    "spool._delete",
-    "spool._bury",
-    "spool.settle",
-    "spool.read",
-    "lane._send",
-    "lane._on_acknowledged",
-    "lane._settle",
-)
-"""Between write, commit, send, acknowledge and delete: before or after the n-th call of one of these."""
+POINTS_OF_SERVER = "spool._commit", "spool._delete", "spool._bury", "spool.settle"
+POINTS_OF_DELIVERY = "spool.read", "lane._send", "lane._on_acknowledged", "lane._settle"
+"""Between write, commit, send, acknowledge and delete: before or after the n-th call of one of these, in the server or
+in its delivery process."""
 
 REFUSALS = "no space", "no write", "no sync", "no read"
 
@@ -115,7 +109,11 @@ def _own(rng: Random, cluster: bool, at_s: float) -> Fault:
             for_s = rng.uniform(0.0, 1.0)
         case Kind.KILLED_AT:
             for_s = 0.0
-            detail = f"{rng.choice(POINTS)}:{rng.choice(('before', 'after'))}:{int(rng.expovariate(0.1)) + 1}"
+            point = rng.choice((*POINTS_OF_SERVER, *POINTS_OF_DELIVERY))
+            who = rng.choice(("both", "delivery")) if point in POINTS_OF_DELIVERY else "server"
+            detail = f"{point}:{rng.choice(('before', 'after'))}:{int(rng.expovariate(0.1)) + 1}:{who}"
+        case Kind.DELIVERY_KILLED:
+            for_s = 0.0
         case Kind.POWER_LOST:
             for_s, detail = rng.uniform(0.0, 1.0), str(rng.randrange(2**32))
         case Kind.DISK:

@@ -24,11 +24,22 @@ def test_faults_of_server_disk_topics_and_rights(one_broker: World, tmp_path: Pa
     given = schedules(
         (Fault(Kind.SERVER_KILLED, 1.0, 0.2), Fault(Kind.DISK, 2.0, 1.0, "no space")),
         (Fault(Kind.POWER_LOST, 1.0, 0.2, "1"), Fault(Kind.DISK, 2.0, 1.0, "no sync")),
-        (rejected, Fault(Kind.KILLED_AT, 1.0, 0.0, "spool._delete:after:3"), Fault(Kind.DISK, 2.0, 1.0, "no read")),
-        (Fault(Kind.KILLED_AT, 1.0, 0.0, "lane._on_acknowledged:before:5"), Fault(Kind.DISK, 2.0, 1.0, "no write")),
-        (Fault(Kind.TOPIC_DELETED, 1.0, 1.0, "transcripts"), Fault(Kind.CLOCK_STEPPED, 2.0, 0.0, "86400")),
+        (
+            rejected,
+            Fault(Kind.KILLED_AT, 1.0, 0.0, "spool._delete:after:3:server"),
+            Fault(Kind.DISK, 2.0, 1.0, "no read"),
+        ),
+        (
+            Fault(Kind.KILLED_AT, 1.0, 0.0, "lane._on_acknowledged:before:5:both"),
+            Fault(Kind.DISK, 2.0, 1.0, "no write"),
+        ),
+        (
+            Fault(Kind.TOPIC_DELETED, 1.0, 1.0, "transcripts"),
+            Fault(Kind.DELIVERY_KILLED, 1.8),
+            Fault(Kind.CLOCK_STEPPED, 2.0, 0.0, "86400"),
+        ),
         (Fault(Kind.CREDENTIALS_REVOKED, 1.0, 4.0), Fault(Kind.RECORD_REJECTED, 1.0, 0.0, str(TOO_LARGE_FOR_CLIENT))),
-        (Fault(Kind.WRITE_DENIED, 1.0, 2.0, "events"), Fault(Kind.KILLED_AT, 1.5, 0.0, "lane._send:after:3")),
+        (Fault(Kind.WRITE_DENIED, 1.0, 2.0, "events"), Fault(Kind.KILLED_AT, 1.5, 0.0, "lane._send:after:3:delivery")),
     )
     outcomes = carried_out(one_broker, given, tmp_path)
     check(outcomes)
@@ -47,8 +58,8 @@ def test_a_broker_that_is_frozen_and_one_that_is_killed(one_broker: World, tmp_p
 
 
 def test_mutants_of_the_spool_are_caught(one_broker: World, tmp_path: Path) -> None:
-    denied = tuple(Fault(Kind.WRITE_DENIED, 0.5, 3.0, topic) for topic in ("transcripts", "events"))
-    power_lost, killed = Fault(Kind.POWER_LOST, 2.0, 0.0, "3"), Fault(Kind.SERVER_KILLED, 2.0)
+    denied = tuple(Fault(Kind.WRITE_DENIED, 2.5, 3.0, topic) for topic in ("transcripts", "events"))
+    power_lost, killed = Fault(Kind.POWER_LOST, 4.0, 0.0, "3"), Fault(Kind.SERVER_KILLED, 4.0)
     given = schedules((*denied, power_lost), (*denied, killed), denied, (*denied, power_lost))
     mutants = {0: "no fsync", 1: "deleted before it is acknowledged", 2: "two swapped"}
     unsynced, early, swapped, sound = carried_out(one_broker, given, tmp_path, mutants)

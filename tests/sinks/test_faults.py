@@ -10,10 +10,10 @@ import pytest
 from sinks.config import JsonlConfig, KafkaConfig
 from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
-from sinks.kafka.lane import Lane
 from sinks.kafka.sink import KafkaSink
 from sinks.live import LiveView
 from sinks.record import AnyRecord, decode
+from sinks.spool import Spool
 from tests.sinks.recorder import Recorder
 from tests.sinks.records import end, start, transcript
 from tests.sinks.waiting import taken, until
@@ -138,15 +138,14 @@ async def test_where_no_new_file_can_be_had_the_former_is_written_to(tmp_path: P
     assert decode((tmp_path / "moved" / "records.jsonl").read_bytes()) == start()
 
 
-async def test_a_lane_of_kafka_that_ends_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_lane: Lane) -> None:
+async def test_a_spool_that_ends_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_spool: Spool) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(Lane, "run", fail)
+    monkeypatch.setattr(Spool, "_run", fail)
     fan = FanOut([KafkaSink(KafkaConfig(bootstrap_servers="127.0.0.1:9", spool=str(tmp_path / "spool")))])
     await fan.start()
-    await until(lambda: len(fan.supervisor.failures) == 3)
-    assert set(fan.supervisor.failures.values()) == {"RuntimeError: boom"}
+    await until(lambda: fan.supervisor.failures == {"spool": "RuntimeError: boom"})
     await fan.close(0.1)
 
 

@@ -19,7 +19,6 @@ from kafka.admin import ACL, ACLFilter, ACLOperation, ACLPermissionType, Resourc
 
 from sinks.config import KafkaConfig
 from sinks.errors import SinkMisconfigured
-from sinks.kafka import lane
 from sinks.kafka.client import KafkaClient
 from sinks.kafka.sink import KafkaSink
 from sinks.record import decode
@@ -231,10 +230,7 @@ def test_files_of_certificates_that_cannot_be_used_are_said_at_the_start(secured
         KafkaClient(config)
 
 
-async def test_a_permission_taken_away_and_given_back(
-    secured: Secured, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(lane, "RETRY_MAX_S", 0.2)
+async def test_a_permission_taken_away_and_given_back(secured: Secured, caplog: pytest.LogCaptureFixture) -> None:
     config = secured.settings(sasl_mechanism="SCRAM-SHA-256")
     sink = KafkaSink(config)
     await sink.start()
@@ -247,7 +243,7 @@ async def test_a_permission_taken_away_and_given_back(
     await until(lambda: sink.delivery().delivered == 2)
     secured.revoke(ACLOperation.WRITE, config.transcripts_topic)
     await sink.write(finals[2:4])
-    await until(lambda: not sink.lanes[0].connected)
+    await until(lambda: not sink.delivery().connected)
     secured.grant(ACLOperation.WRITE, config.transcripts_topic)
     await sink.write(finals[4:])
     await until(lambda: sink.delivery().delivered == 6)

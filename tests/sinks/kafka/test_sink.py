@@ -8,7 +8,6 @@ import pytest
 
 from sinks.config import KafkaConfig
 from sinks.errors import SinkMisconfigured
-from sinks.kafka import lane as kafka_lane
 from sinks.kafka.sink import KafkaSink
 from sinks.record import AnyRecord, decode
 from testing.faults.count import consume
@@ -71,9 +70,8 @@ async def test_topics_are_created_as_configured(kafka_bootstrap: str, admin: Any
 
 
 async def test_missing_topics_are_not_created_but_waited_for(
-    kafka_bootstrap: str, admin: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kafka_bootstrap: str, admin: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(kafka_lane, "RETRY_MAX_S", 0.1)
     config = settings(kafka_bootstrap, create_topics=False, partials_topic="")
     topics = [config.transcripts_topic, config.events_topic]
     sink = KafkaSink(config)
@@ -184,8 +182,8 @@ async def test_partials_are_coalesced_and_bounded_while_kafka_is_away() -> None:
     sink = KafkaSink(absent(partials_waiting=3))
     for number in range(5):
         await sink.write([transcript("a", number), transcript("ab", number, 1)])
-    assert sink.partials is not None
-    assert (sink.partials.stats.coalesced, sink.partials.stats.dropped) == (5, 2)
+    delivery = sink.delivery()
+    assert (delivery.coalesced_partials, delivery.dropped_partials) == (5, 2)
     await sink.close()
 
 
