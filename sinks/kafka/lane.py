@@ -12,8 +12,8 @@ every record once, in order.
 
 Each topic has a lane of its own, so one that is gone holds up no other.
 
-A record that is refused for good takes the records of its batch with it. So after a refusal they are sent one by one:
-what is refused alone goes to the dead letters, and the others are delivered.
+A record that is refused for good takes the records of its batch with it. So after a refusal they are sent again a few
+at a time, and those few one by one: what is refused alone goes to the dead letters, and the others are delivered.
 """
 
 import logging
@@ -36,6 +36,9 @@ RETRY_FIRST_S, RETRY_MAX_S = 0.2, 1.0
 
 IN_FLIGHT = 1_000
 """Entries that the client library holds at most."""
+
+NARROW = 32
+"""Entries in flight at most where one of very many was refused."""
 
 WATCHDOG_S = 5.0
 """Without an acknowledgement for so long, while one is due, the producer is replaced."""
@@ -87,7 +90,8 @@ class Lane:
         self._stop_at: float | None = None
         self._flight: OrderedDict[int, float] = OrderedDict()  # id -> when it was sent
         self._cursor = 0
-        self._alone_until = 0  # entries up to this one are sent one by one
+        self._window = IN_FLIGHT
+        self._narrow_until = 0  # the window is narrow for entries up to this one
         self._acknowledged: list[int] = []
         self._problem: Exception | None = None
         self._away_since: float | None = None
@@ -184,7 +188,7 @@ class Lane:
 
     def _free(self) -> int:
         """How many entries may be sent now."""
-        return (1 if self._cursor < self._alone_until else IN_FLIGHT) - len(self._flight)
+        return (self._window if self._cursor < self._narrow_until else IN_FLIGHT) - len(self._flight)
 
     def _check(self) -> None:
         """Raises where the producer is to be replaced, or the time is up."""
@@ -232,7 +236,8 @@ class Lane:
                     if len(self._flight) == 1:
                         self._reject(one, error)
                     else:
-                        self._alone_until = self._cursor
+                        self._window = NARROW if len(self._flight) > NARROW else 1
+                        self._narrow_until = self._cursor
             self._changed.notify_all()
 
     def _settle(self) -> None:
