@@ -136,6 +136,13 @@ class KafkaBroker:
             else:
                 return
 
+    def replace(self) -> None:
+        """Another one takes its address: of a new cluster, without its data."""
+        self.kill()
+        shutil.rmtree(self._folder / "data")
+        self._cluster_id, self._formatted = new_cluster_id(), False
+        self.start()
+
     def kill(self) -> None:
         """End it at once, as a crash does."""
         self.signal(signal.SIGKILL)

@@ -11,6 +11,7 @@ from sinks.errors import SinkMisconfigured
 from sinks.kafka.sink import KafkaSink
 from sinks.record import AnyRecord, decode
 from testing.faults.count import consume
+from testing.services.kafka_broker import KafkaBroker
 from testing.services.ports import free_ports
 from tests.sinks.kafka.topics import acknowledged, letters, read, settings
 from tests.sinks.records import dtmf, end, start, transcript, turn
@@ -163,6 +164,26 @@ async def test_what_a_former_process_left_goes_first_and_in_order(kafka_bootstra
         of_call = [decode(message.value) for message in messages if message.key == call_id.encode()]
         assert of_call == [final for final in finals if final.call_id == call_id]
     assert len(second.spool) == 0
+
+
+async def test_all_brokers_are_replaced() -> None:
+    broker = KafkaBroker()
+    try:
+        await asyncio.to_thread(broker.start)
+        config = settings(broker.bootstrap)
+        sink = KafkaSink(config)
+        await sink.start()
+        finals = [transcript(f"{k}", k, final=True) for k in range(6)]
+        await sink.write(finals[:3])
+        await until(lambda: acknowledged(sink) == 3)
+        await asyncio.to_thread(broker.replace)
+        await sink.write(finals[3:])
+        await until(lambda: acknowledged(sink) == 6)
+        await sink.close()
+        messages = await read(broker.bootstrap, [config.transcripts_topic], 3)
+        assert [decode(message.value) for message in messages] == finals[3:]
+    finally:
+        broker.remove()
 
 
 async def test_a_topic_that_is_gone_holds_up_no_other(kafka_bootstrap: str, admin: Any) -> None:
