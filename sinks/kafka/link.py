@@ -16,6 +16,7 @@ from contextlib import suppress
 from sinks.config import KafkaConfig
 from sinks.kafka.latest import Latest
 from sinks.kafka.wire import (
+    BEAT_S,
     LENGTH,
     Begin,
     Committed,
@@ -80,7 +81,8 @@ class DeliveryLink:
         self._room = self._sent = 0
         self._sending: asyncio.TimerHandle | None = None
         self._up, self._ended = asyncio.Event(), asyncio.Event()
-        self._closing = False
+        self._heard_s = 0.0
+        self._hung = self._closing = False
 
     @property
     def errors(self) -> int:
@@ -130,7 +132,7 @@ class DeliveryLink:
         await cancel_and_wait(self._task)
 
     async def _run(self, supervisor: Supervisor) -> None:
-        delay_s = RETRY_FIRST_S
+        delay_s, said = RETRY_FIRST_S, ""
         while not self._closing:
             began = time.monotonic()
             try:
@@ -141,9 +143,11 @@ class DeliveryLink:
                 supervisor.fault("kafka delivery", error)
                 why = "is not understood"
             self.deaths += 1
-            log.error("kafka: the process that delivers %s; another is started, records wait in the spool", why)
             if time.monotonic() - began > HANGS_S:
-                delay_s = RETRY_FIRST_S
+                delay_s, said = RETRY_FIRST_S, ""
+            level = logging.DEBUG if why == said else logging.ERROR
+            log.log(level, "kafka: the process that delivers %s; another is started, records wait in the spool", why)
+            said = why
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, RETRY_MAX_S)
 
@@ -165,26 +169,38 @@ class DeliveryLink:
             self._say(Begin(self._config, logging.getLogger().getEffectiveLevel()))
             self._tell(len(self._spool), self._spool.held)
             self._up.set()
-            hung = await self._listen(reader)
+            watch = asyncio.create_task(self._watch(process))
+            try:
+                await self._listen(reader)
+            finally:
+                await cancel_and_wait(watch)
         finally:
             self._forget()
             if not self._closing:  # then it ends by itself
                 process.kill()
             await asyncio.to_thread(_reap, process)
-        return f"hung for {HANGS_S:g} s" if hung else f"has ended (status {process.returncode})"
+        return f"hung for {HANGS_S:g} s" if self._hung else f"has ended (status {process.returncode})"
 
-    async def _listen(self, reader: asyncio.StreamReader) -> bool:
-        """Until there is nothing more to hear; True: it hangs."""
-        while True:
-            try:
-                async with asyncio.timeout(HANGS_S):
-                    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-                    message = to_server.decode(await reader.readexactly(length))
-            except TimeoutError:
-                return True
-            except (asyncio.IncompleteReadError, OSError):
-                return False
-            self._take(message)
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        """Until there is nothing more to hear."""
+        with suppress(asyncio.IncompleteReadError, OSError):
+            while True:
+                (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+                message = to_server.decode(await reader.readexactly(length))
+                self._heard_s = time.monotonic()
+                self._take(message)
+
+    async def _watch(self, process: "subprocess.Popen[bytes]") -> None:
+        """End it where it hangs."""
+        self._hung, self._heard_s = False, time.monotonic()
+        while not self._hung:
+            looked_s = time.monotonic()
+            await asyncio.sleep(BEAT_S)
+            now_s = time.monotonic()
+            if now_s - looked_s > 2 * BEAT_S:  # it was this loop that was held up
+                self._heard_s = now_s
+            self._hung = now_s - self._heard_s > HANGS_S
+        process.kill()
 
     def _take(self, message: object) -> None:
         match message:
@@ -205,6 +221,8 @@ class DeliveryLink:
                 self._ended.set()
 
     def _tell(self, waiting: int, held: Sequence[Spooled]) -> None:
+        if self._writer is None:  # the next process is told all
+            return
         if held:
             if fresh := [one for one in held if one.id > self._held_until]:
                 self._say(Held(fresh))
