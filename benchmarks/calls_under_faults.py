@@ -1,21 +1,24 @@
-"""Do calls notice that Kafka is away? Transcript latency undisturbed, with a frozen and with a killed broker.
+"""Do calls notice that delivery fails? Transcript latency undisturbed, and during faults of broker, disk and process.
 
-`python -m benchmarks.calls_under_faults [--calls 2] [--hold 40] [--rounds 3]`
+`python -m benchmarks.calls_under_faults [--calls 2] [--hold 30] [--rounds 3]`
 
 `trunkline serve` with the demo model writes to a broker of its own; `trunkline loadtest` plays calls into it and reads
-the transcripts from the live API. Each round has three runs, in turns: undisturbed, with the broker frozen (SIGSTOP)
-for most of the run, and with it killed (kill -9) for as long. The figures are medians over the rounds; the goal is a
-p95 within 20 % of the undisturbed one. The last line is JSON.
+the transcripts from the live API. Each round has a run for each fault, in turns; it lasts for most of the run:
+undisturbed; the broker frozen (SIGSTOP) or killed (kill -9); its topics deleted; a spool's disk without space; the
+delivery process killed again and again. The figures are medians over the rounds; the goal is a p95 within 20 % of the
+undisturbed one. The last line is JSON.
 """
 
 import argparse
 import contextlib
 import json
+import os
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +26,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+from kafka import KafkaAdminClient
+
+from sinks.kafka import process
+from testing.faults.disk import Disk, built
 from testing.services.kafka_broker import KafkaBroker
 from testing.services.ports import free_ports
 
@@ -47,20 +55,21 @@ TRUNKLINE = [sys.executable, "-c", "import sys; from trunkline.cli import main; 
 
 
 @contextlib.contextmanager
-def serving(folder: Path, bootstrap: str) -> Iterator[int]:
-    """`trunkline serve`, ready; its port."""
+def serving(folder: Path, bootstrap: str, disk: Disk) -> Iterator[tuple[int, int]]:
+    """`trunkline serve`, ready; its port and its pid."""
     (port,) = free_ports(1)
     config = folder / "trunkline.toml"
-    config.write_text(CONFIG.format(port=port, bootstrap=bootstrap, folder=folder))
+    config.write_text(CONFIG.format(port=port, bootstrap=bootstrap, folder=disk.folder))
+    command = [*TRUNKLINE, "serve", "--config", str(config)]
     with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen([*TRUNKLINE, "serve", "--config", str(config)], stdout=log, stderr=log, cwd=folder)
+        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env={**os.environ, **disk.environment()})
     try:
         deadline = time.monotonic() + READY_S
         while not is_ready(port):
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the server is not ready: {(folder / 'server.log').read_text()[-2000:]}")
             time.sleep(0.2)
-        yield port
+        yield port, server.pid
     finally:
         server.terminate()
         server.wait()
@@ -90,33 +99,73 @@ def run(port: int, calls: int, hold_s: float, begin: Callable[[], object], end: 
     return found
 
 
+class Killing:
+    """The delivery process of a server, killed every second."""
+
+    def __init__(self, server: int) -> None:
+        self._server = psutil.Process(server)
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        self._over.clear()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(1.0):
+            for child in self._server.children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if process.__name__ in child.cmdline():
+                        child.kill()
+
+
+def delete_topics(bootstrap: str) -> None:
+    """All that are there; the server makes them again."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    admin.delete_topics([topic for topic in admin.list_topics() if topic.startswith("trunkline.")])
+    admin.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=2)
-    parser.add_argument("--hold", type=float, default=40.0, metavar="SECONDS")
+    parser.add_argument("--hold", type=float, default=30.0, metavar="SECONDS")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     broker = KafkaBroker()
     broker.start()
-    faults: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
-        "undisturbed": (lambda: None, lambda: None),
-        "frozen": (lambda: broker.signal(signal.SIGSTOP), lambda: broker.signal(signal.SIGCONT)),
-        "killed": (broker.kill, broker.start),
-    }
-    p95: dict[str, list[float]] = {name: [] for name in faults}
+    p95: dict[str, list[float]] = {}
     try:
-        with tempfile.TemporaryDirectory() as folder, serving(Path(folder), broker.bootstrap) as port:
+        with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
+            folder = Path(temporary)
+            disk = Disk(folder / "disk", built(folder))
+            port, pid = stack.enter_context(serving(folder, broker.bootstrap, disk))
+            killing = Killing(pid)
+            faults: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+                "undisturbed": (lambda: None, lambda: None),
+                "frozen": (lambda: broker.signal(signal.SIGSTOP), lambda: broker.signal(signal.SIGCONT)),
+                "killed": (broker.kill, broker.start),
+                "topics_deleted": (lambda: delete_topics(broker.bootstrap), lambda: None),
+                "disk_full": (lambda: disk.refuse("no space"), disk.recover),
+                "delivery_killed": (killing.begin, killing.end),
+            }
             for _ in range(given.rounds):
                 for name, (begin, end) in faults.items():
                     report = run(port, given.calls, given.hold, begin, end)
-                    p95[name].append(report["latency_p95_ms"])
+                    p95.setdefault(name, []).append(report["latency_p95_ms"])
                     print(f"{name}: p95 {p95[name][-1]:.0f} ms", flush=True)
     finally:
         broker.remove()
     medians = {name: statistics.median(values) for name, values in p95.items()}
     result: dict[str, object] = {f"{name}_p95_ms": round(value) for name, value in medians.items()}
-    for name in ("frozen", "killed"):
-        result[f"{name}_vs_undisturbed"] = round(medians[name] / medians["undisturbed"], 2)
+    for name, median in medians.items():
+        result[f"{name}_vs_undisturbed"] = round(median / medians["undisturbed"], 2)
     print(json.dumps(result | {"calls": given.calls, "rounds": given.rounds}))
 
 
