@@ -1,5 +1,5 @@
-"""The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `doctor`, `kafka`, `analytics`,
-`twiml`.
+"""The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `doctor`, `kafka`, `webhooks`,
+`analytics`, `twiml`.
 
 Exit codes: 0 done, 1 the work failed (`transcribe`: in part, see docs/operating.md; `doctor`: it found a fault), 2 a
 mistake in the command or the configuration, 130 interrupted.
@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
 
     _add_kafka(commands.add_parser("kafka", help="make and check the topics, send dead letters again"))
+    _add_webhooks(commands.add_parser("webhooks", help="send dead letters again"))
 
     analytics = commands.add_parser("analytics", help="records to Parquet, and a report on calls")
     analytics.set_defaults(command=_analytics)
@@ -152,6 +153,13 @@ def _add_kafka(kafka: argparse.ArgumentParser) -> None:
         of_kafka = parts.add_parser(part, help=text)
         of_kafka.set_defaults(command=_kafka, part=part)
         of_kafka.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
+
+
+def _add_webhooks(webhooks: argparse.ArgumentParser) -> None:
+    parts = webhooks.add_subparsers(required=True, metavar="PART")
+    replay = parts.add_parser("replay-dead-letters", help="send dead letters again, to their receivers")
+    replay.set_defaults(command=_webhooks)
+    replay.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
 
 
 def _positive(text: str) -> int:
@@ -339,6 +347,17 @@ def _kafka(options: argparse.Namespace) -> int:
     if config is None:
         raise ConfigError("the configuration has no [kafka] section")
     return PARTS[options.part](config)
+
+
+def _webhooks(options: argparse.Namespace) -> int:
+    from trunkline.config_file import load_config
+    from trunkline.errors import ConfigError
+    from trunkline.webhooks_command import replay_dead_letters
+
+    config = load_config(options.config, os.environ).webhooks
+    if config is None:
+        raise ConfigError("the configuration has no [webhooks] section")
+    return replay_dead_letters(config)
 
 
 def _analytics(options: argparse.Namespace) -> int:

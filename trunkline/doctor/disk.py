@@ -80,8 +80,8 @@ def _waiting(where: str, path: Path) -> Iterator[Finding]:
     """What a former server left, or the present one has; and its dead letters."""
     letters = letters_of(path)
     if letters.exists() and letters.stat().st_size:
-        what = "`trunkline kafka replay-dead-letters`" if where.startswith("[kafka]") else "look at their reasons"
-        yield warning("disk", f"{where}: {letters} holds dead letters: {what}")
+        command = where[1:].partition("]")[0]
+        yield warning("disk", f"{where}: {letters} holds dead letters: `trunkline {command} replay-dead-letters`")
     holder = holder_of_lock(path.with_name(path.name + ".lock"))
     used = f", in use by {holder}: fine if it is this server" if holder is not None else ""
     if not path.exists() or not path.stat().st_size:
