@@ -146,7 +146,7 @@ class WebhookLane:
         """Whether the receiver can be reached is known at the start, and while there is nothing to send."""
         while True:
             if not self.connected and not len(self._order):
-                why = await self._endpoint.reach()
+                why = (await self._endpoint.reach()).why_not
                 if why is None:
                     self._back()
                 elif not len(self._order):

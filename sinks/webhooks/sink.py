@@ -16,14 +16,12 @@ from sinks.message import Message
 from sinks.record import AnyRecord, CallRecord, TurnRecord, encode, is_partial
 from sinks.spool import Spool
 from sinks.webhooks.config import WebhookConfig, WebhooksConfig
-from sinks.webhooks.endpoint import Endpoint
+from sinks.webhooks.endpoint import Endpoint, is_loopback
 from sinks.webhooks.lane import WebhookLane
 from sinks.webhooks.signature import signing_key
 from supervision import Supervisor
 
 log = logging.getLogger(__name__)
-
-_LOOPBACK = ("localhost", "127.", "[::1]")
 
 
 class WebhookSink:
@@ -47,7 +45,7 @@ class WebhookSink:
         )
         self.lanes = [WebhookLane(endpoint, self.spool, self.supervisor) for endpoint in endpoints]
         for endpoint in endpoints:
-            if not endpoint.is_encrypted and not endpoint.host.startswith(_LOOPBACK):
+            if not endpoint.is_encrypted and not is_loopback(endpoint.host):
                 log.warning("webhooks: records go to %s (%s) unencrypted: use https", endpoint.name, endpoint.host)
         left = set(self.spool.topics()) - self._wanted.keys()
         if left:
