@@ -11,8 +11,9 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +21,9 @@ import msgspec
 
 from sinks.errors import SinkUnavailable
 from sinks.message import Message
+
+_LONGEST = 16 << 20
+"""Bytes of a line that are read to know its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,59 @@ def taken_letters(path: Path, unreadable: Callable[[bytes], None]) -> Iterator[I
         file.seek(0)
         yield _letters(file, unreadable)
         taken.unlink()
+
+
+@dataclass(slots=True)
+class _Counted:
+    inode: int = 0
+    size: int = 0
+    letters: int = 0
+    oldest_at: float | None = None
+
+
+class LetterFile:
+    """How many letters there are in the file now, those that are being sent again included. Each look reads what was
+    appended since the one before it."""
+
+    def __init__(self, path: Path) -> None:
+        self._counted = {one: _Counted() for one in (path, taken_from(path))}
+        self.warnings()
+
+    def warnings(self) -> list[str]:
+        """A line where there are some."""
+        found = [self._look(path) for path in self._counted]
+        letters = sum(one.letters for one in found)
+        if not letters:
+            return []
+        times = [one.oldest_at for one in found if one.oldest_at is not None]
+        age = f", the oldest of {datetime.fromtimestamp(min(times), UTC):%Y-%m-%d %H:%M} UTC" if times else ""
+        return [f"{letters} dead letters in the file beside its spool{age}"]
+
+    def _look(self, path: Path) -> _Counted:
+        try:
+            with path.open("rb") as file:
+                return self._read(path, file)
+        except FileNotFoundError:
+            self._counted[path] = _Counted()
+        except OSError:
+            pass  # what is known of it stays
+        return self._counted[path]
+
+    def _read(self, path: Path, file: IO[bytes]) -> _Counted:
+        now, counted = os.fstat(file.fileno()), self._counted[path]
+        if (now.st_ino, now.st_size) == (counted.inode, counted.size):
+            return counted
+        if now.st_ino != counted.inode or now.st_size < counted.size:
+            counted = _Counted(now.st_ino)
+        if not counted.size:
+            with suppress(ValueError, OverflowError):
+                counted.oldest_at = decode_letter(file.readline(_LONGEST)).at
+        file.seek(counted.size)
+        while block := file.read(1 << 20):
+            counted.letters += block.count(b"\n")
+            counted.size += len(block)
+        self._counted[path] = counted
+        return counted
 
 
 @contextmanager

@@ -110,6 +110,14 @@ SINK = (
 )
 """`sinks.delivery.Delivery`, labelled with `sink`; what is counted by kind with `reason`, too."""
 
+ENDPOINT = (
+    _gauge("trunkline_sink_endpoint_configured", "configured", "0: only records that wait are left of the endpoint"),
+    _gauge("trunkline_sink_endpoint_connected", "connected", "1: the endpoint took what it was given last"),
+    _gauge("trunkline_sink_endpoint_oldest_age_seconds", "oldest_age_s", "How long the oldest record on disk waits"),
+    _gauge("trunkline_sink_endpoint_spooled", "spooled", "Records that wait on disk for the endpoint"),
+)
+"""`sinks.delivery.EndpointDelivery`, labelled with `sink` and `endpoint`."""
+
 CONNECTOR = (
     _gauge("trunkline_connector_active", "active", "Streams that run now"),
     _counter("trunkline_connector_bad_upgrades", "bad_upgrades", "Upgrades that are no WebSocket"),

@@ -35,6 +35,7 @@ from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
 from sinks.live import LiveView, View
 from sinks.sink import Sink
+from sinks.spool import REFUSED
 from supervision import Supervisor
 from trunkline.config import Config, ServerConfig
 from trunkline.connections import Connections, HttpSite, mark_requests
@@ -82,7 +83,7 @@ class Server:
 
         self._http = AccessStats()
         self._access = Access(config.liveview.token, loopback=config.server.is_loopback, stats=self._http)
-        self._page = LivePage(self.view, config.liveview, _microphone(config), self._access, self.fanout.warnings)
+        self._page = LivePage(self.view, config.liveview, _microphone(config), self._access, self.warnings)
         self._connections = _connections(config.server)
 
         self.supervisor = Supervisor()
@@ -138,6 +139,17 @@ class Server:
         failure = self.engine.failure
         if failure is not None:
             found["engine"] = " ".join(str(failure).split()) or type(failure).__name__
+        return found
+
+    def warnings(self) -> list[str]:
+        """What of the delivery is not as it should be, a line each. How many letters wait in a topic only the broker
+        knows, so of those it is said what went there."""
+        found = self.fanout.warnings()
+        kafka = self._config.kafka
+        if kafka is not None and kafka.dead_letters_topic:
+            refused = self.fanout.deliveries["kafka"].dead_lettered[REFUSED]
+            if refused:
+                found.append(f"sink kafka: {refused} refused since the start: see its topic of dead letters")
         return found
 
     def hurry(self) -> None:
@@ -211,7 +223,7 @@ class Server:
         problems = "".join(f"not ready: {name}: {why}\n" for name, why in self.problems().items())
         if problems:
             return web.Response(status=503, text=problems)
-        warnings = "".join(f"warning: {warning}\n" for warning in self.fanout.warnings())
+        warnings = "".join(f"warning: {warning}\n" for warning in self.warnings())
         return web.Response(text=f"ready\n{warnings}")
 
     async def _metrics_page(self, request: web.Request) -> web.Response:

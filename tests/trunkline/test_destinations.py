@@ -33,6 +33,7 @@ async def test_a_call_goes_to_a_webhook_and_to_a_sink_of_the_users_own(
             await running.play(load_audio()[0][:80_000], call_sid="CA1")
             async with session.get(running.url + "/metrics") as response:
                 metrics = await response.text()
+    assert 'trunkline_sink_endpoint_connected{endpoint="crm",sink="webhooks"} 1.0' in metrics
     for sink in ("webhooks", "sqlite", "live", "recorder"):
         assert f'trunkline_sink_spooled{{sink="{sink}"}}' in metrics
     durable = [one for one in running.recorder.records if not is_partial(one)]
