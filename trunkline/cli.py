@@ -20,6 +20,7 @@ _AT_ONCE = {"cpu": 16, "gpu": 256}
 """Channels that `transcribe` has under way, by the kind of device (docs/decisions/pipeline.md)."""
 
 _DEMO_THREADS = 4
+_DEMO_RECORDS = "trunkline-demo.jsonl"
 
 _CHUNK_HELP = "latency class of the checkpoint: 80, 160, 320, 560 or 1120 for the released one"
 
@@ -79,7 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(command=_demo)
     _common(demo)
     demo.add_argument("--once", action="store_true", help="exit after the call: 0 only if its records are complete")
-    demo.add_argument("--records", default="trunkline-demo.jsonl", metavar="FILE", help="where the records go")
+    demo.add_argument(
+        "--records",
+        metavar="FILE",
+        help=f"where the records go (default: [jsonl] path, where it is set, else {_DEMO_RECORDS})",
+    )
 
     transcribe = commands.add_parser("transcribe", help="transcribe audio files, channels as legs")
     transcribe.set_defaults(command=_transcribe)
@@ -194,6 +199,7 @@ def _serve(options: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from trunkline.config_file import load_config, with_options
     from trunkline.descriptors import raise_descriptor_limit
+    from trunkline.destinations import make_destinations
     from trunkline.doors import log_open_doors
     from trunkline.engines import find_engine
     from trunkline.logs import set_up_logging
@@ -205,10 +211,11 @@ def _serve(options: argparse.Namespace) -> int:
     set_up_logging(config.server.log_level, show_pii=config.server.log_pii)
     raise_descriptor_limit()
     logger = logging.getLogger("trunkline")
+    destinations = make_destinations(config)
     engine = find_engine(config.engine, config.pipeline.chunk_ms)
 
     async def serve() -> int:
-        server = Server(config, engine)
+        server = Server(config, engine, destinations=destinations)
         running = Running(server, lambda: load_config(options.config, os.environ))
         async with server.running() as url:
             logger.info("ready: page at %s, Twilio streams at %s", url, config.twilio.path)
@@ -247,6 +254,7 @@ def _engine(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    from sinks.config import JsonlConfig
     from trunkline.config_file import load_config, with_options
     from trunkline.demo.run import run_demo
     from trunkline.doors import log_open_doors
@@ -254,7 +262,8 @@ def _demo(options: argparse.Namespace) -> int:
     from trunkline.loop import run
 
     config = load_config(options.config, os.environ)
-    config = with_options(config, port=options.port, chunk_ms=options.chunk_ms, records=options.records)
+    records = options.records or (_DEMO_RECORDS if config.jsonl.path == JsonlConfig().path else None)
+    config = with_options(config, port=options.port, chunk_ms=options.chunk_ms, records=records)
     set_up_logging("WARNING")
     log_open_doors(config)
     return run(run_demo(config, once=options.once))

@@ -9,7 +9,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
-from sinks.config import KafkaConfig
+from sinks.config import KafkaConfig, check_topics
 from sinks.errors import SinkMisconfigured
 
 log = logging.getLogger(__name__)
@@ -45,10 +45,10 @@ class Difference:
 
 def check_names(config: KafkaConfig) -> None:
     """Raises `SinkMisconfigured` for topics that cannot be."""
-    if not config.transcripts_topic or not config.events_topic:
-        raise SinkMisconfigured("kafka: transcripts_topic and events_topic must not be empty")
-    if config.dead_letters_topic in (config.transcripts_topic, config.events_topic):
-        raise SinkMisconfigured("kafka: dead_letters_topic must be another topic than those of the records")
+    try:
+        check_topics(config)
+    except ValueError as error:
+        raise SinkMisconfigured(f"kafka: {error}") from error
 
 
 def planned(config: KafkaConfig, brokers: int) -> list[Topic]:
