@@ -41,21 +41,21 @@ CLASS = (
         "trunkline_engine_class_fill", "fill", "Rows of a batch among those that could have been in it, running mean"
     ),
     _gauge(
-        "trunkline_engine_class_lag_p50_s",
+        "trunkline_engine_class_lag_p50_seconds",
         "lag_p50_s",
         "From complete audio to result in seconds, median of the last seconds",
     ),
     _gauge(
-        "trunkline_engine_class_lag_p95_s",
+        "trunkline_engine_class_lag_p95_seconds",
         "lag_p95_s",
         "From complete audio to result in seconds, 95th percentile of the last seconds",
     ),
     _gauge(
-        "trunkline_engine_class_lag_p99_s",
+        "trunkline_engine_class_lag_p99_seconds",
         "lag_p99_s",
         "From complete audio to result in seconds, 99th percentile of the last seconds",
     ),
-    _gauge("trunkline_engine_class_mean_step_s", "mean_step_s", "Time of a step in seconds, running mean"),
+    _gauge("trunkline_engine_class_mean_step_seconds", "mean_step_s", "Time of a step in seconds, running mean"),
     _gauge("trunkline_engine_class_open", "open", "Sessions open now, by latency class"),
     _gauge("trunkline_engine_class_room", "headroom", "Sessions that would be admitted now, by latency class"),
     _gauge("trunkline_engine_class_slots", "slots", "Sessions that there are slots for, by latency class"),

@@ -90,6 +90,13 @@ def documented() -> dict[str, tuple[str, str]]:
     return {name: (kind, labels.replace("`", "").strip()) for name, kind, labels in rows}
 
 
+def test_units_in_names_are_not_abbreviated() -> None:
+    """As `promtool check metrics` has it."""
+    names = [name.removesuffix("_total") for name in documented()]
+    assert names
+    assert [name for name in names if re.search(r"_(s|sec|ms|us|ns|h|min|kb|mb|gb)$", name)] == []
+
+
 def test_names_of_all_metrics_are_those_in_the_documentation(demo_checkpoint: Checkpoint) -> None:
     """Dashboards and alerts go by them: a field that is renamed keeps its metric, or the table says so."""
     config = Config(sip=SipConfig(udp="127.0.0.1:0", tcp=None), webrtc=WebRtcConfig())
