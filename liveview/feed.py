@@ -8,6 +8,7 @@ most once per interval. So a page costs the same however many calls speak; only 
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from typing import Any
@@ -93,6 +94,8 @@ class CallFeed:
         self._new_words: set[str] = set()
         self._steps: dict[str, deque[Mapping[str, Any]]] = {}
         self._calls_changed = False
+        self._failing_since: float | None = None
+        self._fault: type[Exception] | None = None  # that was said last
         self.closed = False
 
     @property
@@ -137,13 +140,28 @@ class CallFeed:
                 async with self._view.subscribe() as records:
                     await self._reread()
                     pause_s = self._interval_s
+                    self._is_back()
                     await until_first(self._follow(records), self._tick())
-                    log.info("the subscription to all calls ended, next in %.1f s", pause_s)
-            except Exception as error:  # whatever a view does, the pages outlive it
-                unexpected = not is_passing(error)
-                log.warning("no list of calls, next try in %.1f s: %s", pause_s, error, exc_info=unexpected)
+                    log.debug("the subscription to all calls ended, next in %.1f s", pause_s)
+            except Exception as error:  # noqa: BLE001 - whatever a view does, the pages outlive it
+                self._failed(error)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, MAX_PAUSE_S)
+
+    def _is_back(self) -> None:
+        if self._failing_since is not None:
+            log.info("the list of calls is read again after %.1f s", time.monotonic() - self._failing_since)
+            self._failing_since = None
+
+    def _failed(self, error: Exception) -> None:
+        """Said once, until the view can be read again; a fault of ours once more where it is another one."""
+        fault = None if is_passing(error) else type(error)
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+        elif fault is None or fault is self._fault:
+            return
+        self._fault = fault
+        log.warning("no list of calls, trying again: %s", error, exc_info=error if fault else None)
 
     async def _follow(self, records: AsyncIterator[Mapping[str, Any]]) -> None:
         async for record in records:

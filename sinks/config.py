@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from sinks.addresses import broker_addresses, redis_parts
 from sinks.credentials import check_credentials, check_url, masked
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -21,6 +22,10 @@ class JsonlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rotate_bytes: Count | None = None
     rotate_daily: bool = False
     keep: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+    def __post_init__(self) -> None:
+        if self.keep and self.rotate_bytes is None and not self.rotate_daily:
+            raise ValueError(f"keep = {self.keep} deletes nothing without rotation: set rotate_bytes or rotate_daily")
 
 
 class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +74,8 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tls_key_password: str | None = None
 
     def __post_init__(self) -> None:
+        broker_addresses(self.bootstrap_servers)
+        check_topics(self)
         credentials = [name for name in self.__struct_fields__ if name.startswith(("sasl_", "tls_"))]
         check_credentials(self, *credentials, spaces=True)
         if self.security_protocol.startswith("SASL") != (self.sasl_mechanism is not None):
@@ -92,6 +99,14 @@ class KafkaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __repr__(self) -> str:
         return f"KafkaConfig({self.bootstrap_servers!r}, sasl_password={masked(self.sasl_password)!r})"
+
+
+def check_topics(config: KafkaConfig) -> None:
+    """Raises `ValueError` for topics that cannot be."""
+    if not config.transcripts_topic or not config.events_topic:
+        raise ValueError("transcripts_topic and events_topic must not be empty")
+    if config.dead_letters_topic in (config.transcripts_topic, config.events_topic):
+        raise ValueError("dead_letters_topic must be another topic than those of the records")
 
 
 class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,10 +140,13 @@ class RedisConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         check_url("url", self.url)
+        redis_parts(self.url)
         check_credentials(self, "tls_ca_file", "tls_cert", "tls_key", spaces=True)
         check_credentials(self, "sentinel_username", "sentinel_password", spaces=True)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
+        if (self.tls_ca_file or self.tls_cert) and not self.url.startswith("rediss"):
+            raise ValueError("tls_ca_file, tls_cert and tls_key need a rediss:// URL")
         if "{" in self.key_prefix or "}" in self.key_prefix:
             raise ValueError("key_prefix holds a brace: those stand around the call id, which is the hash tag")
 

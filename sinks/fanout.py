@@ -5,12 +5,15 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
+from sinks.dead_letters import LetterFile
 from sinks.delivery import Accounting, Delivery
 from sinks.errors import SinkError, SinkMisconfigured
 from sinks.record import AnyRecord, is_partial
 from sinks.shedding import SheddingQueue
 from sinks.sink import Sink
+from sinks.spool import Spool
 from supervision import Supervisor
 
 log = logging.getLogger(__name__)
@@ -19,6 +22,13 @@ BATCH_RECORDS = 500
 RETRY_FIRST_S = 0.1
 RETRY_MAX_S = 5.0
 CLOSE_GRACE_S = 1.0
+
+
+@runtime_checkable
+class Spooling(Protocol):
+    """A sink with a spool, and its file of dead letters."""
+
+    spool: Spool
 
 
 class FanOut:
@@ -46,7 +56,7 @@ class FanOut:
 
     def warnings(self) -> list[str]:
         """What of the delivery is not as it should be, a line each, as of now."""
-        return [f"sink {name}: {text}" for name, one in self.deliveries.items() for text in one.warnings()]
+        return [f"sink {lane.sink.name}: {text}" for lane in self._lanes for text in lane.warnings()]
 
     async def start(self) -> None:
         """Start every sink. Raises what the first failing `start` raised, after closing those already started."""
@@ -95,6 +105,7 @@ class _Lane:
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._failing = False
+        self._letters = LetterFile(sink.spool.dead_letters) if isinstance(sink, Spooling) else None
 
     def offer(self, records: Sequence[AnyRecord]) -> None:
         if self._closing.is_set():
@@ -127,6 +138,14 @@ class _Lane:
         if durable and waits_since is not None:
             found.oldest_age_s = max(found.oldest_age_s, time.monotonic() - waits_since)
         return found
+
+    def warnings(self) -> list[str]:
+        """Of dead letters those that are in the file now; where the sink has none, those since the start."""
+        found = self.delivery()
+        if self._letters is not None:
+            return found.warnings() + self._letters.warnings()
+        counts = ", ".join(f"{count} {reason}" for reason, count in found.dead_lettered.items() if count)
+        return found.warnings() + ([f"dead letters since the start: {counts}"] if counts else [])
 
     async def run(self) -> None:
         while True:

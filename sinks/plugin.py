@@ -16,7 +16,7 @@ def load_plugin(plugin: SinkPlugin) -> Sink:
         raise SinkMisconfigured(f"{named}: write it as module:Class")
     try:
         loaded = import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         hint = ": install it, or name its folder in PYTHONPATH" if isinstance(error, ModuleNotFoundError) else ""
         raise SinkMisconfigured(f"{named}: cannot be imported: {one_line(error)}{hint}") from error
     made_by = getattr(loaded, name, None)
@@ -26,7 +26,7 @@ def load_plugin(plugin: SinkPlugin) -> Sink:
         sink = made_by(**plugin.options)
     except SinkError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SinkMisconfigured(f"{named}: cannot be made with these options: {one_line(error)}") from error
     if not isinstance(sink, Sink):
         raise SinkMisconfigured(f"{named}: it is no sink: it needs name, start, write and close")

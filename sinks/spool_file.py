@@ -5,8 +5,9 @@ import logging
 import os
 import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from sinks.errors import SinkMisconfigured
 
@@ -71,6 +72,18 @@ def opened(path: Path, *, known: bool) -> sqlite3.Connection:
             path.with_name(path.name + "-wal").rename(aside.with_name(aside.name + "-wal"))
         log.error("spool %s: %s: it is kept as %s, and a new one begins", path, error, aside)  # noqa: TRY400
         return _connected(path)
+
+
+def waiting(path: Path) -> dict[str, tuple[int, float]]:
+    """By topic, how many entries of a spool are on disk, and when the oldest of them was appended (seconds since the
+    epoch); read beside whoever has it. Raises `sqlite3.Error`."""
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+        rows = database.execute(
+            "SELECT entries.topic, of_topic.size, entries.at FROM entries JOIN"
+            " (SELECT count(*) AS size, min(id) AS first FROM entries GROUP BY topic) AS of_topic"
+            " ON entries.id = of_topic.first ORDER BY entries.topic"
+        ).fetchall()
+    return {topic: (count, at) for topic, count, at in rows}
 
 
 def _connected(path: Path) -> sqlite3.Connection:

@@ -1,5 +1,5 @@
-"""The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `doctor`, `kafka`, `analytics`,
-`twiml`.
+"""The command line: `serve`, `engine`, `demo`, `transcribe`, `loadtest`, `bench`, `doctor`, `kafka`, `webhooks`,
+`analytics`, `twiml`.
 
 Exit codes: 0 done, 1 the work failed (`transcribe`: in part, see docs/operating.md; `doctor`: it found a fault), 2 a
 mistake in the command or the configuration, 130 interrupted.
@@ -20,6 +20,7 @@ _AT_ONCE = {"cpu": 16, "gpu": 256}
 """Channels that `transcribe` has under way, by the kind of device (docs/decisions/pipeline.md)."""
 
 _DEMO_THREADS = 4
+_DEMO_RECORDS = "trunkline-demo.jsonl"
 
 _CHUNK_HELP = "latency class of the checkpoint: 80, 160, 320, 560 or 1120 for the released one"
 
@@ -79,7 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(command=_demo)
     _common(demo)
     demo.add_argument("--once", action="store_true", help="exit after the call: 0 only if its records are complete")
-    demo.add_argument("--records", default="trunkline-demo.jsonl", metavar="FILE", help="where the records go")
+    demo.add_argument(
+        "--records",
+        metavar="FILE",
+        help=f"where the records go (default: [jsonl] path, where it is set, else {_DEMO_RECORDS})",
+    )
 
     transcribe = commands.add_parser("transcribe", help="transcribe audio files, channels as legs")
     transcribe.set_defaults(command=_transcribe)
@@ -120,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="one line of JSON instead of the table")
 
     _add_kafka(commands.add_parser("kafka", help="make and check the topics, send dead letters again"))
+    _add_webhooks(commands.add_parser("webhooks", help="send dead letters again"))
 
     analytics = commands.add_parser("analytics", help="records to Parquet, and a report on calls")
     analytics.set_defaults(command=_analytics)
@@ -154,6 +160,13 @@ def _add_kafka(kafka: argparse.ArgumentParser) -> None:
         of_kafka.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
 
 
+def _add_webhooks(webhooks: argparse.ArgumentParser) -> None:
+    parts = webhooks.add_subparsers(required=True, metavar="PART")
+    replay = parts.add_parser("replay-dead-letters", help="send dead letters again, to their receivers")
+    replay.set_defaults(command=_webhooks)
+    replay.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -186,6 +199,7 @@ def _serve(options: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from trunkline.config_file import load_config, with_options
     from trunkline.descriptors import raise_descriptor_limit
+    from trunkline.destinations import make_destinations
     from trunkline.doors import log_open_doors
     from trunkline.engines import find_engine
     from trunkline.logs import set_up_logging
@@ -197,10 +211,11 @@ def _serve(options: argparse.Namespace) -> int:
     set_up_logging(config.server.log_level, show_pii=config.server.log_pii)
     raise_descriptor_limit()
     logger = logging.getLogger("trunkline")
+    destinations = make_destinations(config)
     engine = find_engine(config.engine, config.pipeline.chunk_ms)
 
     async def serve() -> int:
-        server = Server(config, engine)
+        server = Server(config, engine, destinations=destinations)
         running = Running(server, lambda: load_config(options.config, os.environ))
         async with server.running() as url:
             logger.info("ready: page at %s, Twilio streams at %s", url, config.twilio.path)
@@ -239,6 +254,7 @@ def _engine(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    from sinks.config import JsonlConfig
     from trunkline.config_file import load_config, with_options
     from trunkline.demo.run import run_demo
     from trunkline.doors import log_open_doors
@@ -246,7 +262,8 @@ def _demo(options: argparse.Namespace) -> int:
     from trunkline.loop import run
 
     config = load_config(options.config, os.environ)
-    config = with_options(config, port=options.port, chunk_ms=options.chunk_ms, records=options.records)
+    records = options.records or (_DEMO_RECORDS if config.jsonl.path == JsonlConfig().path else None)
+    config = with_options(config, port=options.port, chunk_ms=options.chunk_ms, records=records)
     set_up_logging("WARNING")
     log_open_doors(config)
     return run(run_demo(config, once=options.once))
@@ -339,6 +356,17 @@ def _kafka(options: argparse.Namespace) -> int:
     if config is None:
         raise ConfigError("the configuration has no [kafka] section")
     return PARTS[options.part](config)
+
+
+def _webhooks(options: argparse.Namespace) -> int:
+    from trunkline.config_file import load_config
+    from trunkline.errors import ConfigError
+    from trunkline.webhooks_command import replay_dead_letters
+
+    config = load_config(options.config, os.environ).webhooks
+    if config is None:
+        raise ConfigError("the configuration has no [webhooks] section")
+    return replay_dead_letters(config)
 
 
 def _analytics(options: argparse.Namespace) -> int:

@@ -9,7 +9,8 @@ import tomllib
 from collections.abc import Mapping
 from enum import EnumType
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -43,9 +44,8 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
         try:
             values[name] = msgspec.convert(data, kind)
         except msgspec.ValidationError as error:
-            known = ", ".join(field.name for field in msgspec.structs.fields(kind))
-            hint = f" (known: {known})" if "unknown field" in str(error) else ""
-            raise ConfigError(f"{origin}: [{name}] {str(error).replace('`', chr(39))}{hint}") from error
+            text = str(error)
+            raise ConfigError(f"{origin}: [{name}] {text.replace('`', chr(39))}{_allowed(kind, text)}") from error
     config = Config(**values)
     _check_paths(config)
     _check_files(config)
@@ -54,7 +54,7 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
 
 
 def _check_files(config: Config) -> None:
-    """Raises `ConfigError` where two settings name one file."""
+    """Raises `ConfigError` where two settings name one file, and where one names a folder."""
     named = {"[jsonl] path": config.jsonl.path}
     if config.kafka is not None:
         named["[kafka] spool"] = config.kafka.spool
@@ -62,6 +62,8 @@ def _check_files(config: Config) -> None:
         named["[webhooks] spool"] = config.webhooks.spool
     found: dict[str, str] = {}
     for setting, path in named.items():
+        if path and Path(path).is_dir():
+            raise ConfigError(f"{setting} = {path!r} is a folder: name a file in it")
         other = found.setdefault(os.path.realpath(path), setting) if path else setting
         if other != setting:
             raise ConfigError(f"{other} and {setting} are the same file, {path}: give each one of its own")
@@ -142,18 +144,52 @@ def _struct(kind: Any) -> Any:
 _SECTIONS: dict[str, Any] = {field.name: _struct(field.type) for field in msgspec.structs.fields(Config)}
 
 
+def _options(kind: Any) -> list[Any]:
+    """The kinds in a union, without what is only said about them."""
+    if get_origin(kind) is Annotated:
+        return _options(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [option for one in get_args(kind) for option in _options(one)]
+    return [kind]
+
+
+def _values(kind: Any) -> str:
+    """What there is to choose from; empty where there is no such list."""
+    options = _options(kind)
+    values: list[Any] = [value for option in options if get_origin(option) is Literal for value in get_args(option)]
+    values += [value for option in options if isinstance(option, EnumType) for value in list[Any](option)]
+    return ", ".join(str(value) for value in values)
+
+
 def _hint(kind: Any) -> str:
     """What a variable of this kind may hold, where the message of a wrong one does not say it."""
     if kind is bool:
         return ": write true or false"
-    options = (kind, *get_args(kind))
-    values: list[Any] = [value for option in options if get_origin(option) is Literal for value in get_args(option)]
-    values += [value for option in options if isinstance(option, EnumType) for value in list[Any](option)]
-    if values:
-        return f": use one of {', '.join(str(value) for value in values)}"
-    if any(get_origin(option) in (tuple, list, dict) for option in options):
+    if values := _values(kind):
+        return f": use one of {values}"
+    if any(get_origin(option) in (tuple, list, dict) for option in _options(kind)):
         return ": lists and tables stand in the file"
     return ""
+
+
+def _allowed(kind: Any, text: str) -> str:
+    """What the place in a section of this kind may hold of which the message `text` speaks: its keys, or values."""
+    place = re.search(r" - at `\$(.*)`$", text)
+    for name, index in re.findall(r"\.([\w-]+)|\[(\d+|\.\.\.)\]", place[1] if place else ""):
+        inner: list[Any] = []
+        for option in _options(kind):
+            if index and get_origin(option) in (tuple, list, dict):
+                inner.append(get_args(option)[-1 if get_origin(option) is dict else 0])
+            elif name and _struct(option) is not None:
+                inner += [field.type for field in msgspec.structs.fields(option) if field.encode_name == name]
+        if not inner:
+            return ""
+        kind = inner[0]
+    if "unknown field" in text:
+        structs = [option for option in map(_struct, _options(kind)) if option is not None]
+        known = ", ".join(field.encode_name for one in structs for field in msgspec.structs.fields(one))
+        return f" (known: {known})"
+    return f": use one of {_values(kind)}" if "Invalid enum value" in text else ""
 
 
 def _override(sections: dict[str, Any], variable: str, value: str) -> None:

@@ -41,21 +41,21 @@ CLASS = (
         "trunkline_engine_class_fill", "fill", "Rows of a batch among those that could have been in it, running mean"
     ),
     _gauge(
-        "trunkline_engine_class_lag_p50_s",
+        "trunkline_engine_class_lag_p50_seconds",
         "lag_p50_s",
         "From complete audio to result in seconds, median of the last seconds",
     ),
     _gauge(
-        "trunkline_engine_class_lag_p95_s",
+        "trunkline_engine_class_lag_p95_seconds",
         "lag_p95_s",
         "From complete audio to result in seconds, 95th percentile of the last seconds",
     ),
     _gauge(
-        "trunkline_engine_class_lag_p99_s",
+        "trunkline_engine_class_lag_p99_seconds",
         "lag_p99_s",
         "From complete audio to result in seconds, 99th percentile of the last seconds",
     ),
-    _gauge("trunkline_engine_class_mean_step_s", "mean_step_s", "Time of a step in seconds, running mean"),
+    _gauge("trunkline_engine_class_mean_step_seconds", "mean_step_s", "Time of a step in seconds, running mean"),
     _gauge("trunkline_engine_class_open", "open", "Sessions open now, by latency class"),
     _gauge("trunkline_engine_class_room", "headroom", "Sessions that would be admitted now, by latency class"),
     _gauge("trunkline_engine_class_slots", "slots", "Sessions that there are slots for, by latency class"),
@@ -109,6 +109,14 @@ SINK = (
     _gauge("trunkline_sink_spooled", "spooled", "Durable records neither delivered nor dead-lettered yet"),
 )
 """`sinks.delivery.Delivery`, labelled with `sink`; what is counted by kind with `reason`, too."""
+
+ENDPOINT = (
+    _gauge("trunkline_sink_endpoint_configured", "configured", "0: only records that wait are left of the endpoint"),
+    _gauge("trunkline_sink_endpoint_connected", "connected", "1: the endpoint took what it was given last"),
+    _gauge("trunkline_sink_endpoint_oldest_age_seconds", "oldest_age_s", "How long the oldest record on disk waits"),
+    _gauge("trunkline_sink_endpoint_spooled", "spooled", "Records that wait on disk for the endpoint"),
+)
+"""`sinks.delivery.EndpointDelivery`, labelled with `sink` and `endpoint`."""
 
 CONNECTOR = (
     _gauge("trunkline_connector_active", "active", "Streams that run now"),

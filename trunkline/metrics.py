@@ -12,7 +12,7 @@ from connectors.stats import ConnectorStats
 from pipeline.call import Calls
 from sinks.fanout import FanOut
 from supervision import Supervisor
-from trunkline.metric_names import ACCESS, CLASS, CONNECTIONS, CONNECTOR, PIPELINE, SINK, SIP, Exported
+from trunkline.metric_names import ACCESS, CLASS, CONNECTIONS, CONNECTOR, ENDPOINT, PIPELINE, SINK, SIP, Exported
 
 if TYPE_CHECKING:
     from connectors.sip.stats import SipStats
@@ -106,8 +106,11 @@ class Metrics:
 
     @staticmethod
     def _sinks(fanout: FanOut) -> Iterator[Metric]:
-        sinks = [((sink,), delivery) for sink, delivery in fanout.deliveries.items()]
+        deliveries = fanout.deliveries
+        sinks = [((sink,), delivery) for sink, delivery in deliveries.items()]
         yield from (_family(exported, sinks, ["sink"], "reason") for exported in SINK)
+        endpoints = [((sink, name), one) for sink, found in deliveries.items() for name, one in found.endpoints.items()]
+        yield from (_family(exported, endpoints, ["sink", "endpoint"]) for exported in ENDPOINT)
 
     @staticmethod
     def _connectors(connectors: Mapping[str, ConnectorStats]) -> Iterator[Metric]:

@@ -9,13 +9,11 @@ import errno
 import logging
 import socket
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 
-import sinks
 from connectors.calls import CallRegistry
 from connectors.connector import Connector
 from connectors.media_ws import twilio
@@ -31,14 +29,13 @@ from liveview.microphone import Microphone
 from pipeline.call import Calls
 from pipeline.config import PipelineConfig
 from sinks.errors import SinkError
-from sinks.fanout import FanOut
-from sinks.jsonl import JsonlSink
-from sinks.live import LiveView, View
 from sinks.sink import Sink
+from sinks.spool import REFUSED
 from supervision import Supervisor
 from trunkline.config import Config, ServerConfig
 from trunkline.connections import Connections, HttpSite, mark_requests
 from trunkline.descriptors import descriptor_limit
+from trunkline.destinations import Destinations, make_destinations
 from trunkline.doors import ServerLog, refuse_expectations, through_proxies
 from trunkline.errors import AddressInUse
 from trunkline.metrics import Metrics
@@ -57,7 +54,8 @@ _WATCH_S = 1.0
 
 
 class Server:
-    """All running parts. `extra_sinks` get the records beside the configured ones.
+    """All running parts. `extra_sinks` get the records beside the configured ones. `destinations`: all that get
+    them, of a caller that has made them before the engine was loaded.
 
     They are made from where the records go to where the calls come from: sinks, calls, connectors, pages. `running`
     starts them in that order, the engine before the calls, the connectors last, and stops them in the opposite one.
@@ -65,7 +63,14 @@ class Server:
     `broken`: set once something has ended without which no call is transcribed; the process is of no use any more.
     """
 
-    def __init__(self, config: Config, engine: "Engine | RemoteEngine", extra_sinks: Sequence[Sink] = ()) -> None:
+    def __init__(
+        self,
+        config: Config,
+        engine: "Engine | RemoteEngine",
+        extra_sinks: Sequence[Sink] = (),
+        *,
+        destinations: Destinations | None = None,
+    ) -> None:
         if config.pipeline.language not in engine.languages:
             known = ", ".join(sorted(engine.languages - {AUTO}))
             raise UnknownLocale(f"[pipeline] language = {config.pipeline.language!r}: use 'auto' or one of {known}")
@@ -74,15 +79,15 @@ class Server:
         self.engine = engine
         self._config = config
 
-        self._destinations = _destinations(config)
+        self._destinations = destinations or make_destinations(config, extra_sinks)
         self.view = self._destinations.view
-        self.fanout = FanOut([*self._destinations.outputs, *extra_sinks])
+        self.fanout = self._destinations.fanout
         self.calls = Calls(engine, self.fanout.publish, pipeline)
         self.connectors = _connectors(self.calls, config)
 
         self._http = AccessStats()
         self._access = Access(config.liveview.token, loopback=config.server.is_loopback, stats=self._http)
-        self._page = LivePage(self.view, config.liveview, _microphone(config), self._access, self.fanout.warnings)
+        self._page = LivePage(self.view, config.liveview, _microphone(config), self._access, self.warnings)
         self._connections = _connections(config.server)
 
         self.supervisor = Supervisor()
@@ -138,6 +143,17 @@ class Server:
         failure = self.engine.failure
         if failure is not None:
             found["engine"] = " ".join(str(failure).split()) or type(failure).__name__
+        return found
+
+    def warnings(self) -> list[str]:
+        """What of the delivery is not as it should be, a line each. How many letters wait in a topic only the broker
+        knows, so of those it is said what went there."""
+        found = self.fanout.warnings()
+        kafka = self._config.kafka
+        if kafka is not None and kafka.dead_letters_topic:
+            refused = self.fanout.deliveries["kafka"].dead_lettered[REFUSED]
+            if refused:
+                found.append(f"sink kafka: {refused} refused since the start: see its topic of dead letters")
         return found
 
     def hurry(self) -> None:
@@ -211,7 +227,7 @@ class Server:
         problems = "".join(f"not ready: {name}: {why}\n" for name, why in self.problems().items())
         if problems:
             return web.Response(status=503, text=problems)
-        warnings = "".join(f"warning: {warning}\n" for warning in self.fanout.warnings())
+        warnings = "".join(f"warning: {warning}\n" for warning in self.warnings())
         return web.Response(text=f"ready\n{warnings}")
 
     async def _metrics_page(self, request: web.Request) -> web.Response:
@@ -231,33 +247,6 @@ def _with_chunks(config: PipelineConfig, classes_ms: Collection[int]) -> Pipelin
     nearest = nearest_class(config.chunk_ms, classes_ms)
     logger.warning("this checkpoint has no chunks of %d ms, the default: legs run at %d ms", config.chunk_ms, nearest)
     return msgspec.structs.replace(config, chunk_ms=nearest)
-
-
-@dataclass(frozen=True, slots=True)
-class _Destinations:
-    """Where the records go. `view`: what the live page reads; `redis_view`: the view where it is in Redis. `jsonl`: the
-    file, one of `outputs`."""
-
-    outputs: Sequence[Sink]
-    view: View
-    redis_view: "sinks.RedisView | None"
-    jsonl: JsonlSink | None
-
-
-def _destinations(config: Config) -> _Destinations:
-    jsonl = JsonlSink(config.jsonl) if config.jsonl.path else None
-    made: list[Sink] = [] if jsonl is None else [jsonl]
-    if config.kafka is not None:
-        made.append(sinks.KafkaSink(config.kafka))
-    if config.webhooks is not None:
-        made.append(sinks.WebhookSink(config.webhooks))
-    made += map(sinks.load_plugin, config.sinks.plugins)
-    if config.redis is None:
-        live = LiveView(config.live)
-        return _Destinations([*made, live], live, None, jsonl)
-    made.append(sinks.RedisSink(config.redis))
-    redis_view = sinks.RedisView(config.redis)
-    return _Destinations(made, redis_view, redis_view, jsonl)
 
 
 def _connectors(calls: CallRegistry, config: Config) -> dict[str, Connector]:

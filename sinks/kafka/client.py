@@ -1,7 +1,6 @@
 """What the sink needs of the client library: reaching a broker, its clients, and being rid of one."""
 
 import logging
-import re
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from kafka.errors import (
 )
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
+from sinks.addresses import broker_addresses
 from sinks.config import KafkaConfig
 from sinks.errors import SinkMisconfigured
 from sinks.kafka.token import Tokens
@@ -44,7 +44,7 @@ _NEVER_MS = 2**31 - 1
 
 
 class KafkaClient:
-    """Makes clients of one configuration. Thread-safe. Raises `SinkMisconfigured` for addresses, certificates or a
+    """Makes clients of one configuration. Thread-safe. Raises `SinkMisconfigured` for certificates or a
     compression that cannot be used."""
 
     def __init__(self, config: KafkaConfig) -> None:
@@ -135,9 +135,7 @@ def _reach(servers: Sequence[str], context: ssl.SSLContext | None) -> None:
 
 
 def _client_settings(config: KafkaConfig) -> dict[str, Any]:
-    servers = [server.strip() for server in config.bootstrap_servers.split(",") if server.strip()]
-    if not servers or not all(re.fullmatch(r".+:\d{1,5}", server) for server in servers):
-        raise SinkMisconfigured(f"kafka: bootstrap_servers must be host:port, not {config.bootstrap_servers!r}")
+    servers = broker_addresses(config.bootstrap_servers)
     settings: dict[str, Any] = {
         "bootstrap_servers": servers,
         "client_id": config.client_id,

@@ -5,13 +5,12 @@ last line. What is killed in between sends some twice, with the same `event_id`.
 again, in the file.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from kafka.errors import KafkaError
 
 from sinks.config import KafkaConfig
-from sinks.dead_letters import Letter, decode_letter, take_letters, write_letters
+from sinks.dead_letters import Letter, Replayed, keep_unreadable, taken_letters, write_letters
 from sinks.errors import SinkUnavailable
 from sinks.kafka.client import BROKEN_RECORD, KafkaClient, Producer
 from sinks.kafka.dead_letter import unwrapped
@@ -24,16 +23,6 @@ _QUIET_MS = 3_000
 """A topic that has given nothing for so long is at its end."""
 
 
-@dataclass(slots=True)
-class Replayed:
-    """`refused`: dead letters again. `unreadable`: lines of the file, and records of the topic, that are no letters;
-    they are kept in a file beside it."""
-
-    sent: int = 0
-    refused: int = 0
-    unreadable: int = 0
-
-
 class Replay:
     """Runs once, on one thread. Raises `SinkUnavailable` where Kafka is away: what was not sent stays where it is."""
 
@@ -41,8 +30,6 @@ class Replay:
         self._config = config
         self._client = KafkaClient(config)
         self._letters = letters
-        self._taken = letters.with_name(letters.name + ".replaying")
-        self._unreadable = letters.with_name(letters.name + ".unreadable")
         self._producers: dict[str, Producer] = {}
         self.done = Replayed()
 
@@ -59,19 +46,9 @@ class Replay:
         return self.done
 
     def _file(self) -> None:
-        if not self._taken.exists():  # else a run before this one was cut short
-            if not self._letters.exists():
-                return
-            take_letters(self._letters, self._taken)
-        with self._taken.open("rb") as file:
-            for line in file:
-                try:
-                    letter = decode_letter(line)
-                except ValueError:
-                    self._keep_unreadable(line)
-                else:
-                    self._send(letter)
-        self._taken.unlink()
+        with taken_letters(self._letters, self._keep_unreadable) as letters:
+            for letter in letters:
+                self._send(letter)
 
     def _topic(self) -> None:
         topic = self._config.dead_letters_topic
@@ -103,6 +80,5 @@ class Replay:
             self.done.sent += 1
 
     def _keep_unreadable(self, line: bytes) -> None:
-        with self._unreadable.open("ab") as file:
-            file.write(line.rstrip(b"\n") + b"\n")
+        keep_unreadable(self._letters, line)
         self.done.unreadable += 1

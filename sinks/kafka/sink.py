@@ -14,7 +14,6 @@ from sinks.delivery import Delivery
 from sinks.kafka.client import KafkaClient
 from sinks.kafka.latest import Latest
 from sinks.kafka.link import PROGRAM, DeliveryLink
-from sinks.kafka.topics import check_names
 from sinks.message import Message
 from sinks.record import SCHEMA, AnyRecord, TranscriptRecord, encode, is_partial
 from sinks.spool import REFUSED, Spool
@@ -32,7 +31,6 @@ class KafkaSink:
     name = "kafka"
 
     def __init__(self, config: KafkaConfig, *, program: Sequence[str] = PROGRAM) -> None:
-        check_names(config)
         KafkaClient(config)  # raises for what the delivering process could not use
         self._config = config
         self._started = False

@@ -10,7 +10,6 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
 from sinks.config import KafkaConfig
-from sinks.errors import SinkMisconfigured
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +40,6 @@ class Difference:
     topic: str
     is_fault: bool
     what: str
-
-
-def check_names(config: KafkaConfig) -> None:
-    """Raises `SinkMisconfigured` for topics that cannot be."""
-    if not config.transcripts_topic or not config.events_topic:
-        raise SinkMisconfigured("kafka: transcripts_topic and events_topic must not be empty")
-    if config.dead_letters_topic in (config.transcripts_topic, config.events_topic):
-        raise SinkMisconfigured("kafka: dead_letters_topic must be another topic than those of the records")
 
 
 def planned(config: KafkaConfig, brokers: int) -> list[Topic]:

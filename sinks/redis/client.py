@@ -5,14 +5,13 @@ what is certain not to have been done: a command that a cluster redirects, a scr
 """
 
 import hashlib
-import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.client import PubSub
@@ -27,6 +26,7 @@ from redis.exceptions import (
     RedisError,
 )
 
+from sinks.addresses import redis_hosts, redis_parts
 from sinks.config import RedisConfig
 from sinks.errors import SinkMisconfigured, SinkUnavailable
 
@@ -38,7 +38,6 @@ IDLE_S = 2.0
 """A subscription that is silent for so long is asked whether it is still there."""
 
 _FAILURES = (RedisError, RedisClusterException, OSError)
-_SCHEMES = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"}
 _PORTS = {"cluster": 6379, "sentinel": 26379}
 
 
@@ -55,7 +54,7 @@ def _script(name: str) -> _Script:
 
 class RedisClient:
     """Connects with the first command; a lost connection is made anew by the next one. Raises `SinkMisconfigured` for
-    a URL or files that cannot be; never with a password in it.
+    files that cannot be.
 
     `where`: the address, for people, without user and password.
     """
@@ -65,7 +64,7 @@ class RedisClient:
         self._secrets = [secret for secret in (_password(config.url), config.sentinel_password) if secret]
         self._scripts = {name: _script(name) for name in (WRITE, CHECK)}
         self._sentinel: Sentinel | None = None
-        parts = _split(config.url)
+        parts = redis_parts(config.url)
         self.where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         kind = parts.scheme.partition("+")[2]
         settings: dict[str, Any] = {
@@ -85,14 +84,12 @@ class RedisClient:
             return
         user, _, password = parts.netloc.rpartition("@")[0].partition(":")
         settings |= {"username": unquote(user) or None, "password": unquote(password) or None}
-        hosts = _hosts(parts.netloc, _PORTS[kind])
+        hosts = redis_hosts(parts.netloc, _PORTS[kind])
         if kind == "cluster":
             nodes = [ClusterNode(host, port) for host, port in hosts]
             self._client = RedisCluster(startup_nodes=nodes, **settings)
             return
         service, _, database = parts.path.strip("/").partition("/")
-        if not service or not (database or "0").isdecimal():
-            raise SinkMisconfigured(f"redis url: {self.where}: the path of a sentinel URL is /NAME or /NAME/DATABASE")
         asking = {name: value for name, value in settings.items() if name not in ("username", "password")}
         asking |= {"username": config.sentinel_username, "password": config.sentinel_password}
         self._sentinel = Sentinel(hosts, sentinel_kwargs=asking, **settings)  # type: ignore[no-untyped-call]
@@ -202,52 +199,13 @@ class Listener:
             raise SinkUnavailable(self._client.describe(error)) from error
 
 
-def _split(url: str) -> Any:
-    """Of a URL that is one; never tells what stands before the @."""
-    scheme, _, rest = url.partition("://")
-    user, at, _ = rest.rpartition("@")
-    if (at and re.search(r"[@/?#\s]", user)) or "#" in rest:
-        name = scheme if scheme in _SCHEMES else "redis"
-        raise SinkMisconfigured(
-            f"redis url: {name}://...: percent-escape what is special in user and password, %40 for @, %2F for /"
-        )
-    parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES:
-        raise SinkMisconfigured(
-            f"redis url: begin it with one of {', '.join(f'{name}://' for name in sorted(_SCHEMES))}"
-        )
-    where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    if parts.scheme != "unix" and not parts.netloc.rpartition("@")[2] and not parts.path:
-        raise SinkMisconfigured("redis url: it names no host")
-    if parts.scheme in ("redis", "rediss"):
-        _hosts(parts.netloc or "localhost", 6379)
-        if not re.fullmatch(r"/?\d*", parts.path):
-            raise SinkMisconfigured(f"redis url: {where}: the path is the number of a database")
-    unknown = [name for name in parse_qs(parts.query, keep_blank_values=True) if name != "db"]
-    if unknown:
-        raise SinkMisconfigured(f"redis url: {where}: option {unknown[0]} is none: db is, and the keys of [redis]")
-    return parts
-
-
 def _password(url: str) -> str | None:
     return unquote(urlsplit(url).netloc.rpartition("@")[0].partition(":")[2]) or None
-
-
-def _hosts(netloc: str, port: int) -> list[tuple[str, int]]:
-    found = []
-    for text in netloc.rpartition("@")[2].split(","):
-        match = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]]+)(?::(\d{1,5}))?", text.strip())
-        if match is None:
-            raise SinkMisconfigured(f"redis url: {text!r} is not HOST or HOST:PORT")
-        found.append((match[1].strip("[]"), int(match[2] or port)))
-    return found
 
 
 def _tls(config: RedisConfig, *, tls: bool) -> dict[str, Any]:
     given = (config.tls_ca_file, config.tls_cert, config.tls_key)
     if not tls:
-        if any(given):
-            raise SinkMisconfigured("redis: tls_ca_file, tls_cert and tls_key need a rediss:// URL")
         return {}
     try:
         context = ssl.create_default_context(cafile=config.tls_ca_file)

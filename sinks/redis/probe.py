@@ -17,8 +17,8 @@ class RedisProbe:
 
 
 async def probe(config: RedisConfig) -> RedisProbe:
-    """By a key of our prefix that is gone after a second. Raises `SinkMisconfigured` for a URL that is none,
-    `SinkUnavailable`."""
+    """By a key of our prefix that is gone after a second. Raises `SinkMisconfigured` for files that
+    cannot be used, `SinkUnavailable`."""
     key = f"{config.key_prefix}doctor"
     client = RedisClient(config)
     try:

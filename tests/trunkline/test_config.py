@@ -93,6 +93,9 @@ def test_what_the_documentation_shows_can_be_read(page: str, tmp_path: Path) -> 
         load_config(write(tmp_path, block.replace("whsec_...", "whsec_" + "c2VjcmV0" * 4)))
 
 
+ENDPOINT = "[[webhooks.endpoints]]\nname = 'a'\nurl = 'https://a.example'\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -104,6 +107,23 @@ def test_what_the_documentation_shows_can_be_read(page: str, tmp_path: Path) -> 
         ("[server\n", "not valid TOML"),
         ("[server]\nhost = '0.0.0.0'\n", r"\[liveview\] token is not set"),
         ("[kafka]\n", r"\[kafka\] .*bootstrap_servers"),
+        ("[kafka]\nbootstrap_servers = 'kafka://a:9092'\n", r"\[kafka\] bootstrap_servers is a URL: write host:port"),
+        ("[kafka]\nbootstrap_servers = 'a'\n", "has no port: write host:port, such as a:9092"),
+        ("[kafka]\nbootstrap_servers = 'a:1'\nevents_topic = ''\n", "events_topic must not be empty"),
+        ("[redis]\nurl = 'cache:6379'\n", r"\[redis\] url: begin it with one of redis"),
+        (
+            ENDPOINT + "evnts = []\n",
+            r"unknown field 'evnts' - at '\$.endpoints.*known: name, url, secret, events, ",
+        ),
+        ("[[sinks.plugins]]\nclss = 'a:A'\n", r"'clss'.*known: class, options\)"),
+        ("[twilio.roles]\nin = 'agent'\n", r"'in'.*known: inbound, outbound\)"),
+        ("[twilio.roles]\ninbound = 'agnt'\n", r"'agnt'.*: use one of \w+, \w+"),
+        ("[kafka]\nbootstrap_servers = 'a:1'\ncompression = 'zip'\n", r"'zip'.*: use one of gzip, lz4, zstd"),
+        ("[server]\nlog_level = 'info'\n", "use one of DEBUG, INFO, WARNING, ERROR"),
+        ("[engine]\nprecision = 'fp16'\n", "use one of float32, bfloat16, int8"),
+        ("[jsonl]\nkeep = 3\n", r"\[jsonl\] keep = 3 deletes nothing without rotation: set rotate_bytes or"),
+        ("[kafka]\nbootstrap_servers = 'a:1'\nspool = '.'\n", r"\[kafka\] spool = '.' is a folder: name a file in it"),
+        ("[jsonl]\npath = '/tmp'\n", r"\[jsonl\] path = '/tmp' is a folder"),
     ],
 )
 def test_mistakes_are_one_line_that_names_the_place(tmp_path: Path, text: str, message: str) -> None:

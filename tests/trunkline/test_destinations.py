@@ -13,7 +13,10 @@ from sinks.record import TranscriptRecord, is_partial
 from sinks.webhooks.config import WebhookConfig, WebhooksConfig
 from tests.sinks.webhooks.receiver import SECRET, Receiver
 from tests.trunkline.conftest import Serve
+from trunkline import engines
+from trunkline.cli import main
 from trunkline.config import Config
+from trunkline.demo import run
 from trunkline.demo.script import load_audio
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "sinks"
@@ -33,6 +36,7 @@ async def test_a_call_goes_to_a_webhook_and_to_a_sink_of_the_users_own(
             await running.play(load_audio()[0][:80_000], call_sid="CA1")
             async with session.get(running.url + "/metrics") as response:
                 metrics = await response.text()
+    assert 'trunkline_sink_endpoint_connected{endpoint="crm",sink="webhooks"} 1.0' in metrics
     for sink in ("webhooks", "sqlite", "live", "recorder"):
         assert f'trunkline_sink_spooled{{sink="{sink}"}}' in metrics
     durable = [one for one in running.recorder.records if not is_partial(one)]
@@ -42,6 +46,34 @@ async def test_a_call_goes_to_a_webhook_and_to_a_sink_of_the_users_own(
     database.close()
     assert found == [one.event_id for one in durable if isinstance(one, TranscriptRecord)]
     assert found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[sinks.plugins]]\nclass = 'not_there:Sink'\n", "[sinks] plugins: not_there:Sink: cannot be imported"),
+        ("[[sinks.plugins]]\nclass = 'sinks:LiveView'\n", "two sinks share a name"),
+        ("[kafka]\nbootstrap_servers = 'a:1'\nspool = 'none/spool'\n", "spool none/spool: No such file"),
+    ],
+)
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_a_destination_that_cannot_be_is_told_before_the_engine_is_loaded(
+    command: str,
+    text: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(engines, "find_engine", load)
+    monkeypatch.setattr(run, "load_engine", load)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.toml").write_text(text)
+    assert main([command, "--config", "own.toml"]) == 2
+    assert said in capsys.readouterr().err
 
 
 async def test_a_destination_that_cannot_be_ends_the_start(serve: Serve) -> None:

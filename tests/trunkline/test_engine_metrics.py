@@ -44,8 +44,8 @@ def test_the_load_of_the_engine_is_exported_by_class() -> None:
         "trunkline_engine_class_slots{'chunk_ms': '160'} 40",
         "trunkline_engine_class_room{'chunk_ms': '160'} 6",
         "trunkline_engine_class_capacity{'chunk_ms': '160'} 12",
-        "trunkline_engine_class_mean_step_s{'chunk_ms': '160'} 0.045",
+        "trunkline_engine_class_mean_step_seconds{'chunk_ms': '160'} 0.045",
         "trunkline_engine_class_fill{'chunk_ms': '160'} 0.75",
-        "trunkline_engine_class_lag_p95_s{'chunk_ms': '160'} 0.09",
+        "trunkline_engine_class_lag_p95_seconds{'chunk_ms': '160'} 0.09",
     ):
         assert wanted in lines

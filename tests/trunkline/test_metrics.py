@@ -16,10 +16,10 @@ from engine import Engine
 from engine.checkpoint.weights import Checkpoint
 from liveview.attempts import AccessStats
 from pipeline.call import PipelineStats
-from sinks.delivery import Delivery
+from sinks.delivery import Delivery, EndpointDelivery
 from trunkline.config import Config
 from trunkline.connections import ConnectionStats
-from trunkline.metric_names import ACCESS, CONNECTIONS, CONNECTOR, PIPELINE, SINK, SIP, Exported
+from trunkline.metric_names import ACCESS, CONNECTIONS, CONNECTOR, ENDPOINT, PIPELINE, SINK, SIP, Exported
 from trunkline.metrics import sip_metrics
 from trunkline.server import Server
 
@@ -72,6 +72,7 @@ def fields(stats: object, before: str = "") -> Iterator[str]:
     [
         (PIPELINE, PipelineStats()),
         (SINK, Delivery()),
+        (ENDPOINT, EndpointDelivery(connected=True)),
         (CONNECTOR, ConnectorStats()),
         (SIP, SipStats()),
         (ACCESS, AccessStats()),
@@ -87,6 +88,13 @@ def documented() -> dict[str, tuple[str, str]]:
     text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (counter|gauge) \| ([\w`, ]*) \| .+ \|$", text, re.MULTILINE)
     return {name: (kind, labels.replace("`", "").strip()) for name, kind, labels in rows}
+
+
+def test_units_in_names_are_not_abbreviated() -> None:
+    """As `promtool check metrics` has it."""
+    names = [name.removesuffix("_total") for name in documented()]
+    assert names
+    assert [name for name in names if re.search(r"_(s|sec|ms|us|ns|h|min|kb|mb|gb)$", name)] == []
 
 
 def test_names_of_all_metrics_are_those_in_the_documentation(demo_checkpoint: Checkpoint) -> None:

@@ -138,3 +138,7 @@ async def test_what_waits_for_kafka_is_said_and_the_server_is_ready(serve: Serve
         _, metrics = await get(running, "/metrics")
         assert 'trunkline_sink_connected{sink="kafka"} 0.0' in metrics
         assert re.search(r'trunkline_sink_spooled\{sink="kafka"\} [1-9]', metrics)
+        (lane,) = (one for one in running.server.fanout._lanes if one.sink.name == "kafka")
+        lane.sink.spool.stats.dead_lettered["refused"] += 2  # type: ignore[attr-defined]
+        _, said = await get(running, "/readyz")
+        assert "\nwarning: sink kafka: 2 refused since the start: see its topic of dead letters\n" in said

@@ -13,6 +13,7 @@ from trunkline.config import Config
 from trunkline.demo.console import ConsoleSink
 from trunkline.demo.report import Report, report
 from trunkline.demo.script import load_audio, load_script
+from trunkline.destinations import make_destinations
 from trunkline.engines import load_engine
 from trunkline.server import Server
 
@@ -31,9 +32,9 @@ async def run_demo(config: Config, *, once: bool) -> int:
     """Play the bundled call, show it, sum it up. Returns the exit code: 0 where the call's records are complete."""
     console = Console()
     console.print(INTRODUCTION)
-    engine = load_engine(config.engine)
     screen = ConsoleSink(console)
-    server = Server(config, engine, [screen])
+    destinations = make_destinations(config, [screen])
+    server = Server(config, load_engine(config.engine), destinations=destinations)
     stop = asyncio.Event()
     handle_signals(stop.set)
     async with server.running() as url:

@@ -11,7 +11,7 @@ from trunkline.doctor.findings import Finding, fault, ok, warning
 from trunkline.doctor.tables import tables
 from trunkline.doctor.validity import Validity, validities
 
-_SOON = timedelta(days=14)
+SOON = timedelta(days=14)
 
 _OWN = {"tls_cert": "tls_key", "tls_certificate_file": "tls_key_file"}
 """Settings that name a certificate of ours, and those of their keys."""
@@ -74,7 +74,7 @@ def _judged(where: str, begin: datetime, end: datetime) -> Finding:
         return fault("certificates", f"{where} expired on {end:%Y-%m-%d %H:%M} UTC: renew it")
     if now < begin:
         return fault("certificates", f"{where} is valid from {begin:%Y-%m-%d %H:%M} UTC only: see this machine's clock")
-    if end - now < _SOON:
+    if end - now < SOON:
         return warning("certificates", f"{where} expires on {end:%Y-%m-%d %H:%M} UTC: renew it")
     return ok("certificates", f"{where} expires on {end:%Y-%m-%d}")
 

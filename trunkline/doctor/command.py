@@ -22,9 +22,11 @@ from trunkline.doctor.findings import Finding, Level, fault
 from trunkline.doctor.kafka import check_kafka
 from trunkline.doctor.machine import check_cpu, check_descriptors, check_memory
 from trunkline.doctor.network import check_ports, check_rtp
+from trunkline.doctor.plugins import check_plugins
 from trunkline.doctor.redis import check_redis
 from trunkline.doctor.secrets import masked, secrets_of
 from trunkline.doctor.twilio import check_twilio
+from trunkline.doctor.webhooks import check_webhooks
 from trunkline.errors import ConfigError, TrunklineError
 from trunkline.logs import escaped
 
@@ -45,6 +47,8 @@ _CHECKS: Mapping[str, Check] = {
     "disk": check_disks,
     "kafka": check_kafka,
     "redis": check_redis,
+    "webhooks": check_webhooks,
+    "plug-ins": check_plugins,
 }
 """By subject, in the order of the output. The engine comes last, alone: the others would take its time."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from sinks.dead_letters import taken_from
 from sinks.spool_file import letters_of
 from trunkline.config import Config
 from trunkline.doctor.findings import Finding, fault, ok, warning
@@ -79,9 +80,9 @@ def _spool(where: str, path: Path, table: Any) -> Iterator[Finding]:
 def _waiting(where: str, path: Path) -> Iterator[Finding]:
     """What a former server left, or the present one has; and its dead letters."""
     letters = letters_of(path)
-    if letters.exists() and letters.stat().st_size:
-        what = "`trunkline kafka replay-dead-letters`" if where.startswith("[kafka]") else "look at their reasons"
-        yield warning("disk", f"{where}: {letters} holds dead letters: {what}")
+    if any(one.exists() and one.stat().st_size for one in (letters, taken_from(letters))):
+        command = where[1:].partition("]")[0]
+        yield warning("disk", f"{where}: {letters} holds dead letters: `trunkline {command} replay-dead-letters`")
     holder = holder_of_lock(path.with_name(path.name + ".lock"))
     used = f", in use by {holder}: fine if it is this server" if holder is not None else ""
     if not path.exists() or not path.stat().st_size:

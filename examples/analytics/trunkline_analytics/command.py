@@ -9,7 +9,7 @@ from trunkline_analytics.errors import AnalyticsError
 NEEDED = ("duckdb", "jinja2", "markupsafe", "matplotlib", "pyarrow")
 """Packages of the extra `analytics`."""
 
-_BROKER_HELP = "kafka://HOST:PORT[,HOST:PORT] (default: [kafka] of the configuration, which also has the names of the "
+_BROKER_HELP = "HOST:PORT[,HOST:PORT] (default: [kafka] of the configuration, which also has the names of the "
 _BROKER_HELP += "topics, user, password and TLS)"
 
 

@@ -1,16 +1,15 @@
 """Reading the topics: settings of the client, and its errors as one line."""
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from sinks.addresses import broker_addresses
 from sinks.config import KafkaConfig
 from trunkline_analytics.errors import BadSource, KafkaFailed
 
@@ -21,19 +20,19 @@ QUIET_S = 60.0
 
 
 def with_address(config: KafkaConfig | None, address: str | None) -> KafkaConfig:
-    """The section [kafka] of the configuration with the servers of kafka://HOST:PORT[,HOST:PORT], where it is given.
-    Raises `BadSource`."""
+    """The section [kafka] of the configuration with these servers, where they are given: HOST:PORT[,HOST:PORT], also
+    behind kafka://. Raises `BadSource`."""
     if address is None:
         if config is None:
-            raise BadSource("which broker? Name it as kafka://HOST:PORT or set [kafka] bootstrap_servers")
+            raise BadSource("which broker? Name it as HOST:PORT or set [kafka] bootstrap_servers")
         return config
-    parts = urlsplit(address)
-    if parts.username or parts.password:
-        raise BadSource("kafka:// takes no password: set [kafka] sasl_username and sasl_password")
-    servers = parts.netloc
-    are_named = all(re.fullmatch(r".+:\d{1,5}", one) for one in servers.split(","))
-    if not address.startswith(SCHEME) or parts.path.strip("/") or not are_named:
-        raise BadSource(f"{address} is no broker: write kafka://HOST:PORT")
+    if "@" in address:
+        raise BadSource("a broker is named without user and password: set [kafka] sasl_username and sasl_password")
+    servers = address.removeprefix(SCHEME).rstrip("/")
+    try:
+        broker_addresses(servers)
+    except ValueError as error:
+        raise BadSource(f"{address} is no broker: write HOST:PORT[,HOST:PORT]") from error
     if config is None:
         return KafkaConfig(bootstrap_servers=servers)
     return msgspec.structs.replace(config, bootstrap_servers=servers)

@@ -39,7 +39,7 @@ def test_topics_files_and_folders_give_the_same_report(
         f'partials_topic = "{config.partials_topic}"\nevents_topic = "{config.events_topic}"\n'
     )
     broker = f"kafka://{kafka_bootstrap}"
-    collect = ["collect", "parquet", "--broker", broker, "--once", "--group", config.events_topic]
+    collect = ["collect", "parquet", "--broker", kafka_bootstrap, "--once", "--group", config.events_topic]
     assert main(["analytics", *collect]) == 0
     assert capsys.readouterr().out == "24 records written, 0 doubles dropped\n"
     assert main(["analytics", "compact", "parquet"]) == 0
@@ -67,9 +67,11 @@ def test_sources_may_be_read_together(
     ("arguments", "message"),
     [
         (["report", "nowhere\n.jsonl"], r"nowhere\n.jsonl cannot be read: No such file or directory"),
-        (["collect", "folder"], "which broker? Name it as kafka://HOST:PORT or set [kafka] bootstrap_servers"),
-        (["collect", "folder", "--broker", "http://a:1"], "http://a:1 is no broker: write kafka://HOST:PORT"),
+        (["collect", "folder"], "which broker? Name it as HOST:PORT or set [kafka] bootstrap_servers"),
+        (["collect", "folder", "--broker", "http://a:1"], "http://a:1 is no broker: write HOST:PORT"),
         (["collect", "folder", "--broker", "kafka://:"], "kafka://: is no broker"),
+        (["collect", "folder", "--broker", "a"], "a is no broker: write HOST:PORT[,HOST:PORT]"),
+        (["report", "kafka://u:secret@a:1"], "a broker is named without user and password"),
         (["compact", "nowhere"], "nowhere is no folder"),
     ],
 )

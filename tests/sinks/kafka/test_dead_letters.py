@@ -8,7 +8,8 @@ import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from sinks.config import KafkaConfig
-from sinks.kafka.replay import Replay, Replayed
+from sinks.dead_letters import Replayed
+from sinks.kafka.replay import Replay
 from sinks.kafka.sink import KafkaSink
 from sinks.record import decode
 from sinks.spool_file import letters_of

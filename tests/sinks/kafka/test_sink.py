@@ -216,8 +216,8 @@ async def test_close_without_a_start_is_harmless() -> None:
     "changed", [{"bootstrap_servers": " , "}, {"bootstrap_servers": "broker"}, {"transcripts_topic": ""}]
 )
 def test_settings_that_cannot_work_are_named(changed: dict[str, str]) -> None:
-    with pytest.raises(SinkMisconfigured, match=next(iter(changed))):
-        KafkaSink(msgspec.structs.replace(absent(), **changed))
+    with pytest.raises(ValueError, match=next(iter(changed))):
+        msgspec.structs.replace(absent(), **changed)
 
 
 async def test_two_sinks_never_share_a_spool() -> None:

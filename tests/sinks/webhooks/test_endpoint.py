@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -95,8 +96,11 @@ async def test_a_receiver_of_a_known_authority_is_believed_and_no_other(tmp_path
     authority, context = certificate(tmp_path, -DAY, DAY)
     async with Receiver().running(ssl=context) as receiver:
         known, unknown = endpoint(receiver.url, authority), endpoint(receiver.url)
-        assert await known.reach() is None
-        assert await unknown.reach() == "its certificate is not accepted: self-signed certificate"
+        reached = await known.reach()
+        assert reached.why_not is None
+        assert reached.certificate_ends_at is not None
+        assert abs(reached.certificate_ends_at - time.time() - DAY.total_seconds()) < 600
+        assert (await unknown.reach()).why_not == "its certificate is not accepted: self-signed certificate"
         async with known.session() as session:
             assert await known.post(session, message()) == Outcome(Verdict.TAKEN, "HTTP 200")
         async with unknown.session() as session:
@@ -110,7 +114,7 @@ async def test_an_expired_certificate_is_told_by_its_name(tmp_path: Path) -> Non
     authority, context = certificate(tmp_path, -2 * DAY, -DAY)
     async with Receiver().running(ssl=context) as receiver:
         found = await endpoint(receiver.url, authority).reach()
-    assert found == "its certificate is not accepted: certificate has expired"
+    assert found.why_not == "its certificate is not accepted: certificate has expired"
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
@@ -137,6 +141,6 @@ async def test_nobody_there_and_no_http_are_told() -> None:
     assert found.verdict is Verdict.AGAIN
     assert found.why.startswith("its answer is no HTTP: ")
     assert "secret-path" not in found.why
-    why = await made.reach()
+    why = (await made.reach()).why_not
     assert why is not None
     assert "Connect call failed" in why

@@ -94,6 +94,21 @@ def test_a_configuration_that_cannot_be_read(tmp_path: Path) -> None:
     assert [(one["subject"], one["level"]) for one in json.loads(as_json.stdout)] == [("configuration", "fault")]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TRUNKLINE_REDIS_URL", "http://cache"),
+        ("TRUNKLINE_KAFKA_BOOTSTRAP_SERVERS", "broker"),
+        ("TRUNKLINE_JSONL_PATH", "."),
+    ],
+)
+def test_a_setting_that_cannot_be_is_no_finding_of_a_machine_but_of_the_configuration(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command.doctor(None, {name: value}) == 2
+
+
 def fails(_: Config) -> Iterator[Finding]:
     yield warning("first", "something\nodd")
     raise RuntimeError("with of-twilio in it")

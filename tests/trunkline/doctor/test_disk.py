@@ -110,7 +110,10 @@ def test_damaged_spools_and_dead_letters(tmp_path: Path) -> None:
     one(check_disks(config(tmp_path / "spool")), Level.WARNING, "the server will keep it under another name")
     (tmp_path / "spool").unlink()
     (tmp_path / "spool.dead-letters.jsonl").write_text(json.dumps({"reason": "full"}) + "\n")
-    one(check_disks(config(tmp_path / "spool")), Level.WARNING, "holds dead letters")
+    said = "holds dead letters: `trunkline kafka replay-dead-letters`"
+    one(check_disks(config(tmp_path / "spool")), Level.WARNING, said)
+    (tmp_path / "spool.dead-letters.jsonl").rename(tmp_path / "spool.dead-letters.jsonl.replaying")
+    one(check_disks(config(tmp_path / "spool")), Level.WARNING, said)
 
 
 @pytest.mark.usefixtures("on_disk")

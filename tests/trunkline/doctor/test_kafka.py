@@ -10,7 +10,6 @@ from kafka import KafkaAdminClient
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
 from sinks.config import KafkaConfig
-from sinks.errors import SinkMisconfigured
 from sinks.kafka.topics import create, planned
 from testing.services.kafka_broker import KafkaBroker
 from testing.services.missing import ServiceMissing
@@ -162,11 +161,6 @@ def test_a_server_that_is_no_broker() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         where = f"127.0.0.1:{silent.getsockname()[1]}"
         one(check(KafkaConfig(bootstrap_servers=where)), Level.FAULT, f"{where}: Request timed out")
-
-
-def test_topics_that_cannot_be() -> None:
-    with pytest.raises(SinkMisconfigured, match="must not be empty"):
-        check(KafkaConfig(bootstrap_servers="a:1", events_topic=""))
 
 
 def test_none() -> None:
