@@ -49,8 +49,9 @@ def locked(path: Path) -> tuple[int, bool]:
         raise SinkMisconfigured(
             f"spool {path} is in use by process {owner}: give each server a spool of its own"
         ) from error
-    os.truncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    with suppress(OSError):  # a disk that refuses; the lock is held all the same
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor, known
 
 
