@@ -107,6 +107,18 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         pass
 
 
+def test_a_disk_that_does_not_take_the_owner_of_the_lock_stops_no_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("os.truncate", refuse)
+    with spool(tmp_path) as made:
+        made.append([entry(1)])
+        until(lambda: numbers(made) == [1])
+
+
 def letters(made: Spool) -> list[tuple[str, int]]:
     lines = map(json.loads, made.dead_letters.read_text().splitlines())
     return [(line["reason"], number(line["value"].encode())) for line in lines]

@@ -129,8 +129,8 @@ def test_report_of_nothing_is_a_page(tmp_path: Path) -> None:
         ("nowhere.jsonl", "nowhere.jsonl cannot be read: No such file or directory"),
         ("empty", "empty has no date=.../type=... folders"),
         ("x.parquet", "name the folder"),
-        ("kafka://", "write kafka://HOST:PORT"),
-        ("kafka://user:secret@host:1", "kafka:// takes no password"),
+        ("kafka://", "kafka:// is no broker: write HOST:PORT"),
+        ("kafka://user:secret@host:1", "a broker is named without user and password"),
     ],
 )
 def test_source_that_is_none_is_named(
