@@ -27,12 +27,15 @@ from supervision import Supervisor, cancel_and_wait
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.25
-SHARE = 0.5
+SHARE = 0.7
 """Of the time, at most, in which batches are made and waited for: where there is no time for more, partials are
 coalesced, and the calls do not wait for them."""
 
 TRIP_RECORDS = 100
 """Records that go out together at most, but for those of one call: the event loop waits for a batch to be made."""
+
+TURN_S = 0.02
+"""In which batches of partials are made and waited for at one go, before the event loop is left to the calls."""
 
 PROBES = 3
 """Calls that are tried first where calls were refused."""
@@ -210,12 +213,23 @@ class RedisSink:
             self._heartbeat_s = now_s + self._config.heartbeat_s
             self._heartbeats += 1
             self._unchecked = list(self._standings)
-        left = len(self._due) + len(self._unchecked)
+        left, urgent = len(self._due) + len(self._unchecked), 0
+        if len(self._due) > TRIP_RECORDS:
+            order = sorted((self._urgency(call_id, now_s), call_id) for call_id in self._due)
+            urgent = sum(group == 0 for (group, _), _ in order)
+            self._due = {call_id: None for _, call_id in order}
+        began_s = time.monotonic()
         while left > 0 and not self._away and (batch := list(self._batch())):
             await self._send(batch)
-            left -= len(batch)
+            left, urgent = left - len(batch), urgent - len(batch)
+            if urgent <= 0 and time.monotonic() > began_s + TURN_S:
+                break
         self._batch_s = max(self._batch_s, now_s + (time.monotonic() - now_s) / SHARE)
         self._tell()
+
+    def _urgency(self, call_id: str, now_s: float) -> tuple[int, float]:
+        standing = self._standings.get(call_id)
+        return (0, 0.0) if standing is None else standing.urgency(now_s)
 
     async def _reach(self) -> bool:
         """Whether Redis takes anything at all."""

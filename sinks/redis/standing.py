@@ -12,6 +12,11 @@ from typing import NamedTuple
 from sinks.calls import CallStatus, MirroredCall
 from sinks.record import AnyRecord, TranscriptRecord, TurnRecord, encode
 
+FRESH_S = 0.05
+STALE_S = 0.2
+"""Where there is not time for all calls: a partial older than `FRESH_S` waits for the next one of its leg, which most
+likely comes, but not for longer than `STALE_S`."""
+
 
 class Item(NamedTuple):
     """One record as the script takes it. `segment_id` is empty where it is none of a segment. `mode`: `s` into the
@@ -46,7 +51,8 @@ class Taken:
 
 
 class Standing:
-    """`durable`: records that are not acknowledged yet; `since_s`: since when the oldest of them waits.
+    """`durable`: records that are not acknowledged yet; `since_s`: since when the oldest of them waits. `newest_s`,
+    `sent_s`: when the newest record came, and when it was taken last.
 
     `coalesced`: partials that were replaced before they were sent.
     """
@@ -56,7 +62,7 @@ class Standing:
         self.whole = whole
         self.indexed = False
         self.durable = 0
-        self.since_s = 0.0
+        self.since_s = self.newest_s = self.sent_s = 0.0
         self.coalesced = 0
         self.partials: dict[str, Item] = {}
         self._events: list[Item] = []
@@ -67,9 +73,18 @@ class Standing:
     def ended(self) -> bool:
         return self.state.call["status"] is CallStatus.ENDED
 
+    def urgency(self, now_s: float) -> tuple[int, float]:
+        """The smallest goes first: finals and events (0), partials that no newer one follows, fresh partials, others; of
+        each, what was sent longest ago."""
+        if self.durable:
+            return 0, 0.0
+        age_s = now_s - self.newest_s
+        return 1 if age_s > STALE_S else 2 if age_s <= FRESH_S else 3, self.sent_s
+
     def add(self, record: AnyRecord, data: bytes, now_s: float) -> None:
         """A record that the mirror has just taken."""
         version = self.state.version
+        self.newest_s = now_s
         if isinstance(record, TranscriptRecord):
             self.coalesced += self.partials.pop(record.segment_id, None) is not None
             if not record.is_final:
@@ -89,6 +104,7 @@ class Standing:
     def take(self, now_s: float) -> Taken:
         """All that Redis lacks; `acknowledge` or `lacks` says what became of it."""
         state = self.state
+        self.sent_s = now_s
         taken = Taken(
             at_s=now_s,
             version=state.version,
