@@ -74,8 +74,8 @@ class Standing:
         return self.state.call["status"] is CallStatus.ENDED
 
     def urgency(self, now_s: float) -> tuple[int, float]:
-        """The smallest goes first: finals and events (0), partials that no newer one follows, fresh partials, others; of
-        each, what was sent longest ago."""
+        """The smallest goes first: finals and events (0), partials that no newer one follows, fresh partials, others;
+        of each, what was sent longest ago."""
         if self.durable:
             return 0, 0.0
         age_s = now_s - self.newest_s
