@@ -51,6 +51,15 @@ bootstrap_servers = "{bootstrap}"
 create_topics = true
 spool = "{folder}/kafka.spool"
 """
+SAYS = {
+    "frozen": "records wait in the spool",
+    "killed": "records wait in the spool",
+    "topics_deleted": "records wait in the spool",
+    "disk_full": "records are in memory alone",
+    "delivery_killed": "the process that delivers has ended",
+}
+"""What the server's log has of each fault; without it there was none."""
+
 TRUNKLINE = [sys.executable, "-c", "import sys; from trunkline.cli import main; sys.exit(main())"]
 
 
@@ -157,15 +166,19 @@ def main() -> None:
             }
             for _ in range(given.rounds):
                 for name, (begin, end) in faults.items():
+                    log = folder / "server.log"
+                    said_before = log.stat().st_size
                     report = run(port, given.calls, given.hold, begin, end)
+                    if SAYS.get(name, "") not in log.read_bytes()[said_before:].decode():
+                        raise SystemExit(f"{name}: the server has not met the fault: its log does not say so")
                     p95.setdefault(name, []).append(report["latency_p95_ms"])
                     print(f"{name}: p95 {p95[name][-1]:.0f} ms", flush=True)
     finally:
         broker.remove()
     medians = {name: statistics.median(values) for name, values in p95.items()}
     result: dict[str, object] = {f"{name}_p95_ms": round(value) for name, value in medians.items()}
-    for name, median in medians.items():
-        result[f"{name}_vs_undisturbed"] = round(median / medians["undisturbed"], 2)
+    for name in SAYS:
+        result[f"{name}_vs_undisturbed"] = round(medians[name] / medians["undisturbed"], 2)
     print(json.dumps(result | {"calls": given.calls, "rounds": given.rounds}))
 
 

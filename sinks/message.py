@@ -11,3 +11,9 @@ class Message:
     key: bytes
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
+
+    @property
+    def named(self) -> str:
+        """Which record it is, for the log."""
+        event = dict(self.headers).get("event_id", b"?").decode("utf-8", "replace")
+        return f"call {self.key.decode('utf-8', 'replace')}, event {event}"

@@ -34,7 +34,7 @@ from pathlib import Path
 from sinks.dead_letters import Letter, write_letters
 from sinks.errors import SinkMisconfigured
 from sinks.message import Message
-from sinks.spool_file import letters_of, locked, opened, shrink
+from sinks.spool_file import letters_of, locked, opened, reading, shrink
 from supervision import Supervisor
 
 log = logging.getLogger(__name__)
@@ -384,11 +384,6 @@ class Spool:
             return {one: how for one, how in leaving.items() if one not in dead}
         self._unburied = False
         return leaving
-
-
-def reading(path: Path) -> sqlite3.Connection:
-    """A connection for `read_entries`, of one thread, in whichever process."""
-    return sqlite3.connect(f"file:{path}?mode=ro", uri=True)
 
 
 def read_entries(connection: sqlite3.Connection, topic: str, after: int, limit: int) -> list[Spooled]:

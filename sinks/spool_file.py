@@ -75,10 +75,15 @@ def opened(path: Path, *, known: bool) -> sqlite3.Connection:
         return _connected(path)
 
 
+def reading(path: Path) -> sqlite3.Connection:
+    """A connection that only reads, for one thread, in whichever process. Raises `sqlite3.Error`."""
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+
+
 def waiting(path: Path) -> dict[str, tuple[int, float]]:
     """By topic, how many entries of a spool are on disk, and when the oldest of them was appended (seconds since the
     epoch); read beside whoever has it. Raises `sqlite3.Error`."""
-    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+    with closing(reading(path)) as database:
         rows = database.execute(
             "SELECT entries.topic, of_topic.size, entries.at FROM entries JOIN"
             " (SELECT count(*) AS size, min(id) AS first FROM entries GROUP BY topic) AS of_topic"

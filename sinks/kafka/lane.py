@@ -254,7 +254,7 @@ class Lane:
     def _reject(self, one: Spooled, error: Exception) -> None:
         """To the topic of dead letters, with the reason beside what it had; what that refuses, too, to the file."""
         why = f"{REFUSED}: {type(error).__name__}"
-        log.error("kafka: a record of %s is refused for good: %s%s", self.topic, error, _named(one.entry))
+        log.error("kafka: a record of %s is refused for good: %s: %s", self.topic, error, one.entry.named)
         if not self._dead_letters:
             self._spool.reject(one.id, why)
             return
@@ -265,9 +265,3 @@ class Lane:
         if self._away_since is None:
             self._away_since = time.monotonic()
             log.warning("kafka: %s: %s; records wait in the spool", self.topic, error)
-
-
-def _named(message: Message) -> str:
-    """Which record it is, as far as its headers say so."""
-    event = dict(message.headers).get("event_id", b"?").decode("utf-8", "replace")
-    return f" (call {message.key.decode('utf-8', 'replace')}, event {event})"

@@ -10,32 +10,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from sinks.config import KafkaConfig
+from sinks.kafka import wire
 from sinks.kafka.latest import Latest
-from sinks.kafka.wire import (
-    BEAT_S,
-    LENGTH,
-    Begin,
-    Committed,
-    Ended,
-    Held,
-    LaneState,
-    Line,
-    Partials,
-    Redirected,
-    Rejected,
-    Released,
-    Room,
-    Settled,
-    State,
-    Stop,
-    ToDelivery,
-    frame,
-    to_server,
-)
 from sinks.message import Message
 from sinks.record import TranscriptRecord
 from sinks.spool import Spool, Spooled
@@ -48,8 +28,8 @@ PROGRAM = (sys.executable, "-m", "sinks.kafka.process")
 GATHER_S = 0.01
 """Between two messages with partials at least."""
 
-HANGS_S = 10.0
-"""A process that says nothing for so long is replaced."""
+START_S, HANGS_S = 60.0, 10.0
+"""A process that says nothing for so long, at first and later, is replaced."""
 
 RETRY_FIRST_S, RETRY_MAX_S = 0.1, 2.0
 END_S = 5.0
@@ -57,7 +37,7 @@ END_S = 5.0
 
 class DeliveryLink:
     """`run` on the event loop; `committed` from the spool's thread. `deaths`: processes that ended by themselves, or
-    were replaced. `lanes`: by topic, empty while there is no process."""
+    were replaced. `pid`: of the present one."""
 
     def __init__(
         self,
@@ -70,10 +50,9 @@ class DeliveryLink:
         self._config, self._spool, self._latest, self._message = config, spool, latest, message
         self._program = program
         self.deaths = 0
-        self.lanes: dict[str, LaneState] = {}
         self.pid: int | None = None
-        self._of_former = State({})
-        self._state = State({})
+        self._state = wire.State({})
+        self._errors = self._acknowledged = self._dropped = 0  # of former processes
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[object] | None = None
@@ -87,15 +66,20 @@ class DeliveryLink:
     @property
     def errors(self) -> int:
         """Times that there was no connection to be had, that one was given up, or a process died."""
-        return self.deaths + sum(one.errors for state in (self._of_former, self._state) for one in state.lanes.values())
+        return self.deaths + self._errors + sum(one.errors for one in self._state.lanes.values())
+
+    @property
+    def lanes(self) -> Mapping[str, wire.LaneState]:
+        """By topic, empty while there is no process."""
+        return self._state.lanes
 
     @property
     def partials_acknowledged(self) -> int:
-        return self._of_former.partials_acknowledged + self._state.partials_acknowledged
+        return self._acknowledged + self._state.partials_acknowledged
 
     @property
     def partials_dropped(self) -> int:
-        return self._of_former.partials_dropped + self._state.partials_dropped
+        return self._dropped + self._state.partials_dropped
 
     def start(self, supervisor: Supervisor) -> None:
         self._loop = asyncio.get_running_loop()
@@ -124,7 +108,7 @@ class DeliveryLink:
             within_s = max(by - time.monotonic(), 0.0)
             self._ended.clear()
             if self._writer is not None:
-                self._say(Stop(within_s, letters))
+                self._say(wire.Stop(within_s, letters))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(within_s + END_S):
                         await self._ended.wait()
@@ -166,7 +150,7 @@ class DeliveryLink:
         try:
             reader, self._writer = await asyncio.open_connection(sock=ours)
             self.pid = process.pid
-            self._say(Begin(self._config, logging.getLogger().getEffectiveLevel()))
+            self._say(wire.Begin(self._config, logging.getLogger().getEffectiveLevel()))
             self._tell(len(self._spool), self._spool.held)
             self._up.set()
             watch = asyncio.create_task(self._watch(process))
@@ -179,14 +163,14 @@ class DeliveryLink:
             if not self._closing:  # then it ends by itself
                 process.kill()
             await asyncio.to_thread(_reap, process)
-        return f"hung for {HANGS_S:g} s" if self._hung else f"has ended (status {process.returncode})"
+        return "hangs" if self._hung else f"has ended (status {process.returncode})"
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         """Until there is nothing more to hear."""
         with suppress(asyncio.IncompleteReadError, OSError):
             while True:
-                (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
-                message = to_server.decode(await reader.readexactly(length))
+                (length,) = wire.LENGTH.unpack(await reader.readexactly(wire.LENGTH.size))
+                message = wire.to_server.decode(await reader.readexactly(length))
                 self._heard_s = time.monotonic()
                 self._take(message)
 
@@ -195,29 +179,29 @@ class DeliveryLink:
         self._hung, self._heard_s = False, time.monotonic()
         while not self._hung:
             looked_s = time.monotonic()
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(wire.BEAT_S)
             now_s = time.monotonic()
-            if now_s - looked_s > 2 * BEAT_S:  # it was this loop that was held up
+            if now_s - looked_s > 2 * wire.BEAT_S:  # it was this loop that was held up
                 self._heard_s = now_s
-            self._hung = now_s - self._heard_s > HANGS_S
+            self._hung = now_s - self._heard_s > (HANGS_S if self._state.lanes else START_S)
         process.kill()
 
     def _take(self, message: object) -> None:
         match message:
-            case Settled(ids):
+            case wire.Settled(ids):
                 self._spool.settle(ids)
-            case Rejected(one, reason):
+            case wire.Rejected(one, reason):
                 self._spool.reject(one, reason)
-            case Redirected(one, entry):
+            case wire.Redirected(one, entry):
                 self._spool.redirect(one, entry)
-            case Room(count):
+            case wire.Room(count):
                 self._room += count
                 self._send_soon()
-            case State():
-                self._state, self.lanes = message, message.lanes
-            case Line(level, name, text):
+            case wire.State():
+                self._state = message
+            case wire.Line(level, name, text):
                 logging.getLogger(name).log(level, "%s", text)
-            case Ended():
+            case wire.Ended():
                 self._ended.set()
 
     def _tell(self, waiting: int, held: Sequence[Spooled]) -> None:
@@ -225,12 +209,12 @@ class DeliveryLink:
             return
         if held:
             if fresh := [one for one in held if one.id > self._held_until]:
-                self._say(Held(fresh))
+                self._say(wire.Held(fresh))
                 self._held_until = held[-1].id
         elif self._held_until:
-            self._say(Released())
+            self._say(wire.Released())
             self._held_until = 0
-        self._say(Committed(waiting))
+        self._say(wire.Committed(waiting))
 
     def _send_soon(self) -> None:
         if self._sending is None and self._room and self._latest and self._loop is not None:
@@ -244,28 +228,20 @@ class DeliveryLink:
         self._room -= len(records)
         self._sent += len(records)
         if records:
-            self._say(Partials([self._message(one) for one in records]))
+            self._say(wire.Partials([self._message(one) for one in records]))
 
-    def _say(self, message: ToDelivery) -> None:
+    def _say(self, message: wire.ToDelivery) -> None:
         if self._writer is not None:
-            self._writer.write(frame(message))
+            self._writer.write(wire.frame(message))
 
     def _forget(self) -> None:
         """The process is gone, and the partials that it had with it."""
         if self._writer is not None:
             self._writer.close()
-        of, now = self._of_former, self._state
-        lost = self._sent - now.partials_acknowledged - now.partials_dropped
-        self._of_former = State(
-            {
-                topic: LaneState(False, one.errors + (of.lanes[topic].errors if topic in of.lanes else 0))
-                for topic, one in now.lanes.items()
-            }
-            or of.lanes,
-            of.partials_acknowledged + now.partials_acknowledged,
-            of.partials_dropped + now.partials_dropped + lost,
-        )
-        self._state, self.lanes = State({}), {}
+        now, self._state = self._state, wire.State({})
+        self._errors += sum(one.errors for one in now.lanes.values())
+        self._acknowledged += now.partials_acknowledged
+        self._dropped += self._sent - now.partials_acknowledged
         self._writer = self.pid = None
         self._room = self._sent = self._held_until = 0
         self._up.clear()

@@ -63,7 +63,7 @@ class PartialsLane:
         self.ended = threading.Event()
 
     def offer(self, messages: Iterable[Message]) -> None:
-        """As many as were asked for at most."""
+        """As many as were asked for at most, but for the last ones before `stop`."""
         with self._changed:
             before = len(self._waiting)
             self._waiting += messages

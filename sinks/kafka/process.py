@@ -20,34 +20,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from sinks.config import KafkaConfig
+from sinks.errors import SinkMisconfigured
+from sinks.kafka import wire
 from sinks.kafka.client import KafkaClient
 from sinks.kafka.lane import Lane
 from sinks.kafka.partials import PartialsLane
-from sinks.kafka.wire import (
-    BEAT_S,
-    LENGTH,
-    Begin,
-    Committed,
-    Ended,
-    Held,
-    LaneState,
-    Line,
-    Partials,
-    Redirected,
-    Rejected,
-    Released,
-    Room,
-    Settled,
-    State,
-    Stop,
-    ToServer,
-    frame,
-    to_delivery,
-)
 from sinks.message import Message
-from sinks.spool import REFUSED, Spooled, read_entries, reading
+from sinks.spool import REFUSED, Spooled, read_entries
+from sinks.spool_file import reading
 from supervision import Supervisor
 from supervision.signals import leave_to_parent
+
+log = logging.getLogger(__name__)
 
 GRACE_S = 2.0
 """For a lane to end after its time is up."""
@@ -65,19 +49,19 @@ class Connection:
         self._input = connection.makefile("rb")
         self._lock = threading.Lock()
 
-    def say(self, message: ToServer) -> None:
-        data = frame(message)
+    def say(self, message: wire.ToServer) -> None:
+        data = wire.frame(message)
         with self._lock:
             self._connection.sendall(data)
 
     def hear(self) -> object:
         """The next message; None: the server is gone."""
-        header = self._input.read(LENGTH.size)
-        if len(header) < LENGTH.size:
+        header = self._input.read(wire.LENGTH.size)
+        if len(header) < wire.LENGTH.size:
             return None
-        (length,) = LENGTH.unpack(header)
+        (length,) = wire.LENGTH.unpack(header)
         data = self._input.read(length)
-        return to_delivery.decode(data) if len(data) == length else None
+        return wire.to_delivery.decode(data) if len(data) == length else None
 
 
 class SpoolCopy:
@@ -110,15 +94,15 @@ class SpoolCopy:
     def settle(self, ids: Iterable[int]) -> None:
         done = list(ids)
         self._leave(done)
-        self._connection.say(Settled(done))
+        self._connection.say(wire.Settled(done))
 
     def reject(self, one: int, reason: str = REFUSED) -> None:
         self._leave([one])
-        self._connection.say(Rejected(one, reason))
+        self._connection.say(wire.Rejected(one, reason))
 
     def redirect(self, one: int, entry: Message) -> None:
         self._leave([one])
-        self._connection.say(Redirected(one, entry))
+        self._connection.say(wire.Redirected(one, entry))
 
     def hold(self, entries: Iterable[Spooled]) -> None:
         with self._lock:
@@ -132,6 +116,8 @@ class SpoolCopy:
     def _leave(self, ids: Sequence[int]) -> None:
         with self._lock:
             self._left.update(ids)
+            for one in ids:
+                self._held.pop(one, None)
             if len(self._left) < _REMEMBERED:
                 return
             left = self._left - self._held.keys()
@@ -164,7 +150,7 @@ class Deliverer:
         self._letters = [Lane(letters, self.spool, client, lazy=True)] if letters else []
         self._partials: PartialsLane | None = None
         if config.partials_topic:
-            self._partials = PartialsLane(config.partials_topic, client, lambda count: connection.say(Room(count)))
+            self._partials = PartialsLane(config.partials_topic, client, lambda count: connection.say(wire.Room(count)))
 
     def run(self) -> None:
         """Until the server is gone."""
@@ -178,19 +164,19 @@ class Deliverer:
 
     def _take(self, message: object) -> None:
         match message:
-            case Committed(waiting):
+            case wire.Committed(waiting):
                 self.spool.waiting = waiting
                 self._look()
-            case Held(entries):
+            case wire.Held(entries):
                 self.spool.hold(entries)
                 self._look()
-            case Released():
+            case wire.Released():
                 self.spool.release()
                 self._look()
-            case Partials(messages):
+            case wire.Partials(messages):
                 if self._partials is not None:
                     self._partials.offer(messages)
-            case Stop(within_s, letters):
+            case wire.Stop(within_s, letters):
                 self.supervisor.thread(lambda: self._stop(within_s, letters=letters), "kafka stop")
 
     def _look(self) -> None:
@@ -207,22 +193,24 @@ class Deliverer:
         for lane in ending:
             lane.ended.wait(max(by - time.monotonic(), 0.0) + GRACE_S)
         self._connection.say(self._state())
-        self._connection.say(Ended())
+        self._connection.say(wire.Ended())
 
     def _report(self) -> None:
         said, said_s = None, 0.0
         while True:
             state = self._state()
-            if state != said or time.monotonic() - said_s >= BEAT_S:
+            if state != said or time.monotonic() - said_s >= wire.BEAT_S:
                 self._connection.say(state)
                 said, said_s = state, time.monotonic()
             time.sleep(_LOOK_S)
 
-    def _state(self) -> State:
-        lanes = {lane.topic: LaneState(lane.connected, lane.stats.errors) for lane in (*self.lanes, *self._letters)}
+    def _state(self) -> wire.State:
+        lanes = {
+            lane.topic: wire.LaneState(lane.connected, lane.stats.errors) for lane in (*self.lanes, *self._letters)
+        }
         if self._partials is None:
-            return State(lanes)
-        return State(lanes, self._partials.stats.acknowledged, self._partials.stats.dropped)
+            return wire.State(lanes)
+        return wire.State(lanes, self._partials.stats.acknowledged, self._partials.stats.dropped)
 
 
 class _ToServer(logging.Handler):
@@ -234,17 +222,22 @@ class _ToServer(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):  # the server is gone, and so is this process soon
-            self._connection.say(Line(record.levelno, record.name, self.format(record)))
+            self._connection.say(wire.Line(record.levelno, record.name, self.format(record)))
 
 
 def deliver(connection: socket.socket) -> int:
     """Until the server is gone. Exit codes: 0 then, 1 it broke."""
     to_server = Connection(connection)
     begin = to_server.hear()
-    if not isinstance(begin, Begin):
+    if not isinstance(begin, wire.Begin):
         return 1
     logging.basicConfig(level=begin.log_level, format="%(message)s", handlers=[_ToServer(to_server, begin.log_level)])
-    Deliverer(begin.config, to_server).run()
+    try:
+        deliverer = Deliverer(begin.config, to_server)
+    except SinkMisconfigured as error:  # a certificate that is gone, say: the server has looked at its start
+        log.error("%s", error)  # noqa: TRY400
+        return 1
+    deliverer.run()
     return 0
 
 

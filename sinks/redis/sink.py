@@ -222,7 +222,7 @@ class RedisSink:
         while left > 0 and not self._away and (batch := list(self._batch())):
             await self._send(batch)
             left, urgent = left - len(batch), urgent - len(batch)
-            if urgent <= 0 and time.monotonic() > began_s + TURN_S:
+            if urgent <= 0 and not self._unchecked and time.monotonic() > began_s + TURN_S:
                 break
         self._batch_s = max(self._batch_s, now_s + (time.monotonic() - now_s) / SHARE)
         self._tell()

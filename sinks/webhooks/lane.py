@@ -125,13 +125,7 @@ class WebhookLane:
             self._spool.settle([one.id])
         else:
             self.failed += 1
-            log.error(
-                "webhooks: %s refuses a record for good: %s: call %s, event %s",
-                self._said,
-                outcome.why,
-                one.entry.key.decode(),
-                dict(one.entry.headers)["event_id"].decode(),
-            )
+            log.error("webhooks: %s refuses a record for good: %s: %s", self._said, outcome.why, one.entry.named)
             self._spool.reject(one.id, f"{REFUSED}: {outcome.why}")
         self._order.taken(one, now)
         self._back()

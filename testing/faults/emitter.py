@@ -68,6 +68,8 @@ class Emitter:
         self._stop = asyncio.Event()
         self._numbers: dict[int, int] = {}  # of entries, by id
         self._watch()
+        if options.mutant is not None and options.mutant not in breaking.MUTANTS:
+            raise ValueError(f"no mutant: {options.mutant}")
         if options.mutant in breaking.OF_SERVER:
             breaking.OF_SERVER[options.mutant](self._sink)
 
@@ -109,10 +111,11 @@ class Emitter:
             self._appended = decode(given[-1].value).seq
 
         def settling(ids: Iterable[int]) -> None:
-            given, at = [one for one in ids if one in self._numbers], time.monotonic()  # others are dead letters
-            if given:
-                self._say("\n".join(f"acknowledged {self._numbers[one]} {at}" for one in given))
-            settle(ids)
+            given, at = list(ids), time.monotonic()
+            said = [f"acknowledged {self._numbers[one]} {at}" for one in given if one in self._numbers]
+            if said:  # others are dead letters on their topic
+                self._say("\n".join(said))
+            settle(given)
 
         spool.append, spool.settle = appending, settling  # type: ignore[method-assign]
 

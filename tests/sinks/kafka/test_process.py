@@ -67,5 +67,7 @@ def test_entries_in_memory_follow_those_on_disk_and_none_comes_twice(
     assert [one.id for one in copy.read("finals", 0, 6)] == [1, 2, 3, 4, 5, 6]
     assert [one.id for one in copy.read("finals", 6, 10)] == [7]
     assert [one.id for one in copy.read("events", 0, 10)] == [8]
+    copy.settle([7, 8])
+    assert set(copy._held) == {4, 5, 6}  # what has left takes no memory while the disk refuses
     copy.release()
     assert [one.id for one in copy.read("finals", 0, 10)] == [1, 2, 3, 4, 5]

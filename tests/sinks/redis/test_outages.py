@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from sinks.redis import sink as redis_sink
 from testing.services.redis_server import RedisCluster, RedisSentinel, RedisServer
 from tests.sinks.records import end, start, transcript
 from tests.sinks.redis.stage import Stage, cli, documented_users, serving, stage
@@ -36,6 +37,16 @@ async def test_a_single_key_that_was_evicted_is_written_anew(running: Stage, ser
         return (await cli(server, "TYPE", name), await cli(server, "DEBUG", "DIGEST-VALUE", name)) == before
 
     await until(there_again)
+    await running.becomes_true()
+
+
+async def test_every_call_is_looked_at_however_little_time_there_is(
+    running: Stage, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_sink, "TURN_S", 0.0)
+    monkeypatch.setattr(redis_sink, "TRIP_CHECKS", 2)
+    last = list(running.call_ids)[-1]
+    assert await cli(server, "DEL", f"{running.config.key_prefix}call:{{{last}}}") == "1"
     await running.becomes_true()
 
 
