@@ -180,12 +180,12 @@ class RedisSink:
             pause_s = min((self._retry_s if self._behind_since_s is not None else self._heartbeat_s), self._heartbeat_s)
             if self._away:
                 pause_s = self._retry_s
-            elif self._due:
+            elif self._due or self._unchecked:
                 pause_s = min(pause_s, self._batch_s)
             if pause_s <= now_s:
                 return
             self._wake.clear()
-            if self._away or self._due:
+            if self._away or self._due or self._unchecked:
                 await asyncio.sleep(pause_s - now_s)
             else:
                 with suppress(TimeoutError):
@@ -212,7 +212,7 @@ class RedisSink:
         if beat:
             self._heartbeat_s = now_s + self._config.heartbeat_s
             self._heartbeats += 1
-            self._unchecked = list(self._standings)
+            self._unchecked = self._unchecked or list(self._standings)  # of the heartbeat before some may be left
         left, urgent = len(self._due) + len(self._unchecked), 0
         if len(self._due) > TRIP_RECORDS:
             order = sorted((self._urgency(call_id, now_s), call_id) for call_id in self._due)
@@ -222,7 +222,7 @@ class RedisSink:
         while left > 0 and not self._away and (batch := list(self._batch())):
             await self._send(batch)
             left, urgent = left - len(batch), urgent - len(batch)
-            if urgent <= 0 and not self._unchecked and time.monotonic() > began_s + TURN_S:
+            if urgent <= 0 and time.monotonic() > began_s + TURN_S:
                 break
         self._batch_s = max(self._batch_s, now_s + (time.monotonic() - now_s) / SHARE)
         self._tell()
