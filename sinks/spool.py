@@ -201,13 +201,14 @@ class Spool:
     def read(self, topic: str, after: int, limit: int) -> list[Spooled]:
         """The oldest entries of a topic with ids beyond `after` that may be delivered, in order. Raises
         `sqlite3.Error`."""
-        generation = self._generation
+        with self._changed:
+            generation, left = self._generation, set(self._leaving)  # some are forgotten while the file is read
         found = read_entries(self._reader(), topic, after, limit)
         with self._changed:
             if len(found) < limit and generation == self._generation:
                 newer = (one for one in self._memory.values() if one.entry.topic == topic and one.id > after)
                 found += [one for one, _ in zip(newer, range(limit - len(found)), strict=False)]
-            return [one for one in found if one.id not in self._leaving]
+            return [one for one in found if one.id not in left and one.id not in self._leaving]
 
     def topics(self) -> list[str]:
         """Those of which a former process left entries; to be asked before `start`."""

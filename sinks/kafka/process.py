@@ -82,14 +82,15 @@ class SpoolCopy:
 
     def read(self, topic: str, after: int, limit: int) -> list[Spooled]:
         """As `Spool.read`."""
-        generation = self._generation
+        with self._lock:
+            generation, left = self._generation, set(self._left)  # some are forgotten while the file is read
         found = read_entries(self._reader(), topic, after, limit)
         with self._lock:
             if len(found) < limit and generation == self._generation:
                 last = found[-1].id if found else after
                 newer = (one for one in self._held.values() if one.entry.topic == topic and one.id > last)
                 found += [one for one, _ in zip(newer, range(limit - len(found)), strict=False)]
-            return [one for one in found if one.id not in self._left]
+            return [one for one in found if one.id not in left and one.id not in self._left]
 
     def settle(self, ids: Iterable[int]) -> None:
         done = list(ids)

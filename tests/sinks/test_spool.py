@@ -4,18 +4,21 @@ import contextlib
 import json
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sinks import spool as spool_module
 from sinks.errors import SinkMisconfigured
 from sinks.message import Message
-from sinks.spool import FULL, OLD, REFUSED, Spool
+from sinks.spool import FULL, OLD, REFUSED, Spool, Spooled
 from supervision import Supervisor
 
 
@@ -73,6 +76,28 @@ def test_entries_are_read_by_topic_in_order_until_they_are_settled(tmp_path: Pat
         until(lambda: made.stats.settled.total() == 1)
         assert len(made) == 9
         assert conserved(made)
+
+
+def test_what_is_settled_is_not_read_again_while_it_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with spool(tmp_path) as made:
+        made.append([entry(k) for k in range(3)])
+        until(lambda: len(numbers(made)) == 3)
+        read_entries, delete, was_read = spool_module.read_entries, made._delete, threading.Event()
+
+        def slow(*arguments: Any) -> list[Spooled]:
+            found = read_entries(*arguments)
+            was_read.set()
+            until(lambda: made.stats.settled.total() == 1)
+            return found
+
+        def deleting(*arguments: Any) -> Any:
+            was_read.wait(10)
+            return delete(*arguments)
+
+        monkeypatch.setattr(spool_module, "read_entries", slow)
+        monkeypatch.setattr(made, "_delete", deleting)
+        made.settle([2])
+        assert numbers(made) == [0, 2]
 
 
 def test_what_was_not_settled_is_there_after_a_restart_before_anything_newer(tmp_path: Path) -> None:
