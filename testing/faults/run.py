@@ -60,7 +60,8 @@ class Outcome:
 
 
 class Emission:
-    """One emitter of a group, over all its processes. `run` is its course; `up` is set once the first one stands."""
+    """One emitter of a group, over all its processes. `run` is its course; `up` is set once the first one delivers: a
+    fault that came before would find nothing on its way."""
 
     def __init__(self, schedule: Schedule, world: World, folder: Path, library: Path, mutant: str | None) -> None:
         self._schedule, self._world, self._mutant = schedule, world, mutant
@@ -150,7 +151,7 @@ class Emission:
                 stderr=log,
             )
         deadline = time.monotonic() + UP_S
-        while len(found.follow().ups) == ups:
+        while len(found.follow().ups) == ups or not (self.up.is_set() or self._is_delivered(found)):
             if self._process.returncode is not None:  # a disk that refuses lets no server start
                 if self._process.returncode not in (MISCONFIGURED, -signal.SIGKILL):
                     raise RuntimeError(f"the emitter ends at its start: see {self._folder / 'log'}")
@@ -220,6 +221,10 @@ class Emission:
                 return max(times.values())
             await asyncio.sleep(2 * POLL_S)
         return LIVENESS_WAIT_S
+
+    def _is_delivered(self, found: Journal) -> bool:
+        """Something of each topic."""
+        return {self._topic_of(n) for n in found.acknowledged} == set(TOPICS)
 
     def _topic_of(self, n: int) -> str:
         return TOPICS[0] if isinstance(record(self._schedule.seed, n), TranscriptRecord) else TOPICS[1]
