@@ -154,7 +154,9 @@ class LegPlayer:
             utterance.finish(interrupted=True, error=error)
         self._queue.clear()
         self._sent.clear()
-        self._outlet, self._closed = None, self._closed or error is None
+        self._outlet = None
+        if error is None:
+            self._closed, self._mute_until = True, _mute_nobody  # without the way back to it, the call is freed at once
 
     def settle(self) -> None:
         """Enter what the peer has played meanwhile."""
@@ -266,3 +268,7 @@ class LegPlayer:
                 sent.utterance.finish(interrupted=True)
         self._sent.clear()
         self._began = None
+
+
+def _mute_nobody(leg: str, until: float) -> None:
+    """After the end of the leg."""
