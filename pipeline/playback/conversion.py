@@ -25,8 +25,8 @@ def to_int16(pcm: NDArray[np.generic]) -> NDArray[np.int16]:
     if pcm.ndim != 1 or pcm.dtype not in (np.int16, np.float32):
         raise ValueError(f"audio to be played is a flat array of int16 or float32, got {pcm.dtype} {pcm.shape}")
     if pcm.dtype == np.int16:
-        return cast(NDArray[np.int16], pcm)
-    scaled = np.nan_to_num(cast(NDArray[np.float32], pcm), nan=0.0, posinf=1.0, neginf=-1.0) * _FULL
+        return cast("NDArray[np.int16]", pcm)
+    scaled = np.nan_to_num(cast("NDArray[np.float32]", pcm), nan=0.0, posinf=1.0, neginf=-1.0) * _FULL
     return _rounded(scaled)
 
 
@@ -49,7 +49,7 @@ class Converter:
             return self._down(pcm.astype(np.float32))
         if self._ratio == "up":
             return self._up(pcm.astype(np.float32))
-        return pcm if self._soxr is None else cast(NDArray[np.int16], self._soxr.resample_chunk(pcm))
+        return pcm if self._soxr is None else cast("NDArray[np.int16]", self._soxr.resample_chunk(pcm))
 
     def flush(self) -> NDArray[np.int16]:
         """The rest."""
@@ -59,7 +59,7 @@ class Converter:
             return self._up(np.zeros(TAPS_A_SIDE, np.float32))
         if self._soxr is None:
             return np.zeros(0, np.int16)
-        return cast(NDArray[np.int16], self._soxr.resample_chunk(np.zeros(0, np.int16), last=True))
+        return cast("NDArray[np.int16]", self._soxr.resample_chunk(np.zeros(0, np.int16), last=True))
 
     def _down(self, x: NDArray[np.float32]) -> NDArray[np.int16]:
         """Output n is half of input 2n and half of what the taps make of its 48 odd neighbours, 47 samples a side."""
@@ -85,4 +85,4 @@ class Converter:
 
 
 def _rounded(y: NDArray[np.float32]) -> NDArray[np.int16]:
-    return cast(NDArray[np.int16], np.clip(np.rint(y), -32768, 32767).astype(np.int16))
+    return cast("NDArray[np.int16]", np.clip(np.rint(y), -32768, 32767).astype(np.int16))

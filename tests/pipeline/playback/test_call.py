@@ -81,6 +81,31 @@ async def test_what_comes_on_a_muted_leg_is_silence_until_it_was_heard() -> None
     await loud.stage.end()
 
 
+async def test_packets_of_a_muted_leg_do_not_pass_its_queue_and_do_again_afterwards() -> None:
+    loud = LoudAudio()
+    ingest, now = loud.stage.calls.ingest, time.monotonic()
+    for _ in range(3):
+        loud.hear(now)
+
+    def take(arrival: float) -> bool:
+        ticket = loud.leg.intake.ticket
+        assert ticket is not None
+        codes = np.zeros((1, 160), np.int16)
+        taken = ingest.push_packets(np.array([ticket]), np.array([loud.frames * 160]), codes, np.array([arrival]))
+        loud.frames += bool(taken[0])
+        return bool(taken[0])
+
+    assert take(now)
+    loud.leg.intake.mute_until(now + 1)
+    assert not take(now)
+    loud.hear(now)
+    assert not take(now)
+    loud.hear(now + 2)
+    assert take(now + 2)
+    assert loud.heard[:5] == [True] * 4 + [False]
+    await loud.stage.end()
+
+
 async def test_what_is_said_ends_with_its_leg() -> None:
     loud = LoudAudio()
     said = loud.call.play("caller", ramp(80_000), 8_000)
