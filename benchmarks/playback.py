@@ -18,9 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.load.null_recognizer import NullRecognizer
+from benchmarks.load.null_voice import RATE_HZ, speak
 from benchmarks.load.window import TickClock, Window, measure
 from connectors.rtp.endpoint import RtpEndpoint
 from connectors.rtp.ports import PortPool
@@ -30,14 +29,11 @@ from connectors.sdp.offer_answer import Negotiated, NegotiationSession
 from connectors.sdp.rtp_codec import RtpCodec
 from pipeline.call import Call, CallInfo, Calls, LegOptions
 from pipeline.config import PipelineConfig
-from pipeline.playback import Utterance
 from sinks.record import SpeakerRole
 from trunkline import loop
 from trunkline.loadtest.bodies import offer
 
 HOST = "127.0.0.1"
-RATE_HZ = 16_000
-PIECE_S = 0.1
 WARM_UP_S = 2.0
 SETTLE_S = 0.5
 FIRST_PORT, LAST_PORT = 20_000, 29_999
@@ -94,11 +90,15 @@ async def _run(legs: int, seconds: float, codec: RtpCodec) -> Outcome:
         leg.connect_outlet(endpoint.outlet)
         endpoints.append(endpoint)
         running.append(call)
-    order = {"ports": [endpoint.port for endpoint in endpoints], "seconds": WARM_UP_S + seconds + 1}
+    order = {
+        "ports": [endpoint.port for endpoint in endpoints],
+        "seconds": WARM_UP_S + seconds + 1,
+        "clock_hz": codec.clock_rate,
+    }
     telephones.stdin.write(json.dumps(order).encode() + b"\n")
     ticks = TickClock(calls)
     said = [call.speak("caller", RATE_HZ) for call in running]
-    voices = [asyncio.create_task(_voice(one)) for one in said]
+    voices = [asyncio.create_task(speak(one)) for one in said]
     await asyncio.sleep(WARM_UP_S)
     before = calls.stats.playback.seconds
     window = await measure(calls, ticks, lambda: round((calls.stats.playback.seconds - before) * 50), seconds)
@@ -121,13 +121,6 @@ def _stop_all(running: list[Call]) -> float:
     for call in running:
         call.stop("caller")
     return time.time()
-
-
-async def _voice(said: Utterance) -> None:
-    """Until it is interrupted."""
-    piece = (np.random.default_rng(1).standard_normal(round(PIECE_S * RATE_HZ)) * 3_000).astype(np.int16)
-    while await said.write(piece):
-        pass
 
 
 def _agreed(local_port: int, remote_port: int, codec: RtpCodec) -> Negotiated:

@@ -1,9 +1,9 @@
 """Many telephones in a process of their own: they talk and note when what is said to them arrives.
 
 `python -m benchmarks.load.telephones` binds one socket, prints its port, reads one JSON line, {"ports": [...],
-"seconds": s}, lets every leg talk for so long, and, after one line more, prints one JSON line: for each stream (by
-SSRC) its packets, those missing, its talk-spurts, when the last packet came (`time.time`), and how late each packet was
-against the timestamps, in ms, sorted. Times are those at which the kernel had the packet.
+"seconds": s, "clock_hz": of what it hears}, lets every leg talk for so long, and, after one line more, prints one JSON
+line: for each stream (by SSRC) its packets, those missing, its talk-spurts, when the last packet came (`time.time`),
+and how late each packet was against the timestamps, in ms, sorted. Times are those at which the kernel had the packet.
 """
 
 import json
@@ -19,7 +19,6 @@ SO_TIMESTAMPNS = 35
 """Linux; absent from `socket`."""
 
 _HEADER = struct.Struct("!BBHII")
-_CLOCK_HZ = 8_000
 
 
 def main() -> None:
@@ -33,7 +32,7 @@ def main() -> None:
     threading.Thread(target=_receive, args=(sock, streams), daemon=True).start()
     pace([_leg(sock, port, number) for number, port in enumerate(order["ports"])], order["seconds"])
     sys.stdin.readline()
-    print(json.dumps([_report(packets) for packets in streams.values()]))
+    print(json.dumps([_report(packets, order["clock_hz"]) for packets in streams.values()]))
 
 
 def _leg(sock: socket.socket, port: int, number: int) -> Send:
@@ -59,9 +58,9 @@ def _receive(sock: socket.socket, streams: dict[int, list[tuple[int, int, int, f
         streams[ssrc].append((sequence, timestamp, kind >> 7, seconds + nanoseconds / 1e9))
 
 
-def _report(packets: list[tuple[int, int, int, float]]) -> dict[str, object]:
+def _report(packets: list[tuple[int, int, int, float]], clock_hz: int) -> dict[str, object]:
     first_sequence, first_timestamp = packets[0][:2]
-    against = [at - (timestamp - first_timestamp) % 2**32 / _CLOCK_HZ for _, timestamp, _, at in packets]
+    against = [at - (timestamp - first_timestamp) % 2**32 / clock_hz for _, timestamp, _, at in packets]
     on_time = min(against)
     return {
         "packets": len(packets),

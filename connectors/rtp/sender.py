@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.codecs import encoder_for
-from connectors.rtp.packet import RtpPacket
+from connectors.rtp.packet import HEADER, PLAIN
 from connectors.sdp.rtp_codec import RtpCodec
 
 _JITTER_S = 0.001
@@ -49,15 +49,14 @@ class RtpSender:
         if self._until is not None and at - self._until > _JITTER_S:
             self._timestamp += round((at - self._until) * clock_rate)
         payload = self._encoder.encode(pcm)
-        packet = RtpPacket(
-            self._codec.payload_type, self._sequence & 0xFFFF, self._timestamp & 0xFFFFFFFF, self._ssrc, payload, starts
-        )
+        kind = self._codec.payload_type | (0x80 if starts else 0)
+        header = HEADER.pack(PLAIN, kind, self._sequence & 0xFFFF, self._timestamp & 0xFFFFFFFF, self._ssrc)
         self._sequence += 1
         self._timestamp += pcm.size * clock_rate // self._encoder.sample_rate_hz
         self._until = at + pcm.size / self._encoder.sample_rate_hz
         self.packets += 1
         self.octets += len(payload)
-        return packet.encode()
+        return header + payload
 
     def timestamp(self, now: float) -> int:
         """RTP time of now, for the sender report."""

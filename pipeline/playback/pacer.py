@@ -7,6 +7,7 @@ loop is woken 200 times a second at most, however many legs speak, and not at al
 """
 
 import asyncio
+import math
 import time
 from typing import Protocol
 
@@ -52,6 +53,7 @@ class Pacer:
         self._slots.setdefault(slot, []).append(paced)
 
     def _arm(self) -> None:
+        """In whole milliseconds: a loop whose timers have no finer ones would fire early, again and again."""
         if not self._slots:
             return
         slot = min(self._slots)
@@ -60,8 +62,8 @@ class Pacer:
                 return
             self._timer.cancel()
         self._next = slot
-        delay = self._at(slot) - time.monotonic()
-        self._timer = asyncio.get_running_loop().call_later(max(delay, 0.0), self._fire)
+        delay_ms = math.ceil((self._at(slot) - time.monotonic()) * 1000)
+        self._timer = asyncio.get_running_loop().call_later(max(delay_ms, 1) / 1000, self._fire)
 
     def _at(self, slot: int) -> float:
         return self._origin + slot * SLOT_MS / 1000
