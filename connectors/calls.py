@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from pipeline.call import CallInfo, LegOptions, LegStats
 from pipeline.frames import AudioFrame
 from pipeline.intake import Intake
+from pipeline.playback import AudioOutlet
 from pipeline.records import SpeakerRole
 
 Role = Literal["agent", "customer", "unknown"]
@@ -41,6 +42,9 @@ class LegHandle(AudioLeg, Protocol):
     def awaits_answer(self) -> bool:
         """The engine has not said yet whether it takes this leg."""
         ...
+
+    def connect_outlet(self, outlet: AudioOutlet | None, /) -> None:
+        """The way back to who is on the leg; None, as without this: there is none."""
 
     async def admitted(self) -> None:
         """Wait for the engine's word. Raises `EngineFull`, `EngineError`, `CallEnded`."""

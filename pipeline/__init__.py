@@ -12,14 +12,20 @@ from pipeline.errors import (
     DuplicateCall,
     DuplicateLeg,
     NotAudio,
+    NotPlayed,
+    NoWayBack,
     PipelineError,
+    PlaybackError,
+    PlaybackFull,
 )
 from pipeline.frames import AudioFrame, Encoding
+from pipeline.playback import AudioOutlet, Heard, Utterance
 
 __all__ = [
     "AudioFileError",
     "AudioFileNotFound",
     "AudioFrame",
+    "AudioOutlet",
     "Call",
     "CallEnded",
     "CallError",
@@ -30,11 +36,17 @@ __all__ = [
     "DuplicateCall",
     "DuplicateLeg",
     "Encoding",
+    "Heard",
     "Leg",
     "LegOptions",
     "LegStats",
+    "NoWayBack",
     "NotAudio",
+    "NotPlayed",
     "PipelineConfig",
     "PipelineError",
     "PipelineStats",
+    "PlaybackError",
+    "PlaybackFull",
+    "Utterance",
 ]

@@ -9,10 +9,12 @@ call ends, and the reason of its END says why. So it does where a call has no wo
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.api import FaultReason, Recognizer, Session, SessionOptions
 from pipeline.clock import Clock, next_tick
@@ -20,11 +22,12 @@ from pipeline.config import PipelineConfig
 from pipeline.dispatch import Dispatch, Publish
 from pipeline.errors import CallEnded, CallError, CallsFull, Draining, DuplicateCall, DuplicateLeg
 from pipeline.ingest import Ingest
-from pipeline.intake import IntakeStats
 from pipeline.latency import LatencyHistogram
 from pipeline.leg import Leg, LegStats
+from pipeline.playback import Heard, LegPlayer, Pacer, Utterance
 from pipeline.records import CallInfo, LegOptions, RecordMaker
 from pipeline.segments import Segmenter
+from pipeline.stats import PipelineStats, log_end
 from sinks.record import AnyRecord, CallAction, CallStatistics, LegInfo, SpeakerRole
 from supervision import Supervisor
 
@@ -36,21 +39,6 @@ FAULT = "internal error"
 """With this the reason of an END begins that a fault of ours brought about."""
 
 _NO_ROLES: Mapping[str, SpeakerRole] = {}
-
-
-@dataclass(slots=True)
-class PipelineStats:
-    """Counters since the start. `skipped_ticks`: left out because the loop was busy. `unflushed_legs`: the recogniser
-    did not flush them in time. `failed_legs`: ended by a fault of ours, or lacking something for one. `audio`: summed
-    over the legs of ended calls."""
-
-    calls_started: int = 0
-    calls_refused: int = 0
-    calls_ended: int = 0
-    unflushed_legs: int = 0
-    failed_legs: int = 0
-    skipped_ticks: int = 0
-    audio: IntakeStats = field(default_factory=IntakeStats)
 
 
 class Call:
@@ -161,6 +149,7 @@ class Call:
             records=self._records,
             latencies=self._latencies,
             clock=calls.clock,
+            player=LegPlayer(f"call {self.info.call_id}: leg {name}", calls.pacer, calls.stats.playback, self._mute),
             flush_timeout_s=config.flush_timeout_s,
             answer_timeout_s=config.answer_timeout_s,
             abandon=calls.dispatch.abandon,
@@ -198,6 +187,38 @@ class Call:
         name = leg if isinstance(leg, str) else leg.options.leg
         self._calls.publish([self._records.dtmf(name, digit, start, duration, self._calls.clock.stamp())])
 
+    def speak(self, leg: str, sample_rate_hz: int, *, mute: Collection[str] = ()) -> Utterance:
+        """Begin to say something on a leg, after what is being said there; its audio is then written to it. `mute`:
+        legs, this or others, that would carry our voice back: what comes on them meanwhile is not transcribed.
+
+        Raises `NoWayBack` where the leg's connector only listens, `PlaybackFull` (retryable), `CallEnded`, `ValueError`
+        for a rate outside 8 to 48 kHz.
+        """
+        self._check_running()
+        if leg not in self.legs:
+            raise CallEnded(f"call {self.info.call_id} has no leg {leg!r}")
+        return self.legs[leg].player.speak(sample_rate_hz, mute)
+
+    def play(self, leg: str, pcm: NDArray[np.generic], sample_rate_hz: int, *, mute: Collection[str] = ()) -> Utterance:
+        """Say this on a leg. `pcm`: int16 or float32 (T,), two minutes at most. Otherwise as `speak`."""
+        utterance = self.speak(leg, sample_rate_hz, mute=mute)
+        try:
+            utterance.put(pcm)
+        except BaseException:
+            utterance.stop()
+            raise
+        utterance.close()
+        return utterance
+
+    def stop(self, leg: str) -> list[Heard]:
+        """Interrupt what is said on a leg, and all that waits to be: not one packet more goes out. Returns what was
+        heard of each."""
+        return self.legs[leg].player.stop_all() if leg in self.legs else []
+
+    def _mute(self, leg: str, until: float) -> None:
+        if leg in self.legs:
+            self.legs[leg].intake.mute_until(until)
+
     async def end(self, reason: str) -> None:
         """Close all legs, publish their last finals, then END. Idempotent: the first reason counts, and every caller
         waits for END. Goes on even where the waiting task is cancelled."""
@@ -231,22 +252,7 @@ class Call:
             for leg in self.all_legs:
                 leg.detach()
         if self._announced and statistics is not None:
-            self._log_end(reason, statistics)
-
-    def _log_end(self, reason: str, statistics: CallStatistics) -> None:
-        logger.info(
-            "call %s ended after %.1f s (%s): %d packets, %d lost, %d late, %d words, latency p50 %s p95 %s ms",
-            self.info.call_id,
-            self._calls.clock.monotonic() - self._started,
-            reason,
-            statistics.packets,
-            statistics.lost,
-            statistics.late,
-            statistics.words,
-            statistics.p50_latency_ms,
-            statistics.p95_latency_ms,
-            extra={"call_id": self.info.call_id},
-        )
+            log_end(self.info.call_id, self._calls.clock.monotonic() - self._started, reason, statistics)
 
     def _leg_failed(self, leg: Leg) -> None:
         """A fault of ours ended a leg, or keeps its last words. The others go on, unless the engine refuses one that
@@ -333,6 +339,7 @@ class Calls:
             supervisor=self.supervisor,
         )
         self.dispatch = Dispatch(recognizer, self.publish, self.clock, self.supervisor)
+        self.pacer = Pacer(self.supervisor)
         self._publish = publish
         self._stats = PipelineStats()
         self._calls: dict[str, Call] = {}

@@ -7,6 +7,10 @@ PipelineError
 │   ├── CallEnded            the call is over or ending
 │   ├── CallsFull            the configured number of calls is running (retryable)
 │   └── Draining             the server takes no new calls (retryable)
+├── PlaybackError            nothing, or nothing more, can be said on a leg
+│   ├── NoWayBack            its connector only listens
+│   ├── PlaybackFull         too much audio waits already (retryable)
+│   └── NotPlayed            the peer takes what is sent to it and plays nothing
 ├── AudioFileError           a file the user named cannot be read as audio
 │   ├── AudioFileNotFound    no such file, or a folder that holds none
 │   ├── AudioFileUnreadable  it is there, but the system does not let it be read
@@ -31,8 +35,12 @@ __all__ = [
     "DuplicateLeg",
     "EngineError",
     "EngineFull",
+    "NoWayBack",
     "NotAudio",
+    "NotPlayed",
     "PipelineError",
+    "PlaybackError",
+    "PlaybackFull",
     "TooManyChannels",
     "UnknownLocale",
     "UnknownRawFormat",
@@ -67,6 +75,22 @@ class CallsFull(CallError):
 
 class Draining(CallError):
     retryable = True
+
+
+class PlaybackError(PipelineError):
+    pass
+
+
+class NoWayBack(PlaybackError):
+    pass
+
+
+class PlaybackFull(PlaybackError):
+    retryable = True
+
+
+class NotPlayed(PlaybackError):
+    pass
 
 
 class AudioFileError(PipelineError):

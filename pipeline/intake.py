@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -111,11 +111,15 @@ class Intake:
         self._next_pts = 0
         self._skip = 0  # samples at 16 kHz: what is left of the half-band filter's delay
         self._soxr: StreamResampler | None = None
+        self._muted_until = 0.0
+        self._last_arrival = 0.0  # of what was drained
 
     def push(self, frame: AudioFrame) -> None:
         """Queue a frame for the next tick; never blocks. Frames after `Ingest.close` are ignored."""
         if self.closed:
             return
+        if frame.arrival < self._muted_until:
+            frame = replace(frame, samples=np.zeros(frame.samples.size, np.int16), encoding=Encoding.L16)
         queue = self._queue
         if not queue:
             self._ports.waiting.append(self)
@@ -126,6 +130,12 @@ class Intake:
             dropped = queue.popleft()
             self._queued_s -= dropped.samples.size / dropped.sample_rate_hz
             self._stats.dropped_frames += 1
+
+    def mute_until(self, time_s: float) -> None:
+        """Audio that arrives before this monotonic time is silence; media time goes on."""
+        if time_s > self._muted_until and not self.closed:
+            self._muted_until = time_s
+            self._ports.rows.due[self.row] = NEVER
 
     @property
     def ingest(self) -> PacketIngest:
@@ -170,7 +180,8 @@ class Intake:
 
     def resume(self) -> None:
         """The queue is empty and the batch has run: packets that come in order may pass both from here on."""
-        if self._rate == NARROWBAND_HZ and not self._skip and not self.closed:
+        is_muted = self._last_arrival < self._muted_until
+        if self._rate == NARROWBAND_HZ and not self._skip and not self.closed and not is_muted:
             self._ports.rows.due[self.row] = self._next_pts
 
     def emit(self, pcm: NDArray[np.float32]) -> None:
@@ -239,6 +250,7 @@ class Intake:
             self._put(samples, frame.encoding)
             self._next_pts += samples.size
             self._timeline.add(self._at(self._taken), frame.arrival)
+            self._last_arrival = frame.arrival
         self._queued_s = 0.0
 
     def _mend(self, frame: AudioFrame) -> int:

@@ -17,6 +17,7 @@ from pipeline.errors import CallEnded
 from pipeline.frames import AudioFrame
 from pipeline.ingest import Ingest
 from pipeline.latency import LatencyHistogram
+from pipeline.playback import AudioOutlet, LegPlayer
 from pipeline.records import LegOptions, RecordMaker
 from pipeline.segments import Segment, Segmenter
 from sinks.record import AnyRecord
@@ -37,9 +38,9 @@ class LegStats:
 class Leg:
     """Created by `Call.add_leg`. `stats` belongs to the connector, which fills it in.
 
-    `fault`: why the leg ended, or what it lacks, for a reason of ours; None otherwise. `follows`: what the recogniser
-    writes can still be understood: False once a hypothesis, which is a difference, was lost. `refused`: the
-    engine never took it.
+    `player`: what is said to who is on it. `fault`: why the leg ended, or what it lacks, for a reason of ours; None
+    otherwise. `follows`: what the recogniser writes can still be understood: False once a hypothesis, which is a
+    difference, was lost. `refused`: the engine never took it.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Leg:
         records: RecordMaker,
         latencies: LatencyHistogram,
         clock: Clock,
+        player: LegPlayer,
         flush_timeout_s: float,
         answer_timeout_s: float,
         abandon: "Callable[[Leg], None]",
@@ -62,6 +64,7 @@ class Leg:
         self.options = options
         self.session = session
         self.stats = LegStats()
+        self.player = player
         self.call_id = call_id
         self.fault: str | None = None
         self.refused = False
@@ -130,6 +133,11 @@ class Leg:
         """Queue audio for the next tick; never blocks. A full queue drops its oldest frames and counts them."""
         self.intake.push(frame)
 
+    def connect_outlet(self, outlet: AudioOutlet | None) -> None:
+        """The way back to who is on this leg; None: there is none, or none any more."""
+        if not self._closing:
+            self.player.connect(outlet)
+
     def set_language(self, language: str) -> None:
         """Change the prompt from here on. Raises `UnknownLocale`, `SessionClosed`."""
         self._recognizer.set_language(self.session, language)
@@ -173,6 +181,7 @@ class Leg:
         where it does not come in `flush_timeout_s`, one of the words known so far. Idempotent."""
         if not self._closing:
             self._closing = True
+            self.player.close()
             self._ingest.close(self.intake)
             self._asked_at = self._clock.monotonic()
             if self.ended:  # by the engine

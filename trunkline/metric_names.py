@@ -90,6 +90,20 @@ PIPELINE = (
         "failed_legs",
         "Legs that a fault of ours ended, or that lack something for one",
     ),
+    _counter("trunkline_pipeline_playback_failed", "playback.failed", "Utterances that could not be said"),
+    _counter(
+        "trunkline_pipeline_playback_late_seconds",
+        "playback.late_s",
+        "Time that was passed over in what is said because the event loop was busy",
+    ),
+    _counter("trunkline_pipeline_playback_seconds", "playback.seconds", "Audio sent to callers"),
+    _counter("trunkline_pipeline_playback_stops", "playback.stops", "Utterances that were interrupted"),
+    _counter(
+        "trunkline_pipeline_playback_underruns",
+        "playback.underruns",
+        "Times that an utterance had no audio when it was due",
+    ),
+    _counter("trunkline_pipeline_playback_utterances", "playback.utterances", "Utterances begun"),
     _counter("trunkline_pipeline_skipped_ticks", "skipped_ticks", "Ticks left out because the event loop was busy"),
     _counter("trunkline_pipeline_unflushed_legs", "unflushed_legs", "Legs that the engine did not flush in time"),
 )

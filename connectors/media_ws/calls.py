@@ -23,6 +23,7 @@ from pipeline.call import CallInfo, LegOptions
 from pipeline.errors import CallError, EngineError, UnknownLocale
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.intake import Intake, PacketIngest
+from pipeline.playback import AudioOutlet
 from pipeline.records import SpeakerRole
 from supervision import Supervisor
 
@@ -67,6 +68,13 @@ class BoundStream:
         media = self.started.media_format
         frame = AudioFrame(audio.pts, audio.codes, self.encoding, media.sample_rate_hz, audio.arrival)
         self.legs[audio.track].push(frame)
+
+    def connect_outlet(self, outlet: AudioOutlet) -> None:
+        """The way back to who is on the inbound track. A stream with the outbound one is a copy of a call between two
+        and has none: `<Connect><Stream>` is of the inbound track alone."""
+        is_both_ways = list(self.legs) == [Track.INBOUND]
+        for leg in self.legs.values():
+            leg.connect_outlet(outlet if is_both_ways else None)
 
     def dtmf(self, event: DtmfReceived) -> None:
         """The wire does not say how long a key was held: duration 0."""

@@ -45,6 +45,7 @@ from connectors.media_ws.events import (
     Anomaly,
     AudioReceived,
     DtmfReceived,
+    MarkReceived,
     MediaDialect,
     MediaEvent,
     ProtocolError,
@@ -52,6 +53,7 @@ from connectors.media_ws.events import (
     StreamStopped,
     TrackAdded,
 )
+from connectors.media_ws.outlet import MarkedOutlet
 from connectors.media_ws.socket import Frames, MediaSocket
 from connectors.media_ws.track import Track
 from pipeline.narrowband import OFFSETS
@@ -71,6 +73,7 @@ class MediaConnection:
         self._ws, self._core, self._bindings, self._limits = ws, core, bindings, limits
         self._stream: BoundStream | None = None
         self._call = "-"
+        self._outlet = MarkedOutlet(core, ws.send_now)
         self._warned = False
         self._in_order = 0
         self._deadline = time.monotonic() + limits.start_timeout_s
@@ -108,6 +111,7 @@ class MediaConnection:
                     await self._start(event)
                 elif isinstance(event, TrackAdded) and self._stream is not None:
                     await self._bindings.add_track(self._stream, event.track)
+                    self._stream.connect_outlet(self._outlet)
                 else:
                     self._apply(event)
             if self._stream is not None:
@@ -202,6 +206,7 @@ class MediaConnection:
         self._stats.pending -= 1
         self._deadline = time.monotonic() + self._limits.idle_timeout_s
         await self._bindings.add_legs(self._stream)
+        self._stream.connect_outlet(self._outlet)
         logger.debug("call %s: stream %s started: %s", self._call, started.stream_sid, "+".join(started.tracks))
 
     def _apply(self, event: MediaEvent) -> None:
@@ -210,6 +215,8 @@ class MediaConnection:
                 self._stream.push(event)
             case DtmfReceived() if self._stream is not None:
                 self._stream.dtmf(event)
+            case MarkReceived():
+                self._outlet.mark_received(event.name)
             case Anomaly():
                 self._warn(event.detail)
             case StreamStopped():
@@ -284,6 +291,7 @@ class MediaConnection:
     async def end(self) -> None:
         """Count the stream, end it and, with its last stream, its call."""
         self._leave_lane_at_end()
+        self._outlet.close()
         counted, total = self._core.stats, self._stats
         for track in counted.tracks.values():
             total.packets += track.packets

@@ -142,7 +142,8 @@ class StreamStats:
 
 
 class MediaDialect(Protocol):
-    """A protocol core. `str` is a text message, `bytes` a binary one; `now` is a monotonic clock in seconds."""
+    """A protocol core. `str` is a text message, `bytes` a binary one; `now` is a monotonic clock in seconds. `play`,
+    `mark` and `clear` make messages to the peer; they raise `LocalProtocolError` outside a running stream."""
 
     @property
     def stats(self) -> StreamStats: ...
@@ -165,3 +166,12 @@ class MediaDialect(Protocol):
 
     def connection_lost(self, now: float) -> list[MediaEvent]:
         """The socket is gone: what was still held for reordering comes out. The stream is over."""
+
+    def play(self, codes: bytes) -> str:
+        """Plays audio to who is on the inbound track."""
+
+    def mark(self, name: str) -> str:
+        """Comes back as `MarkReceived` when all before it was played."""
+
+    def clear(self) -> str:
+        """Throws away what was not played yet."""

@@ -18,3 +18,13 @@ def frame_length(data: bytes, at: int) -> int | None:
     if available < head:
         return None
     return head + (int.from_bytes(data[at + 2 : at + 2 + extended], "big") if extended else short)
+
+
+def text_frame(text: bytes) -> bytes:
+    """Of a server: a whole message, not masked."""
+    size = len(text)
+    if size < 126:
+        return bytes((TEXT, size)) + text
+    if size < 0x10000:
+        return bytes((TEXT, 126)) + size.to_bytes(2, "big") + text
+    return bytes((TEXT, 127)) + size.to_bytes(8, "big") + text

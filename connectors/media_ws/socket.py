@@ -17,7 +17,7 @@ from aiohttp._websocket.helpers import websocket_mask
 from aiohttp._websocket.writer import WebSocketWriter
 
 from connectors.media_ws.bulk import ALIVE_INTERVAL_S, MediaLanes
-from connectors.media_ws.framing import CLOSE, HEAD_16, MASKED_16, TEXT, frame_length
+from connectors.media_ws.framing import CLOSE, HEAD_16, MASKED_16, TEXT, frame_length, text_frame
 
 FastPath = Callable[[bytearray, float], bool]
 """The bytes of a text message, ASCII, and the monotonic time. False: it is not taken, nothing has
@@ -145,11 +145,21 @@ class MediaSocket(web.WebSocketResponse):
     """`frames`: None before the upgrade, and for a peer that did not wait for our answer to it."""
 
     frames: Frames | None = None
+    _wire: asyncio.Transport | None = None
 
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: WebSocketWriter) -> None:
         handler = request.protocol
         early = handler._message_tail
         super()._post_start(request, protocol, writer)
+        self._wire = request.transport
         if not early and request.transport is not None:
             self.frames = Frames(handler, self._on_data_received, self._max_msg_size)
             request.transport.set_protocol(self.frames)
+
+    def send_now(self, text: str) -> None:
+        """A text message, without waiting for what was sent before; lost once the socket is being closed. Frames of a
+        server are not masked (RFC 6455, section 5.1), and one write is never cut by another, such as a pong of
+        aiohttp's."""
+        wire = self._wire
+        if wire is not None and not self.closed and not wire.is_closing():
+            wire.write(text_frame(text.encode()))

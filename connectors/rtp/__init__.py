@@ -2,15 +2,15 @@
 
 Chain of a leg: socket -> SRTP -> address and source -> sequence -> jitter buffer -> media time -> [this package ends]
 -> the leg's queue, in its codec -> tick. G.711 in order passes by all this, many legs at a time (`bulk`). Everything
-but `endpoint`, `leg`, `player`, `ports`, `reader` and `transport` is without sockets and clocks.
+but `endpoint`, `leg`, `ports`, `reader` and `transport` is without sockets and clocks.
 """
 
 from connectors.rtp.config import RtpConfig
 from connectors.rtp.endpoint import RtpEndpoint
 from connectors.rtp.errors import NoFreePort, RtpError, UnsupportedSuite
 from connectors.rtp.events import Audio, Bye, DtmfEvent, RtpEvent, Silence
+from connectors.rtp.outlet import RtpOutlet
 from connectors.rtp.packet import RtpPacket
-from connectors.rtp.player import RtpPlayer
 from connectors.rtp.ports import PortPool
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
@@ -25,8 +25,8 @@ __all__ = [
     "RtpEndpoint",
     "RtpError",
     "RtpEvent",
+    "RtpOutlet",
     "RtpPacket",
-    "RtpPlayer",
     "RtpReceiver",
     "RtpStats",
     "Silence",

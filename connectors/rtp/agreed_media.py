@@ -37,6 +37,12 @@ class AgreedMedia:
     srtp: SrtpContexts
 
     @property
+    def listens(self) -> bool:
+        """Whether the peer takes what we send; it does not on hold (RFC 3264, section 8.4)."""
+        remote = self.negotiated.remote
+        return self.negotiated.direction.sends and remote.port > 0 and not remote.null_address
+
+    @property
     def rtp_address(self) -> Address | None:
         """Where the peer listens by its description; None where that says nothing of use."""
         remote = self.negotiated.remote

@@ -2,19 +2,14 @@
 
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from connectors.calls import AudioLeg
-from connectors.errors import LocalProtocolError
 from connectors.rtp.agreed_media import AgreedMedia, SrtpContexts
 from connectors.rtp.config import RtpConfig
 from connectors.rtp.feed import LegFeed, OnBye, OnDtmf
 from connectors.rtp.leg import RtpLeg
-from connectors.rtp.player import RtpPlayer
+from connectors.rtp.outlet import RtpOutlet
 from connectors.rtp.ports import PortPool
 from connectors.rtp.quality import RtpStats
-from connectors.rtp.sender import RtpSender
 from connectors.rtp.transport import RtpTransport
 from connectors.sdp.offer_answer import Negotiated
 from supervision import Supervisor
@@ -88,8 +83,6 @@ class RtpEndpoint:
         self._agreed = AgreedMedia(negotiated, self._srtp)
         if self._running is not None:
             self._running.update(self._agreed)
-            if self._running.player is not None:
-                self._running.player.update(negotiated.codec, negotiated.ptime_ms)
         self._run()
 
     def leg_changed(self) -> None:
@@ -105,19 +98,11 @@ class RtpEndpoint:
         """The hold is over."""
         self._mute(False)
 
-    def player(self) -> RtpPlayer:
-        """Says a bot's audio to the peer. Raises `CodecError`, and `LocalProtocolError` before there is a peer."""
-        if self._running is None or self._agreed is None:
-            raise LocalProtocolError("an endpoint speaks once it has a leg and an agreement")
-        if self._running.player is None:
-            agreed = self._agreed.negotiated
-            sender = RtpSender(agreed.codec, agreed.ptime_ms, self._running.receiver.ssrc)
-            self._running.player = RtpPlayer(sender, self._running.send, self._running.fault)
-        return self._running.player
-
-    def send_audio(self, pcm: NDArray[np.int16]) -> None:
-        """Say this after what was to be said before. `pcm`: int16 (T,) at `player().rate_hz`."""
-        self.player().play(pcm)
+    @property
+    def outlet(self) -> RtpOutlet | None:
+        """The way back to the peer, the same for as long as the endpoint lasts; None before there is leg and
+        agreement."""
+        return None if self._running is None else self._running.outlet
 
     async def close(self) -> None:
         """Hand on what waits, say goodbye, give the ports back. Idempotent."""

@@ -13,7 +13,7 @@ from connectors.rtp.config import RtpConfig
 from connectors.rtp.events import Audio
 from connectors.rtp.feed import LegFeed
 from connectors.rtp.latching import Address
-from connectors.rtp.player import RtpPlayer
+from connectors.rtp.outlet import RtpOutlet
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.reader import Lane
 from connectors.rtp.receiver import RtpReceiver
@@ -57,7 +57,8 @@ class RtpLeg:
             srtp=agreed.srtp.receiver,
             started_at=started_at,
         )
-        self.player: RtpPlayer | None = None
+        codec, ptime_ms = agreed.negotiated.codec, agreed.negotiated.ptime_ms
+        self.outlet = RtpOutlet(self.send, self.receiver.ssrc, codec, ptime_ms, agreed.listens)
         self._transport, self._agreed, self._feed, self._config = transport, agreed, feed, config
         self._on_inactive = on_inactive
         self._active_at = time.monotonic()
@@ -74,6 +75,7 @@ class RtpLeg:
         self.leave_lane()
         self._agreed = agreed
         self.receiver.update(agreed.negotiated.receive, agreed.rtp_address, agreed.srtp.receiver)
+        self.outlet.update(agreed.negotiated.codec, agreed.negotiated.ptime_ms, agreed.listens)
         self._active_at = time.monotonic()
 
     def mute(self, muted: bool) -> None:
@@ -146,8 +148,7 @@ class RtpLeg:
         if self._timer is not None:
             self._timer.cancel()
         try:
-            if self.player is not None:
-                self.player.stop()
+            self.outlet.close()
             self._feed.deliver(self.receiver.finish(time.monotonic()))
             self._feed.report(self.receiver.stats)
             self._log_clock_change()
@@ -218,8 +219,7 @@ class RtpLeg:
     def _send_report(self) -> None:
         self._settle()
         now = time.monotonic()
-        sent = None if self.player is None else self.player.sent(now)
-        self._send_rtcp(self.receiver.report(now, sent))
+        self._send_rtcp(self.receiver.report(now, self.outlet.sent(now)))
         self._feed.report(self.receiver.stats)
         self._log_clock_change()
         silent_s = now - max(self.receiver.alive_at, self._active_at)

@@ -277,7 +277,7 @@ class DialogCall:
         for negotiated in agreed:
             port = negotiated.local.port
             if streams[port].leg is not None or self.add_leg(port, self._next_leg()):
-                streams[port].endpoint.update(negotiated)
+                streams[port].update(negotiated)
             else:
                 refused.append(negotiated.index)
         self._update_hold([one for one in agreed if one.index not in refused])

@@ -57,13 +57,27 @@ class DialogStream:
         self.endpoint = endpoint
         self.leg: LegHandle | None = None
         self.stats = LegStats()
-        self.is_fed = False
+        self.is_fed = self.listened = False
 
     def bind(self, leg: LegHandle | None) -> None:
         """From now on it feeds this leg, or none."""
         self.endpoint.leg_changed()
+        if self.leg is not None and leg is not self.leg:
+            self.leg.connect_outlet(None)
         self.leg = leg
+        self._connect_outlet()
         self.stats = LegStats() if leg is None else leg.stats
+
+    def update(self, negotiated: Negotiated) -> None:
+        """What was agreed, for the first time or anew. A peer that has listened once may be spoken to from then on,
+        while it listens. Raises `UnsupportedSuite`, `CodecError`."""
+        self.endpoint.update(negotiated)
+        self.listened = self.listened or negotiated.direction.sends
+        self._connect_outlet()
+
+    def _connect_outlet(self) -> None:
+        if self.leg is not None and self.listened:
+            self.leg.connect_outlet(self.endpoint.outlet)
 
     @property
     def intake(self) -> Intake | None:

@@ -15,6 +15,7 @@ from aiohttp import web
 from connectors.calls import CallRegistry, LegHandle
 from connectors.rtp.feed import LegFeed
 from connectors.rtp.leg import MOST_FAULTS
+from connectors.rtp.outlet import RtpOutlet
 from connectors.rtp.packet import HEADER, PLAIN
 from connectors.rtp.quality import RtpStats
 from connectors.rtp.receiver import RtpReceiver
@@ -22,7 +23,7 @@ from connectors.sdp.rtp_codec import RtpCodec
 from connectors.webrtc.config import WebRtcConfig
 from connectors.webrtc.http import WhipServer
 from connectors.webrtc.sessions import WhipSessions
-from connectors.webrtc.whip import IceFragment, Offer, WebRtcUnavailable, WhipRefused, answered_codecs
+from connectors.webrtc.whip import IceFragment, Offer, WebRtcUnavailable, WhipRefused, answered_codecs, sent_codecs
 from supervision import Supervisor
 
 try:
@@ -34,6 +35,9 @@ except ImportError as error:
     raise WebRtcUnavailable("WebRTC is configured, but aiortc is missing: pip install 'trunkline[webrtc]'") from error
 
 logger = logging.getLogger(__name__)
+
+PACKET_MS = 20
+"""Of what is sent: what browsers send themselves."""
 
 _ANYWHERE = ("webrtc", 0)
 """The address of every packet: where they may come from, ICE has settled."""
@@ -68,7 +72,7 @@ class WebRtcConnector:
 
 
 class WebRtcPeer:
-    """One peer connection that only listens."""
+    """One peer connection. It only listens, unless the peer asks for audio back."""
 
     def __init__(self, config: WebRtcConfig, supervisor: Supervisor | None = None) -> None:
         self._supervisor = supervisor or Supervisor()
@@ -79,6 +83,7 @@ class WebRtcPeer:
         self._codecs = config.codecs
         self._tracks: list[WebRtcTrack] = []
         self._closed = False
+        self._offer = ""
 
     @property
     def arrived(self) -> float:
@@ -91,8 +96,11 @@ class WebRtcPeer:
         known = [] if capabilities is None else capabilities.codecs
         wanted = [f"audio/{name.lower()}" for name in self._codecs]
         preferred = [codec for name in wanted for codec in known if codec.mimeType.lower() == name]
+        self._offer = offer.text
         for _ in range(offer.tracks):
-            self._connection.addTransceiver("audio", "recvonly").setCodecPreferences(preferred)
+            transceiver = self._connection.addTransceiver("audio", "sendrecv" if offer.listens else "recvonly")
+            transceiver.setCodecPreferences(preferred)
+            transceiver.sender.send = _nothing  # type: ignore[method-assign]
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer.text, "offer"))
         except Exception as error:  # noqa: BLE001 - it raises all kinds of them for what its parser meets
@@ -103,8 +111,13 @@ class WebRtcPeer:
         connection = self._connection
         await connection.setLocalDescription(await connection.createAnswer())
         answer: str = connection.localDescription.sdp
-        for transceiver, codecs, leg in zip(connection.getTransceivers(), answered_codecs(answer), legs, strict=True):
-            self._tracks.append(WebRtcTrack(transceiver.receiver, codecs, leg, self._supervisor))
+        transceivers, received = connection.getTransceivers(), answered_codecs(answer)
+        sent = sent_codecs(self._offer, answer)
+        for transceiver, codecs, codec, leg in zip(transceivers, received, sent, legs, strict=True):
+            ssrc = transceiver.sender._ssrc
+            track = WebRtcTrack(transceiver.receiver, codecs, leg, self._supervisor, ssrc, codec)
+            self._tracks.append(track)
+            leg.connect_outlet(track.outlet)
         return answer
 
     async def add_candidates(self, fragment: IceFragment) -> None:
@@ -129,12 +142,20 @@ class WebRtcPeer:
 
     def _changed(self) -> None:
         """ICE consent ran out (RFC 7675), DTLS was closed by the peer, or neither came about."""
+        for track in self._tracks:
+            track.listens(self._connection.connectionState == "connected")
         if self._connection.connectionState in ("failed", "closed") and self.lost is None:
             self.lost = "disconnected"
 
 
+async def _nothing(parameters: object) -> None:
+    """In the place of `RTCRtpSender.send`, which would look for audio fifty times a second and mark every packet: what
+    is sent, `WebRtcTrack` sends."""
+
+
 class WebRtcTrack:
-    """One audio track: its RTP out of aiortc's receiver and into a leg.
+    """One audio track: its RTP out of aiortc's receiver and into a leg. `outlet`: what is said to the peer, in `codec`
+    and under `ssrc`; None where it does not listen.
 
     A packet that cannot be taken for a fault of ours is let go and counted: what aiortc or a timer meets would end the
     whole connection. `MOST_FAULTS` in a row end the leg.
@@ -146,11 +167,15 @@ class WebRtcTrack:
         codecs: Sequence[RtpCodec],
         leg: LegHandle,
         supervisor: Supervisor | None = None,
+        ssrc: int | None = None,
+        codec: RtpCodec | None = None,
     ) -> None:
         self._supervisor = supervisor or Supervisor()
         self._faults = 0
         self._transport = receiver.transport
-        self._rtp = RtpReceiver(codecs)
+        self._rtp = RtpReceiver(codecs, ssrc=ssrc)
+        self._codec = codec
+        self.outlet = None if codec is None else RtpOutlet(self._spawn_send, self._rtp.ssrc, codec, PACKET_MS, False)
         self._feed = LegFeed(leg)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -168,13 +193,20 @@ class WebRtcTrack:
         """A receiver report: a browser chooses its redundancy by the loss that it reports."""
         self._feed.report(self._rtp.stats)
         if self.arrived and not self._finished:
-            task = self._supervisor.spawn(self._send(self._rtp.report(time.monotonic())), "webrtc report")
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            now = time.monotonic()
+            sent = None if self.outlet is None else self.outlet.sent(now)
+            self._spawn_send(self._rtp.report(now, sent))
+
+    def listens(self, connected: bool) -> None:
+        """Whether the peer can be reached."""
+        if self.outlet is not None and self._codec is not None:
+            self.outlet.update(self._codec, PACKET_MS, connected)
 
     def finish(self) -> RtpStats:
         """Hand on what waits. Idempotent."""
         if not self._finished:
+            if self.outlet is not None:
+                self.outlet.close()
             self._feed.deliver(self._rtp.finish(time.monotonic()))
             self._feed.report(self._rtp.stats)
             self._finished = True
@@ -235,8 +267,13 @@ class WebRtcTrack:
         except Exception as error:  # noqa: BLE001 - the next packet sets another timer
             self._fault(error)
 
+    def _spawn_send(self, data: bytes) -> None:
+        task = self._supervisor.spawn(self._send(data), "webrtc sending")
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
     async def _send(self, data: bytes) -> None:
         try:
             await self._transport._send_rtp(data)
         except (ConnectionError, OSError):
-            logger.debug("a receiver report could not be sent")
+            logger.debug("a packet could not be sent")

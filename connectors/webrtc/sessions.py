@@ -9,7 +9,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from connectors.calls import CallHandle, CallRegistry, LegHandle
@@ -117,7 +117,7 @@ class WhipSessions:
         session: WhipSession | None = None
         answer = None
         try:
-            await peer.take_offer(offer)
+            await peer.take_offer(replace(offer, listens=request.listens))
             session = self._open(request, offer, peer)
             await self._announce(session)
             answer = await peer.answer(list(session.legs.values()))

@@ -40,13 +40,15 @@ class WebRtcUnavailable(ConnectorError):
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """What the URL of a POST says: `call_id`, `from`, `to`, `language`; `role` and `leg`, each a list with commas for
-    sessions of several tracks; every other parameter becomes metadata of the call."""
+    """What the URL of a POST says: `call_id`, `from`, `to`, `language`; `listen=1` where the peer wants audio back;
+    `role` and `leg`, each a list with commas for sessions of several tracks; every other parameter becomes metadata of
+    the call."""
 
     call_id: str | None = None
     from_: str | None = None
     to: str | None = None
     language: str | None = None
+    listens: bool = False
     roles: tuple[SpeakerRole, ...] = ()
     legs: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -71,6 +73,7 @@ class SessionRequest:
             from_=given.pop("from", None),
             to=given.pop("to", None),
             language=given.pop("language", None),
+            listens=given.pop("listen", "") == "1",
             roles=roles,
             legs=_list(given.pop("leg", "")),
             metadata=given,
@@ -87,12 +90,14 @@ class SessionRequest:
 class Offer:
     """An offer that we can take. `text`: without the candidates that are of no use here, names (mDNS) among them, for
     the peer's own checks make its addresses known, and without lines that the peer does not use. `tracks`: audio lines.
-    `ice`: (ufrag, pwd) of its lines. `lines`: how the answer has to be put back."""
+    `ice`: (ufrag, pwd) of its lines. `lines`: how the answer has to be put back. `listens`: lines that are `sendrecv`
+    are answered so: WHIP alone goes one way (section 4.4.2)."""
 
     text: str
     tracks: int
     ice: frozenset[tuple[str, str]]
     lines: MediaLines
+    listens: bool = False
 
     @classmethod
     def parse(cls, text: str, codecs: Sequence[str], limits: WebRtcLimits) -> "Offer":
@@ -162,7 +167,21 @@ def finish_answer(text: str) -> str:
 
 def answered_codecs(text: str) -> list[tuple[RtpCodec, ...]]:
     """What each audio line of an answer lets the peer send."""
-    return [media.codecs for media in sdp.parse(text).media if isinstance(media, sdp.AudioMedia)]
+    return [media.codecs for media in _audio(text)]
+
+
+def sent_codecs(offer: str, answer: str) -> list[RtpCodec | None]:
+    """What is sent to the peer on each audio line, with its number and its wishes; None: it does not listen."""
+    sent: list[RtpCodec | None] = []
+    for theirs, ours in zip(_audio(offer), _audio(answer), strict=True):
+        chosen = {codec.payload_type for codec in ours.codecs if codec.is_audio}
+        known = [codec for codec in theirs.codecs if codec.payload_type in chosen]
+        sent.append(known[0] if known and ours.direction.sends else None)
+    return sent
+
+
+def _audio(text: str) -> list[sdp.AudioMedia]:
+    return [media for media in sdp.parse(text).media if isinstance(media, sdp.AudioMedia)]
 
 
 @dataclass(frozen=True, slots=True)

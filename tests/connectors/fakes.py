@@ -12,6 +12,7 @@ from pipeline.call import CallInfo, Calls, LegOptions, LegStats
 from pipeline.errors import CallEnded, Draining, DuplicateCall, DuplicateLeg
 from pipeline.frames import AudioFrame
 from pipeline.intake import Intake
+from pipeline.playback import AudioOutlet
 from pipeline.records import SpeakerRole
 
 
@@ -25,6 +26,10 @@ class FakeLeg:
         self.stats = LegStats()
         self.frames: list[AudioFrame] = []
         self.closed = False
+        self.outlet: AudioOutlet | None = None
+
+    def connect_outlet(self, outlet: AudioOutlet | None) -> None:
+        self.outlet = outlet
 
     async def admitted(self) -> None:
         await self.call.calls.answered.wait()

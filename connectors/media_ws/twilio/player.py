@@ -1,10 +1,12 @@
-"""Twilio's side of Media Streams: plays two tracks to a server through the real protocol, in real time.
+"""Twilio's side of Media Streams: plays two tracks to a server through the real protocol, in real time, and what the
+server sends to be played from a buffer with marks.
 
 Used by the demo, the load tests and the tests of the driver.
 """
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -30,13 +32,15 @@ CLOSE_TIMEOUT_S = 5.0
 
 @dataclass(slots=True)
 class PlayerReport:
-    """What went over the socket. `played`: samples that the server sent to be played into the call. `behind_s`: how
-    late the latest message went out against its schedule."""
+    """What went over the socket. `played`: samples that the server sent to be played into the call; `heard`: the codes
+    of those that were played, `marks` of those that came back. `behind_s`: how late the latest message went out against
+    its schedule."""
 
     messages: int = 0
     media: dict[Track, int] = field(default_factory=dict)
     marks: list[str] = field(default_factory=list)
     played: int = 0
+    heard: bytearray = field(default_factory=bytearray)
     cleared: int = 0
     behind_s: float = 0.0
     close_code: int | None = None
@@ -79,6 +83,8 @@ class TwilioPlayer:
             signed = signed_url or urlsplit(url)._replace(scheme="wss").geturl()
             self._headers[signature.HEADER] = signature.sign(auth_token, signed)
         self._sequence = 0
+        self._to_play: deque[bytes | wire.MarkBody] = deque()
+        self._has_more = asyncio.Event()
 
     async def play(self, session: aiohttp.ClientSession | None = None) -> PlayerReport:
         """Connect, play to the end, say `stop` and close.
@@ -124,19 +130,51 @@ class TwilioPlayer:
         await ws.send_str(wire.encode(wire.StopMessage(self._next_sequence(), self.stream_sid, body)))
 
     async def _read(self, ws: aiohttp.ClientWebSocketResponse) -> str:
-        """Until the socket closes; what is sent to be played counts as played at once. The reason of the close."""
+        """Until the socket closes. The reason of the close."""
+        playing = asyncio.create_task(self._play_out(ws))
+        try:
+            while True:
+                message = await ws.receive()
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    return str(message.extra or "")
+                match wire.decode_server(message.data):
+                    case wire.PlayMessage(media=media):
+                        self.report.played += len(media.payload)
+                        self._to_play.append(media.payload)
+                    case wire.PlayMarkMessage(mark=mark):
+                        self._to_play.append(mark)
+                    case wire.ClearMessage():
+                        self.report.cleared += 1
+                        left = [one for one in self._to_play if isinstance(one, wire.MarkBody)]
+                        self._to_play.clear()
+                        for mark in left:
+                            await self._send_back(ws, mark)
+                self._has_more.set()
+        finally:
+            await cancel_and_wait(playing)
+
+    async def _play_out(self, ws: aiohttp.ClientWebSocketResponse) -> None:
+        """What the server sends is played in real time, or at `pace`, one after the other; a mark comes back when it is
+        its turn."""
+        loop = asyncio.get_running_loop()
+        free_at = loop.time()
         while True:
-            message = await ws.receive()
-            if message.type is not aiohttp.WSMsgType.TEXT:
-                return str(message.extra or "")
-            match wire.decode_server(message.data):
-                case wire.PlayMessage(media=media):
-                    self.report.played += len(media.payload)
-                case wire.PlayMarkMessage(mark=mark):
-                    self.report.marks.append(mark.name)
-                    await ws.send_str(wire.encode(wire.MarkMessage(self._next_sequence(), self.stream_sid, mark)))
-                case wire.ClearMessage():
-                    self.report.cleared += 1
+            while not self._to_play:
+                self._has_more.clear()
+                await self._has_more.wait()
+                free_at = max(free_at, loop.time())
+            one = self._to_play.popleft()
+            if isinstance(one, wire.MarkBody):
+                await self._send_back(ws, one)
+                continue
+            self.report.heard += one
+            if self._pace > 0:
+                free_at += len(one) / wire.SAMPLE_RATE_HZ / self._pace
+                await asyncio.sleep(free_at - loop.time())
+
+    async def _send_back(self, ws: aiohttp.ClientWebSocketResponse, mark: wire.MarkBody) -> None:
+        self.report.marks.append(mark.name)
+        await ws.send_str(wire.encode(wire.MarkMessage(self._next_sequence(), self.stream_sid, mark)))
 
     def _start(self) -> wire.StartMessage:
         body = wire.StartBody(

@@ -17,6 +17,7 @@ from connectors.media_ws.connection import MediaConnection
 from connectors.media_ws.driver import MediaWebSocket
 from connectors.rtp.bulk import RtpLanes
 from connectors.rtp.reader import MediaReader
+from connectors.webrtc.audio_lines import MediaLines
 from connectors.webrtc.config import WebRtcConfig
 from connectors.webrtc.sessions import CHECK_S, WhipSessions
 from connectors.webrtc.whip import Offer
@@ -208,9 +209,15 @@ async def test_a_webrtc_session_that_meets_a_fault_ends_its_call(fails: str, mon
     calls = FakeCalls()
     sessions = WhipSessions(calls, WebRtcConfig(), lambda: FakePeer(fails))
     request = SimpleNamespace(
-        call_id="WR1", from_=None, to=None, metadata={}, language=None, track=lambda _index, role: (None, role)
+        call_id="WR1",
+        from_=None,
+        to=None,
+        metadata={},
+        language=None,
+        listens=False,
+        track=lambda _index, role: (None, role),
     )
-    session, _ = await sessions.start(request, SimpleNamespace(tracks=1))  # type: ignore[arg-type]
+    session, _ = await sessions.start(request, Offer("", 1, frozenset(), MediaLines("", 1)))  # type: ignore[arg-type]
     if fails == "report":
         async with asyncio.timeout(10):
             while session.ending is None:  # noqa: ASYNC110 - nothing else shows it

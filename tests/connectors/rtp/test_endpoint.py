@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from connectors.errors import LocalProtocolError
 from connectors.rtp import DtmfEvent, NoFreePort, PortPool, RtpEndpoint, RtpPacket
 from connectors.rtp.events import Bye
 from connectors.rtp.rtcp import Goodbye, ReceiverReport, SenderReport, encode_compound, parse_compound
 from connectors.rtp.srtp import SrtpReceiver, SrtpSender
+from connectors.sdp.media_lines import Direction
 from connectors.sdp.sdes import Crypto
 from tests.connectors.rtp.keys import press
 from tests.connectors.rtp.legs import FakeLeg
@@ -27,6 +27,13 @@ async def arrived(sock: socket.socket, wanted: Callable[[bytes], bool] = bool) -
             data = await asyncio.get_running_loop().sock_recv(sock, 2048)
             if wanted(data):
                 return data
+
+
+def say(endpoint: RtpEndpoint, packets: int = 1) -> None:
+    assert endpoint.outlet is not None
+    for index in range(packets):
+        at = asyncio.get_running_loop().time() + 0.02 * index
+        endpoint.outlet.send(np.zeros(160, np.int16), at, starts=not index)
 
 
 async def test_packets_reach_the_leg(peer: Peer, opened: Open) -> None:
@@ -113,31 +120,47 @@ async def test_a_peer_elsewhere_is_answered_where_it_is(peer: Peer, opened: Open
     for packet in peer.sender.packets(3):
         peer.send(endpoint, packet.data)
     await until(lambda: endpoint.stats.received == 3)
-    endpoint.send_audio(np.zeros(160, np.int16))
+    say(endpoint)
     await arrived(peer.rtp, lambda data: data[1] & 0x7F == 0)
 
 
-async def test_audio_is_sent_in_real_time_and_reported(peer: Peer, opened: Open) -> None:
+async def test_audio_is_sent_and_reported(peer: Peer, opened: Open) -> None:
     endpoint = await opened()
-    with pytest.raises(LocalProtocolError):
-        endpoint.send_audio(np.zeros(160, np.int16))
+    assert endpoint.outlet is None
     endpoint.attach(FakeLeg())
     endpoint.update(peer.agreed())
-    assert endpoint.player().rate_hz == 8000
-    began = asyncio.get_running_loop().time()
-    endpoint.send_audio(np.zeros(8 * 200, np.int16))
+    assert endpoint.outlet is not None
+    assert (endpoint.outlet.sample_rate_hz, endpoint.outlet.packet_ms, endpoint.outlet.ready) == (8_000, 20, True)
+    say(endpoint, 10)
     packets = [RtpPacket.parse(await arrived(peer.rtp)) for _ in range(10)]
-    assert asyncio.get_running_loop().time() - began >= 0.17
     assert [packet.sequence for packet in packets] == [(packets[0].sequence + index) % 65536 for index in range(10)]
     data = await arrived(peer.rtcp, lambda data: data[1] == 200)
     report = parse_compound(data)[0][0]
     assert isinstance(report, SenderReport)
     assert (report.ssrc, report.octets) == (packets[0].ssrc, 160 * report.packets)
     endpoint.update(peer.agreed(codec=PCMA))
-    endpoint.send_audio(np.zeros(160, np.int16))
+    say(endpoint)
     assert RtpPacket.parse(await arrived(peer.rtp)).payload_type == 8
-    endpoint.send_audio(np.zeros(80_000, np.int16))
-    endpoint.player().stop()
+    assert endpoint.outlet.sent_ms == endpoint.outlet.played_ms(0.0) == 220
+
+
+@pytest.mark.parametrize("direction", [Direction.RECVONLY, Direction.INACTIVE])
+async def test_nothing_may_be_sent_on_hold_and_after_the_end(peer: Peer, opened: Open, direction: Direction) -> None:
+    endpoint = await opened()
+    endpoint.attach(FakeLeg())
+    endpoint.update(peer.agreed())
+    outlet = endpoint.outlet
+    assert outlet is not None
+    endpoint.update(replace(peer.agreed(), direction=direction))
+    assert not outlet.ready
+    endpoint.update(peer.agreed())
+    assert outlet.ready
+    agreed = peer.agreed()
+    endpoint.update(replace(agreed, remote=replace(agreed.remote, address="0.0.0.0")))
+    assert not outlet.ready
+    endpoint.update(agreed)
+    await endpoint.close()
+    assert not outlet.ready
 
 
 async def test_srtp_both_ways_and_its_state_outlives_a_new_agreement(peer: Peer, opened: Open) -> None:
@@ -157,7 +180,7 @@ async def test_srtp_both_ways_and_its_state_outlives_a_new_agreement(peer: Peer,
     peer.send(endpoint, first)
     peer.send(endpoint, peer.sender.packet().data)
     await until(lambda: (endpoint.stats.replayed, endpoint.stats.unauthentic) == (1, 1))
-    endpoint.send_audio(np.zeros(160, np.int16))
+    say(endpoint)
     assert len(RtpPacket.parse(unseal.open(await arrived(peer.rtp))).payload) == 160
     packets, error = parse_compound(unseal.open_rtcp(await arrived(peer.rtcp)))
     assert error is None
@@ -234,7 +257,7 @@ async def test_a_port_that_changes_is_received_and_answered_on(peer: Peer, opene
             moved.sendto(packet.data, (HOST, endpoint.port))
         await until(lambda: len(leg.frames) == 25)
         assert endpoint.stats.moves == 1
-        endpoint.send_audio(np.zeros(160, np.int16))
+        say(endpoint)
         assert await arrived(moved)
 
 

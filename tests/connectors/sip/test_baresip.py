@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from connectors.sip import SipConfig
 from tests.connectors.sip.stage import Stage, changed, stage
 from tests.pipeline.scripted import script, words
 from tests.services.missing import missing
 
-MODULES = ("g711", "g722", "opus", "aufile", "srtp")
+MODULES = ("g711", "g722", "opus", "aufile", "aubridge", "sndfile", "srtp")
 RATES = {"PCMU/8000/1": (8_000, 1), "PCMA/8000/1": (8_000, 1), "G722/16000/1": (16_000, 1), "opus/48000/2": (48_000, 2)}
 SAID_S = 1.5
 
@@ -61,12 +62,19 @@ def configure(folder: Path, codec: str, encryption: str, address: str) -> None:
         said.setframerate(rate)
         said.writeframes(np.repeat(tone.astype("<i2"), channels).tobytes())
     lines = ["poll_method epoll", "sip_verify_server no", f"module_path {modules_folder()}"]
-    lines += [f"audio_source aufile,{folder}/said.wav", f"audio_player aufile,{folder}/heard.wav"]
+    lines += [f"audio_source aufile,{folder}/said.wav", "audio_player aubridge,heard", f"snd_path {folder}"]
     lines += [f"module {name}.so" for name in MODULES]
     lines += ["module_tmp account.so", "module_app menu.so"]
     (folder / "config").write_text("\n".join(lines) + "\n")
     (folder / "accounts").write_text(f"<sip:test@{address}>;regint=0;audio_codecs={codec}{encryption}\n")
     (folder / "contacts").write_text("")
+
+
+def dumped(folder: Path) -> tuple[NDArray[np.float64], int]:
+    """What baresip has heard, and its rate."""
+    with wave.open(str(next(folder.glob("dump-*dec.wav")))) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        return samples[:: file.getnchannels()].astype(float), file.getframerate()
 
 
 async def call(baresip: str, server: Stage, folder: Path, transport: str) -> None:
@@ -128,3 +136,27 @@ async def test_call_is_heard_to_its_last_word(
         spectrum = np.abs(np.fft.rfft(heard[8_000:16_000]))
         assert abs(int(spectrum.argmax()) * 2 - 440) <= 4  # the tone itself, so the codec was the right one
         assert "".join(one.transcript for one in server.finals()) == "one two three four"
+
+
+@pytest.mark.parametrize(
+    ("codec", "encryption"),
+    [("PCMU/8000/1", ""), ("PCMA/8000/1", ";mediaenc=srtp"), ("G722/16000/1", ""), ("opus/48000/2", "")],
+)
+async def test_what_is_played_is_heard(
+    baresip: str, address: str, certificate: tuple[str, str], tmp_path: Path, codec: str, encryption: str
+) -> None:
+    configure(tmp_path, codec, encryption, address)
+    tone = np.sin(np.arange(16_000) * 2 * np.pi * 880 / 16_000) * 8_000
+    async with stage(listening(address, "UDP", certificate)) as server:
+        calling = asyncio.create_task(call(baresip, server, tmp_path, "UDP"))
+        await server.until(server.call_records)
+        running = server.calls.get(server.call_records()[0].call_id)
+        assert running is not None
+        said = running.play("caller", tone.astype(np.int16), 16_000)
+        assert (await asyncio.wait_for(said.wait(), 10)).seconds == 1.0
+        await calling
+    heard, rate = dumped(tmp_path)
+    loud = np.flatnonzero(np.abs(heard) > 4_000)
+    assert loud[-1] - loud[0] >= 0.85 * rate  # its jitter buffer keeps the last 100 ms
+    middle = heard[loud[0] : loud[-1]][rate // 4 : 3 * rate // 4]
+    assert abs(int(np.abs(np.fft.rfft(middle)).argmax()) * 2 - 880) <= 4

@@ -4,11 +4,13 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from connectors.rtp.config import RtpConfig
 from connectors.siprec.body import METADATA_TYPES
 from connectors.siprec.recording_session import RoleRule
+from pipeline import NoWayBack
 from sinks.record import CallAction, CallRecord
 from tests.connectors.sip.recorder import (
     ALEX,
@@ -52,6 +54,18 @@ async def test_start_tells_of_both_legs_with_names_numbers_and_roles() -> None:
             "leg.2.name": "Alex",
             "leg.2.number": "4711",
         }
+        await recorder.hang_up()
+        await server.ended()
+
+
+async def test_a_recording_has_no_way_back_to_who_is_recorded() -> None:
+    async with stage() as server, recorder_at(server) as recorder:
+        await recorder.invite(recorder.sdp("1", "2"), said(("1", CARLA), ("2", ALEX)))
+        call = server.calls.get(server.call_records()[0].call_id)
+        assert call is not None
+        for leg in ("1", "2"):
+            with pytest.raises(NoWayBack, match=f"leg {leg}: there is no way back"):
+                call.play(leg, np.zeros(160, np.int16), 8_000)
         await recorder.hang_up()
         await server.ended()
 

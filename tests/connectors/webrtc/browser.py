@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
-from aiortc.mediastreams import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFrame as AvFrame
 from numpy.typing import NDArray
 
@@ -53,18 +53,32 @@ class Tone(MediaStreamTrack):
 
 
 class Browser:
-    """A peer that speaks by WHIP."""
+    """A peer that speaks by WHIP. `listens`: it wants audio back, which is in `heard`."""
 
-    def __init__(self, client: TestClient[Any, Any], *tracks: Tone, codec: str | None = None) -> None:
+    def __init__(
+        self, client: TestClient[Any, Any], *tracks: Tone, codec: str | None = None, listens: bool = False
+    ) -> None:
+        self.heard: list[NDArray[np.int16]] = []
         self.connection = RTCPeerConnection(RTCConfiguration([]))
         self.location, self.etag = "", ""
         self._client, self._tracks = client, tracks
         for track in tracks:
-            transceiver = self.connection.addTransceiver(track, "sendonly")
+            transceiver = self.connection.addTransceiver(track, "sendrecv" if listens else "sendonly")
             if codec is not None:
                 capabilities = RTCRtpSender.getCapabilities("audio")
                 assert capabilities is not None
                 transceiver.setCodecPreferences([one for one in capabilities.codecs if one.mimeType == codec])
+
+    async def listen(self) -> None:
+        """Take what is said into `heard`, until the end: int16 at the codec's rate, the left of two channels."""
+        (receiver,) = self.connection.getReceivers()
+        while True:
+            try:
+                frame = await receiver.track.recv()
+            except MediaStreamError:
+                return
+            assert isinstance(frame, AvFrame)
+            self.heard.append(frame.to_ndarray().ravel()[:: len(frame.layout.channels)].astype(np.int16))
 
     def written(self, offer: str) -> str:
         """The offer as it is sent."""
