@@ -25,6 +25,8 @@ from pipeline.latency import LatencyHistogram
 from pipeline.leg import Leg, LegStats
 from pipeline.records import CallInfo, LegOptions, RecordMaker
 from pipeline.segments import Segmenter
+from pipeline.turns.detector import TurnDetector
+from pipeline.turns.tap import Tap
 from sinks.record import AnyRecord, CallAction, CallStatistics, LegInfo, SpeakerRole
 from supervision import Supervisor
 
@@ -165,6 +167,9 @@ class Call:
             answer_timeout_s=config.answer_timeout_s,
             abandon=calls.dispatch.abandon,
             on_fault=self._leg_failed,
+            publish=calls.publish,
+            detector=calls.turns,
+            turn_settings=config.turns.settings(self.info.connector, options.turns),
         )
 
     def update(self, metadata: Mapping[str, str], roles: Mapping[str, SpeakerRole] = _NO_ROLES) -> None:
@@ -312,7 +317,8 @@ def _because(leg: Leg) -> str:
 
 
 class Calls:
-    """All running calls of the process, and the tick that feeds their audio to the recogniser."""
+    """All running calls of the process, and the tick that feeds their audio to the recogniser. `turns`: detects those
+    of all legs; None: there are no turn records."""
 
     def __init__(
         self,
@@ -321,13 +327,15 @@ class Calls:
         config: PipelineConfig | None = None,
         *,
         clock: Clock | None = None,
+        turns: TurnDetector | None = None,
     ) -> None:
+        self.turns = turns
         self.config = config or PipelineConfig()
         self.recognizer = recognizer
         self.clock = clock or Clock()
         self.supervisor = Supervisor()
         self.ingest = Ingest(
-            recognizer,
+            recognizer if turns is None else Tap(recognizer, turns),
             queue_s=self.config.queue_ms / 1000,
             max_gap_s=self.config.max_gap_ms / 1000,
             supervisor=self.supervisor,

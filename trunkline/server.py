@@ -30,6 +30,7 @@ from liveview.errors import LiveViewError
 from liveview.microphone import Microphone
 from pipeline.call import Calls
 from pipeline.config import PipelineConfig
+from pipeline.turns.detector import TurnDetector
 from sinks.errors import SinkError
 from sinks.fanout import FanOut
 from sinks.jsonl import JsonlSink
@@ -77,7 +78,8 @@ class Server:
         self._destinations = _destinations(config)
         self.view = self._destinations.view
         self.fanout = FanOut([*self._destinations.outputs, *extra_sinks])
-        self.calls = Calls(engine, self.fanout.publish, pipeline)
+        self.turns = TurnDetector.installed(pipeline.turns)
+        self.calls = Calls(engine, self.fanout.publish, pipeline, turns=self.turns)
         self.connectors = _connectors(self.calls, config)
 
         self._http = AccessStats()
@@ -115,6 +117,8 @@ class Server:
             await self.fanout.start()
             stack.push_async_callback(self._close_sinks)
             stack.enter_context(self.engine)
+            if self.turns is not None:
+                stack.callback(self.turns.close)
             stack.enter_context(self.supervisor.catching_strays())
             ticking = self.calls.supervisor.keep(self.calls.run(), TICKS)
             stack.callback(ticking.cancel)
