@@ -2,8 +2,8 @@
 
 A turn is one of five: sentences one after the other, a sentence with a hesitation in it, a number that is dictated in
 groups, a short answer, a back-channel. Between two turns the other party speaks, which this leg does not hear. Pauses
-in a turn are drawn from the same distribution whatever stands before them, so that a full stop alone tells nothing
-sure.
+in a turn are as long as those of the human turns of eot-bench (how many outlast a given time follows from its figures
+for silence alone), whatever stands before them, so that a full stop alone tells nothing sure.
 
 What the line makes of it: 300 to 3,400 Hz, noise, mu-law, and packets of 20 ms that are lost in bursts.
 """
@@ -23,12 +23,15 @@ from training.telephone import RATE_HZ, received
 from training.voices import SAMPLE_RATE_HZ, Program, Voice
 
 TURNS = 8
-PAUSE_S = (0.2, 2.2)
+PAUSES_S = ((1.0, 0.2), (0.556, 0.3), (0.217, 0.6), (0.1, 1.0), (0.05, 1.6), (0.0, 2.2))
+"""Share of the pauses in turns that are longer, and seconds."""
+
 GAP_S = (2.6, 4.0)
 BLOCK = 160
 
 _LOUD = 0.01
-_PAUSE_MEDIAN_S, _PAUSE_SPREAD = 0.5, 0.6
+_BREAK_S = 0.15
+_STEP = 160
 _LOSS_BURST = 1.5
 _WEIGHTS = {"sentences": 0.4, "hesitation": 0.25, "number": 0.2, "answer": 0.1, "backchannel": 0.05}
 
@@ -72,7 +75,7 @@ _NOISE_DB = {Line.CLEAN: 45.0, Line.NOISE_20: 20.0, Line.NOISE_10: 10.0, Line.LO
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A run of speech without a pause. `ends_turn`: the turn is over with it."""
+    """A run of speech without a silence of `_BREAK_S`. `ends_turn`: the turn is over with it."""
 
     start_s: float
     end_s: float
@@ -113,7 +116,8 @@ def assemble(
     pieces: Sequence[tuple[NDArray[np.float32], float, bool]],
     rng: random.Random,
 ) -> Leg:
-    """A leg of runs of speech, each with the silence after it (s) and whether it ends its turn."""
+    """A leg of pieces of speech, each with the silence after it (s) and whether it ends its turn. A voice makes pauses
+    of its own in a piece: they count as those between pieces do."""
     at = int(rng.uniform(0.5, 1.5) * SAMPLE_RATE_HZ)
     audio = [np.zeros(at, np.float32)]
     speech: list[Speech] = []
@@ -121,7 +125,10 @@ def assemble(
         loud = pcm * np.float32(0.25 * rng.uniform(0.7, 1.2) / max(float(np.abs(pcm).max()), 1e-3))
         silence = np.zeros(int(pause_s * SAMPLE_RATE_HZ), np.float32)
         audio += [loud, silence]
-        speech.append(Speech(at / SAMPLE_RATE_HZ, (at + loud.size) / SAMPLE_RATE_HZ, last))
+        found = _runs(loud)
+        for start, end in found:
+            ends_turn = last and end == found[-1][1]
+            speech.append(Speech((at + start) / SAMPLE_RATE_HZ, (at + end) / SAMPLE_RATE_HZ, ends_turn))
         at += loud.size + silence.size
     return Leg(locale, voice, line, received(over(np.concatenate(audio), line, rng)), tuple(speech))
 
@@ -153,8 +160,19 @@ def trim(pcm: NDArray[np.float32]) -> NDArray[np.float32]:
     return pcm[loud[0] : loud[-1] + 1] if loud.size else pcm
 
 
+def _runs(pcm: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """First and last sample of what is spoken without a break."""
+    level = np.sqrt(np.mean(pcm[: pcm.size // _STEP * _STEP].reshape(-1, _STEP) ** 2, axis=1))
+    loud = np.flatnonzero(level > 2 * _LOUD * level.max())
+    breaks = np.flatnonzero(np.diff(loud) * _STEP > _BREAK_S * SAMPLE_RATE_HZ)
+    starts = [loud[0], *loud[breaks + 1]]
+    ends = [*loud[breaks], loud[-1]]
+    return [(int(start) * _STEP, (int(end) + 1) * _STEP) for start, end in zip(starts, ends, strict=True)]
+
+
 def _pause(rng: random.Random) -> float:
-    return min(max(_PAUSE_MEDIAN_S * float(np.exp(rng.gauss(0, _PAUSE_SPREAD))), PAUSE_S[0]), PAUSE_S[1])
+    shares, seconds = zip(*reversed(PAUSES_S), strict=True)
+    return float(np.interp(rng.random(), shares, seconds))
 
 
 def _turn(locale: str, rng: random.Random, *, held_out: bool) -> list[str]:

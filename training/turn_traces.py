@@ -4,7 +4,7 @@ With it the same leg is played to as many settings as an evaluation wants, each 
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -24,17 +24,19 @@ from training.voices import SAMPLE_RATE_HZ
 _AHEAD_S = 2.0
 _ROWS = 32
 
-PATIENT = TurnSettings(threshold=0.9, eager_threshold=0.8, min_turn_silence_ms=0, max_turn_silence_ms=2_400)
-"""With an estimate of a half no turn ends before its pause has been seen whole."""
+PATIENT = TurnSettings(threshold=0.9999, eager_threshold=0.9999, min_turn_silence_ms=0, max_turn_silence_ms=2_400)
+"""No turn ends before its pause has been seen whole."""
+
+_SUREST = 0.999
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An estimate that was asked for: the turn's speech ended at `ended_s`, the pause went on to `now_s`."""
+    """An estimate that was asked for when the pause had gone on to `now_s`."""
 
-    ended_s: float
     now_s: float
     pause: Pause
+    probability: float
 
 
 @dataclass(slots=True)
@@ -80,17 +82,24 @@ class Trace:
 
 
 def watch(
-    trace: Trace, *, hears: bool = True, words: bool = True, asks: bool = True, smart: SmartTurn | None = None
+    trace: Trace,
+    *,
+    estimate: Callable[[Pause], float] = lambda _: 0.5,
+    hears: bool = True,
+    words: bool = True,
+    asks: bool = True,
+    smart: SmartTurn | None = None,
 ) -> list[Seen]:
     """Everything that an estimate is asked for on this leg where no turn ends early. `smart`: computes the answers that
     are not known yet."""
     seen: list[Seen] = []
 
-    def estimate(pause: Pause) -> float:
-        seen.append(Seen(machine.now_s - pause.silence_s, machine.now_s, pause))
-        return 0.5
+    def ask(pause: Pause) -> float:
+        probability = min(estimate(pause), _SUREST)
+        seen.append(Seen(machine.now_s, pause, probability))
+        return probability
 
-    machine = TurnMachine(PATIENT, estimate, words=words, asks=asks)
+    machine = TurnMachine(PATIENT, ask, words=words, asks=asks)
     trace.play(machine, hears=hears, words=words, smart=smart)
     return seen
 

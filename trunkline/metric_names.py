@@ -95,6 +95,18 @@ PIPELINE = (
 )
 """`pipeline.call.PipelineStats`."""
 
+TURNS = (
+    _counter("trunkline_turns_ended", "turns", "Turns that ended"),
+    _counter("trunkline_turns_faults", "faults", "Errors of the models, which are not used any more from then on"),
+    _counter("trunkline_turns_hearing_seconds", "hearing_s", "Time of voice activity detection"),
+    _counter("trunkline_turns_judging_seconds", "judging_s", "Time of Smart Turn"),
+    _counter("trunkline_turns_questions", "questions", "Pauses that Smart Turn was asked about"),
+    _counter("trunkline_turns_unanswered", "unanswered", "Of those, without an answer in time"),
+    _counter("trunkline_turns_windows", "windows", "Windows of 32 ms that were heard"),
+    _counter("trunkline_turns_words_alone", "words_alone", "Legs whose turns go by words alone, from some time on"),
+)
+"""`pipeline.turns.detector.TurnStats`."""
+
 SINK = (
     _counter("trunkline_sink_coalesced_partials", "coalesced_partials", "Partials replaced by newer ones, unsent"),
     _gauge("trunkline_sink_connected", "connected", "1: the destination took what it was given last"),

@@ -210,7 +210,7 @@ class TurnDetector:
             for (leg, windows), speech in zip(legs, heard, strict=True):
                 self.stats.windows += len(speech)
                 leg.waiting_since = None
-                if leg.hears:
+                if leg.hears and not leg.closed:
                     self._publish(leg, leg.heard(windows, speech))
                     if leg not in self._due and leg.is_due:
                         self._wait_for(leg)
@@ -251,8 +251,9 @@ class TurnDetector:
             probability, seconds = job.result()
             self.stats.judging_s += seconds
             self._asking.pop(leg, None)
-            self._publish(leg, leg.alignment.answer(question_s, probability))
-            self._ask(leg)
+            if not leg.closed:
+                self._publish(leg, leg.alignment.answer(question_s, probability))
+                self._ask(leg)
         self._settled.set()
 
     def _unanswered(self, leg: LegTurns) -> None:

@@ -32,6 +32,8 @@ class LegTurns:
         self.waiting_since: float | None = None
         self.asked_at: float | None = None
         self.asked_s: float | None = None
+        self.closed = False
+        self._taken = 0  # windows that are being heard
         self._unheard: list[NDArray[np.float32]] = []
         self._unheard_samples = 0
         self._samples = 0
@@ -57,7 +59,7 @@ class LegTurns:
     @property
     def settled(self) -> bool:
         """Nothing is waited for."""
-        return not self.hears or (self._unheard_samples < WINDOW and not self.alignment.waits)
+        return not self.hears or not (self._unheard_samples >= WINDOW or self._taken or self.alignment.waits)
 
     @property
     def due_windows(self) -> int:
@@ -78,7 +80,8 @@ class LegTurns:
 
     def take(self) -> NDArray[np.float32]:
         """The windows that are due, (n, WINDOW)."""
-        size = self.due_windows * WINDOW
+        self._taken = self.due_windows
+        size = self._taken * WINDOW
         waiting = np.concatenate(self._unheard)
         rest = waiting[size:]
         self._unheard, self._unheard_samples = ([rest] if rest.size else []), rest.size
@@ -86,6 +89,7 @@ class LegTurns:
 
     def heard(self, windows: NDArray[np.float32], speech: Sequence[float]) -> list[Turn]:
         """What was taken, with the probability of speech of each."""
+        self._taken = 0
         if self._ring.size:
             for window in windows:
                 at = self._heard % self._ring.size
@@ -120,4 +124,5 @@ class LegTurns:
 
     def close(self) -> list[Turn]:
         """The end of the leg."""
+        self.closed = True
         return self.alignment.close(self.length_s)

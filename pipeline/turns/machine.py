@@ -196,15 +196,15 @@ class TurnMachine:
         """Is this pause the end?"""
         settings = self._settings
         silence_s = self._now - self._ended_s
+        is_last = silence_s >= settings.max_turn_silence_ms / 1000 - _EPSILON_S
+        too_short = silence_s < settings.min_turn_silence_ms / 1000 - _EPSILON_S
+        if not is_last and (too_short or self._run_s):  # in the latter case speech may have gone on
+            return []
         if self._has_words and self._phrase is None:
             self._phrase = phrase(self._words[max(self._turn_first - self._base, 0) :])
-        pause = Pause(silence_s, max(self._ended_s - self._began_s, 0.0), by_ear, self._phrase, self._smart)
-        probability = self._estimate(pause)
-        if silence_s >= settings.max_turn_silence_ms / 1000 - _EPSILON_S:
-            return [self._end(probability)]
-        if silence_s < settings.min_turn_silence_ms / 1000 - _EPSILON_S or self._run_s:
-            return []
-        if probability >= settings.threshold:
+        speech_s = max(self._ended_s - self._began_s, 0.0)
+        probability = self._estimate(Pause(silence_s, speech_s, by_ear, self._phrase, self._smart))
+        if is_last or probability >= settings.threshold:
             return [self._end(probability)]
         if self._may_ask and silence_s >= ASK_S:
             self._may_ask = False
