@@ -34,7 +34,8 @@ from connectors.sdp import description as sdp
 from connectors.sdp.capabilities import Capabilities
 from connectors.sdp.offer_answer import Negotiated, NegotiationSession
 from engine.api import SAMPLE_RATE_HZ
-from pipeline.call import CallInfo, Calls, LegOptions
+from pipeline.call import CallInfo, LegOptions
+from pipeline.calls import Calls
 from pipeline.config import PipelineConfig
 from sinks.record import SpeakerRole
 from trunkline import loop

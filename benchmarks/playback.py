@@ -27,7 +27,8 @@ from connectors.sdp import description as sdp
 from connectors.sdp.capabilities import Capabilities
 from connectors.sdp.offer_answer import Negotiated, NegotiationSession
 from connectors.sdp.rtp_codec import RtpCodec
-from pipeline.call import Call, CallInfo, Calls, LegOptions
+from pipeline.call import Call, CallInfo, LegOptions
+from pipeline.calls import Calls
 from pipeline.config import PipelineConfig
 from sinks.record import SpeakerRole
 from trunkline import loop

@@ -1,4 +1,4 @@
-"""The one boundary between connectors and pipeline: what a connector needs of `pipeline.call.Calls`, `Call` and `Leg`.
+"""The one boundary between connectors and pipeline: what a connector needs of `Calls`, `Call` and `Leg`.
 
 Protocols, so that a connector is tested without the pipeline; tests check that the pipeline's own classes fulfil them.
 """

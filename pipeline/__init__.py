@@ -1,6 +1,7 @@
 """One leg's chain: frames in their codec -> 16 kHz -> recogniser -> segments -> records. See `pipeline.call`."""
 
-from pipeline.call import Call, CallInfo, Calls, Leg, LegOptions, LegStats, PipelineStats
+from pipeline.call import Call, CallInfo, Leg, LegOptions, LegStats, PipelineStats
+from pipeline.calls import Calls
 from pipeline.config import PipelineConfig
 from pipeline.errors import (
     AudioFileError,

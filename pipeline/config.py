@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from engine.chunking import DEFAULT_CHUNK_MS, FRAME_MS
+from pipeline.turns.config import TurnConfig
 
 if TYPE_CHECKING:
     ChunkMs = int
@@ -19,7 +20,7 @@ class PipelineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     pause that ends a sentence.
     `queue_ms`: audio a leg may have waiting for a tick. `max_gap_ms`: longest silence made up for missing audio.
     `flush_timeout_s`: wait for the last words at the end of a leg. `answer_timeout_s`: wait for the engine's word on a
-    leg before its peer is answered."""
+    leg before its peer is answered. `turns`: how they are detected."""
 
     chunk_ms: ChunkMs = DEFAULT_CHUNK_MS
     language: str = "auto"
@@ -33,3 +34,4 @@ class PipelineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     answer_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=30)] = 2.0
     max_call_s: Annotated[float, msgspec.Meta(gt=0)] = 14_400.0
     max_calls: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+    turns: TurnConfig = TurnConfig()

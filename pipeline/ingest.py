@@ -14,9 +14,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.api import Recognizer, Session
+from engine.api import Session
 from pipeline.in_order import InOrderRows
-from pipeline.intake import Intake, IntakePorts
+from pipeline.intake import AudioConsumer, Intake, IntakePorts
 from pipeline.narrowband import NarrowbandBatch
 from pipeline.resample import BLOCK
 from supervision import Supervisor
@@ -31,7 +31,7 @@ class Ingest:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: AudioConsumer,
         *,
         queue_s: float = 10.0,
         max_gap_s: float = 2.0,

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.api import Recognizer, Session
+from engine.api import Session
 from engine.errors import EngineError
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.in_order import NEVER, InOrderRows
@@ -68,13 +68,23 @@ class PacketIngest(Protocol):
         """`flush` is called when audio is wanted."""
 
 
+class AudioConsumer(Protocol):
+    """Where the audio goes: to the recogniser (`engine.api.Recognizer`), and perhaps others on the way."""
+
+    def push(self, session: Session, pcm: NDArray[np.float32], /) -> None:
+        """float32 (T,), 16 kHz, [-1, 1]."""
+
+    def flush(self) -> None:
+        """The end of a tick."""
+
+
 @dataclass(frozen=True, slots=True)
 class IntakePorts:
     """What the intakes of an ingest share. `waiting`: those with frames in their queue. `release`: the row of an
     intake is free. `max_gap_s`: the longest run of silence made up for missing audio."""
 
     ingest: PacketIngest
-    recognizer: Recognizer
+    recognizer: AudioConsumer
     rows: InOrderRows
     batch: NarrowbandBatch
     supervisor: Supervisor

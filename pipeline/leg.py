@@ -1,7 +1,8 @@
 """One leg of a call: from its connector's frames to its transcript records.
 
-Chain: connector -> `Leg.push` -> intake (queue, tick, 16 kHz) -> recogniser session -> `update` -> segmenter
--> records. Everything here runs on the event loop's thread.
+Chain: connector -> `Leg.push` -> intake (queue, tick, 16 kHz) -> recogniser session -> `update` -> segmenter ->
+records. Turn detection takes the audio beside the recogniser, and its words. Everything here runs on the event loop's
+thread.
 """
 
 import asyncio
@@ -20,6 +21,9 @@ from pipeline.latency import LatencyHistogram
 from pipeline.playback import AudioOutlet, LegPlayer
 from pipeline.records import LegOptions, RecordMaker
 from pipeline.segments import Segment, Segmenter
+from pipeline.turns.config import TurnSettings
+from pipeline.turns.detector import TurnDetector
+from pipeline.turns.machine import Turn
 from sinks.record import AnyRecord
 from supervision import one_line
 
@@ -60,6 +64,9 @@ class Leg:
         answer_timeout_s: float,
         abandon: "Callable[[Leg], None]",
         on_fault: "Callable[[Leg], None]",
+        publish: Callable[[Sequence[AnyRecord]], None],
+        detector: TurnDetector | None = None,
+        turn_settings: TurnSettings | None = None,
     ) -> None:
         self.options = options
         self.session = session
@@ -89,6 +96,11 @@ class Leg:
         self._progress_s = 0.0
         self._asked_at = 0.0
         self._closing = False
+        self._publish = publish
+        self._first_turn = records.turns[options.leg]
+        self._detector = detector
+        if detector is not None:
+            detector.open(session, turn_settings or TurnSettings(), self._publish_turns)
 
     @property
     def words(self) -> int:
@@ -184,21 +196,25 @@ class Leg:
             self.player.close()
             self._ingest.close(self.intake)
             self._asked_at = self._clock.monotonic()
-            if self.ended:  # by the engine
-                return
-            try:
-                self._recognizer.close(self.session)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the leg ends
-                if self.fault is None:
-                    logger.warning("call %s: leg %s cannot be flushed: %s", self.call_id, self.options.leg, error)
-                self._abandon(self)
-                self.fail(EngineError(str(FaultReason.LOST)) if isinstance(error, EngineError) else error)
+            if not self.ended:  # by the engine
+                self._close_session()
         try:
             async with asyncio.timeout(self._flush_timeout_s):
                 await asyncio.shield(self.flushed)
         except TimeoutError:
             self._abandon(self)
             self.fail(EngineError(str(FaultReason.SILENT)))
+        if self._detector is not None:
+            self._publish_turns(await self._detector.finish(self.session, self._flush_timeout_s))
+
+    def _close_session(self) -> None:
+        try:
+            self._recognizer.close(self.session)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the leg ends
+            if self.fault is None:
+                logger.warning("call %s: leg %s cannot be flushed: %s", self.call_id, self.options.leg, error)
+            self._abandon(self)
+            self.fail(EngineError(str(FaultReason.LOST)) if isinstance(error, EngineError) else error)
 
     def update(
         self, hypotheses: Sequence[Hypothesis], progress_s: float | None, now: float, at: str
@@ -209,11 +225,12 @@ class Leg:
         timeline = self.intake.timeline
         arrival = timeline.arrival_of(self._progress_s)
         segments = self._segmenter.update(timeline.place(hypotheses), timeline.leg_time(self._progress_s))
-        if not segments:
-            return []
         if any(hypothesis.is_final for hypothesis in hypotheses):
             arrival = max(arrival, self._asked_at)
-        return self._transcripts(segments, arrival, now, at)
+        records = self._transcripts(segments, arrival, now, at) if segments else []
+        if self._detector is not None:
+            records += self._turn_records(self._detector.write(self.session, progress_s, hypotheses), at)
+        return records
 
     def finish(self, now: float, at: str) -> list[AnyRecord]:
         """The session is gone: the leg's last finals."""
@@ -221,6 +238,19 @@ class Leg:
         arrival = max(self.intake.timeline.arrival_of(self._progress_s), self._asked_at)
         self._records.segments[self.options.leg] = self._segmenter.next_number
         return self._transcripts(segments, arrival, now, at)
+
+    def _publish_turns(self, turns: Sequence[Turn]) -> None:
+        if turns:
+            self._publish(self._turn_records(turns, self._clock.stamp()))
+
+    def _turn_records(self, turns: Sequence[Turn], at: str) -> list[AnyRecord]:
+        name, records, timeline = self.options.leg, self._records, self.intake.timeline
+        made: list[AnyRecord] = []
+        for turn in turns:
+            index = self._first_turn + turn.turn_index
+            records.turns[name] = index + 1
+            made.append(records.turn(name, turn, index, timeline.leg_time(turn.at_s), at))
+        return made
 
     def _transcripts(self, segments: Sequence[Segment], arrival: float, now: float, at: str) -> list[AnyRecord]:
         latency_ms = max(now - arrival, 0.0) * 1000

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from pipeline.punctuation import bare_word
 from pipeline.segments import Segment
+from pipeline.turns.config import TurnChanges
+from pipeline.turns.machine import Turn
 from sinks.record import (
     CallAction,
     CallRecord,
@@ -20,6 +22,7 @@ from sinks.record import (
     LegInfo,
     SpeakerRole,
     TranscriptRecord,
+    TurnRecord,
     Word,
     event_id,
 )
@@ -47,26 +50,30 @@ class CallInfo:
 
 @dataclass(frozen=True, slots=True)
 class LegOptions:
-    """One audio track of a call. `language`: a locale or `auto`; None takes the configured default."""
+    """One audio track of a call. `language`: a locale or `auto`; None takes the configured default. `turns`: how turns
+    are detected, where this leg has it otherwise than its connector."""
 
     leg: str
     role: SpeakerRole
     channel_index: int
     language: str | None = None
+    turns: TurnChanges | None = None
 
 
 class RecordMaker:
-    """Makes the records of one run of a call. `at`, in all methods: RFC 3339 in UTC. `segments`: the number of the next
-    segment, by the name of a leg that has ended."""
+    """Makes the records of one run of a call. `at`, in all methods: RFC 3339 in UTC. `segments`, `turns`: the numbers
+    of the next segment and turn, by the name of a leg that has ended."""
 
     def __init__(self, info: CallInfo) -> None:
         self.run = secrets.token_hex(RUN_BYTES) if info.run is None else info.run
         self.metadata = dict(info.metadata)
         self.legs: list[LegInfo] = []
         self.segments: Counter[str] = Counter()
+        self.turns: Counter[str] = Counter()
         self._info = info
         self._seq: Counter[str] = Counter()
         self._dtmf: Counter[str] = Counter()
+        self._turn_events: Counter[str] = Counter()
         self._calls = 0
 
     def call(
@@ -148,6 +155,22 @@ class RecordMaker:
             digit=digit,
             start=round(start, 3),
             duration=round(duration, 3),
+        )
+
+    def turn(self, leg: str, turn: Turn, index: int, at_s: float, at: str) -> TurnRecord:
+        """A turn event of a leg, in the turn of this `index`; `at_s`: media time of the leg."""
+        self._turn_events[leg] += 1
+        return TurnRecord(
+            event_id=self._event_id(leg, "turn", self._turn_events[leg] - 1),
+            call_id=self._info.call_id,
+            run=self.run,
+            leg=leg,
+            seq=self._next_seq(leg),
+            at=at,
+            event=turn.event,
+            turn_index=index,
+            confidence=round(turn.confidence, 4),
+            at_s=round(at_s, 3),
         )
 
     def segment_prefix(self, leg: str) -> str:

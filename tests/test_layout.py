@@ -47,6 +47,8 @@ HOMES = {
     "pylibsrtp": {"connectors/rtp/srtp.py"},
     "redis": {"sinks/redis/client.py"},
     "huggingface_hub": {"engine/checkpoint/find.py"},
+    "onnxruntime": {"pipeline/turns/models.py"},
+    "pipecat": set[str](),
     "triton": {"engine/cuda/ring_attention.py"},
     "av": {"pipeline/ffmpeg.py"},
 }

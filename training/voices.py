@@ -1,7 +1,8 @@
-"""Synthetic speakers: espeak-ng voices that training never heard, and pico2wave where it is installed.
+"""Synthetic speakers: espeak-ng voices that training never heard, and others where they are installed.
 
-Both are Debian packages run as programs. espeak-ng (GPL-3) changes its speaker by "variant"; pico2wave (Apache-2.0) has
-one speaker a language, which the demo model was trained on.
+All are Debian packages run as programs. espeak-ng (GPL-3) changes its speaker by "variant"; pico2wave (Apache-2.0) has
+one speaker a language, which the demo model was trained on; flite and festival speak English in voices made of
+recordings.
 """
 
 import random
@@ -36,11 +37,14 @@ class Program(StrEnum):
 
     ESPEAK = "espeak-ng"
     PICO = "pico2wave"
+    FLITE = "flite"
+    FESTIVAL = "text2wave"
 
     @property
     def package(self) -> str:
         """The Debian package that has the command."""
-        return "libttspico-utils" if self is Program.PICO else "espeak-ng"
+        packages = {Program.PICO: "libttspico-utils", Program.FESTIVAL: "festival"}
+        return packages.get(self, self.value)
 
     @property
     def installed(self) -> bool:
@@ -49,10 +53,11 @@ class Program(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """One way of speaking. The same voice speaks every language of the world.
+    """One way of speaking. The same voice speaks every language of the world, but for flite's and festival's, which
+    speak English.
 
-    `variant`: espeak-ng's variant, empty for pico2wave. `pitch`, `rate`: espeak-ng 0-99 and words a minute, pico2wave
-    per cent of its own.
+    `variant`: espeak-ng's variant, empty for pico2wave, the voice of flite and festival. `pitch`, `rate`: espeak-ng
+    0-99 and words a minute, pico2wave per cent of its own; the others have none.
     """
 
     program: Program
@@ -65,6 +70,10 @@ class Voice:
         if self.program is Program.PICO:
             marked = f"<pitch level='{self.pitch}'><speed level='{self.rate}'>{text}</speed></pitch>"
             return [self.program, "-l", _PICO_VOICES[locale], "-w", str(path), marked]
+        if self.program is Program.FLITE:
+            return [self.program, "-voice", self.variant, "-o", str(path), "-t", text]
+        if self.program is Program.FESTIVAL:
+            return [self.program, "-eval", f"(voice_{self.variant})", "-o", str(path)]
         voice = f"{_ESPEAK_VOICES[locale]}+{self.variant}"
         return [self.program, "-v", voice, "-p", str(self.pitch), "-s", str(self.rate), "-w", str(path), "--", text]
 
@@ -89,7 +98,9 @@ def speak(voice: Voice, locale: str, text: str) -> NDArray[np.float32]:
     require(voice.program)
     with tempfile.TemporaryDirectory(prefix="trunkline-voice-") as folder:
         path = Path(folder) / "speech.wav"
-        done = subprocess.run(voice.command(locale, text, path), capture_output=True, text=True, check=False)
+        command = voice.command(locale, text, path)
+        # festival reads the text from its standard input
+        done = subprocess.run(command, capture_output=True, text=True, check=False, input=text)
         if done.returncode or not path.exists():
             raise VoiceError(f"{voice.program} failed on {text!r}: {done.stderr.strip() or done.returncode}")
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)

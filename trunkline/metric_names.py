@@ -107,7 +107,19 @@ PIPELINE = (
     _counter("trunkline_pipeline_skipped_ticks", "skipped_ticks", "Ticks left out because the event loop was busy"),
     _counter("trunkline_pipeline_unflushed_legs", "unflushed_legs", "Legs that the engine did not flush in time"),
 )
-"""`pipeline.call.PipelineStats`."""
+"""`pipeline.stats.PipelineStats`."""
+
+TURNS = (
+    _counter("trunkline_turns_ended", "turns", "Turns that ended"),
+    _counter("trunkline_turns_faults", "faults", "Errors of the models, which are not used any more from then on"),
+    _counter("trunkline_turns_hearing_seconds", "hearing_s", "Time of voice activity detection"),
+    _counter("trunkline_turns_judging_seconds", "judging_s", "Time of Smart Turn"),
+    _counter("trunkline_turns_questions", "questions", "Pauses that Smart Turn was asked about"),
+    _counter("trunkline_turns_unanswered", "unanswered", "Of those, without an answer in time"),
+    _counter("trunkline_turns_windows", "windows", "Windows of 32 ms that were heard"),
+    _counter("trunkline_turns_words_alone", "words_alone", "Legs whose turns go by words alone, from some time on"),
+)
+"""`pipeline.turns.detector.TurnStats`."""
 
 SINK = (
     _counter("trunkline_sink_coalesced_partials", "coalesced_partials", "Partials replaced by newer ones, unsent"),

@@ -9,10 +9,21 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import CollectorRegistry
 
 from connectors.stats import ConnectorStats
-from pipeline.call import Calls
+from pipeline.calls import Calls
 from sinks.fanout import FanOut
 from supervision import Supervisor
-from trunkline.metric_names import ACCESS, CLASS, CONNECTIONS, CONNECTOR, ENDPOINT, PIPELINE, SINK, SIP, Exported
+from trunkline.metric_names import (
+    ACCESS,
+    CLASS,
+    CONNECTIONS,
+    CONNECTOR,
+    ENDPOINT,
+    PIPELINE,
+    SINK,
+    SIP,
+    TURNS,
+    Exported,
+)
 
 if TYPE_CHECKING:
     from connectors.sip.stats import SipStats
@@ -103,6 +114,8 @@ class Metrics:
     def _pipeline(calls: Calls) -> Iterator[Metric]:
         yield GaugeMetricFamily("trunkline_calls_active", "Calls running now", calls.active)
         yield from (_family(exported, [((), calls.stats)]) for exported in PIPELINE)
+        if calls.turns is not None:
+            yield from (_family(exported, [((), calls.turns.stats)]) for exported in TURNS)
 
     @staticmethod
     def _sinks(fanout: FanOut) -> Iterator[Metric]:

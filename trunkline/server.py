@@ -26,8 +26,9 @@ from liveview.api import LivePage
 from liveview.attempts import AccessStats, WrongTokens
 from liveview.errors import LiveViewError
 from liveview.microphone import Microphone
-from pipeline.call import Calls
+from pipeline.calls import Calls
 from pipeline.config import PipelineConfig
+from pipeline.turns.detector import TurnDetector
 from sinks.errors import SinkError
 from sinks.sink import Sink
 from sinks.spool import REFUSED
@@ -82,7 +83,8 @@ class Server:
         self._destinations = destinations or make_destinations(config, extra_sinks)
         self.view = self._destinations.view
         self.fanout = self._destinations.fanout
-        self.calls = Calls(engine, self.fanout.publish, pipeline)
+        self.turns = TurnDetector.installed(pipeline.turns)
+        self.calls = Calls(engine, self.fanout.publish, pipeline, turns=self.turns)
         self.connectors = _connectors(self.calls, config)
 
         self._http = AccessStats()
@@ -120,6 +122,8 @@ class Server:
             await self.fanout.start()
             stack.push_async_callback(self._close_sinks)
             stack.enter_context(self.engine)
+            if self.turns is not None:
+                stack.callback(self.turns.close)
             stack.enter_context(self.supervisor.catching_strays())
             ticking = self.calls.supervisor.keep(self.calls.run(), TICKS)
             stack.callback(ticking.cancel)

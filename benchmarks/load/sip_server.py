@@ -16,7 +16,7 @@ from benchmarks.load.null_recognizer import NullRecognizer
 from connectors.rtp.config import RtpConfig
 from connectors.sip.config import PeerLimits, SipConfig
 from connectors.sip.connector import SipConnector
-from pipeline.call import Calls
+from pipeline.calls import Calls
 from pipeline.config import PipelineConfig
 from sinks.record import AnyRecord, encode
 from trunkline import loop

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.call import Calls
+from pipeline.calls import Calls
 
 SCHEDSTAT = Path("/proc/self/schedstat")
 """Linux: nanoseconds on a core, nanoseconds ready and waiting for one, turns; of the first thread."""

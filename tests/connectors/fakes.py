@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from connectors.calls import CallRegistry
 from engine.errors import EngineFull, UnknownLocale
-from pipeline.call import CallInfo, Calls, LegOptions, LegStats
+from pipeline.call import CallInfo, LegOptions, LegStats
+from pipeline.calls import Calls
 from pipeline.errors import CallEnded, Draining, DuplicateCall, DuplicateLeg
 from pipeline.frames import AudioFrame
 from pipeline.intake import Intake

@@ -18,7 +18,7 @@ from connectors.webrtc.peer import WebRtcConnector
 from engine.engine import Engine
 from liveview.api import LivePage, LiveViewConfig
 from liveview.microphone import Microphone
-from pipeline.call import Calls
+from pipeline.calls import Calls
 from pipeline.g711 import decode_mulaw
 from sinks.live import LiveView
 from sinks.record import AnyRecord, CallAction, CallRecord, TranscriptRecord

@@ -17,6 +17,7 @@ from pipeline import (
     PipelineConfig,
 )
 from pipeline.clock import Clock
+from pipeline.turns.detector import TurnDetector
 from sinks.record import (
     AnyRecord,
     CallAction,
@@ -48,11 +49,16 @@ class ManualClock(Clock):
 class Stage:
     """Calls with a scripted recogniser, stepped by hand, and all they published."""
 
-    def __init__(self, recognizer: ScriptedRecognizer, config: PipelineConfig | None = None) -> None:
+    def __init__(
+        self,
+        recognizer: ScriptedRecognizer,
+        config: PipelineConfig | None = None,
+        turns: TurnDetector | None = None,
+    ) -> None:
         self.recognizer = recognizer
         self.batches: list[list[AnyRecord]] = []
         self.clock = ManualClock()
-        self.calls = Calls(recognizer, self._publish, config, clock=self.clock)
+        self.calls = Calls(recognizer, self._publish, config, clock=self.clock, turns=turns)
         self.closing = False
 
     def _publish(self, records: Sequence[AnyRecord]) -> None:

@@ -16,10 +16,11 @@ from engine import Engine
 from engine.checkpoint.weights import Checkpoint
 from liveview.attempts import AccessStats
 from pipeline.call import PipelineStats
+from pipeline.turns.detector import TurnStats
 from sinks.delivery import Delivery, EndpointDelivery
 from trunkline.config import Config
 from trunkline.connections import ConnectionStats
-from trunkline.metric_names import ACCESS, CONNECTIONS, CONNECTOR, ENDPOINT, PIPELINE, SINK, SIP, Exported
+from trunkline.metric_names import ACCESS, CONNECTIONS, CONNECTOR, ENDPOINT, PIPELINE, SINK, SIP, TURNS, Exported
 from trunkline.metrics import sip_metrics
 from trunkline.server import Server
 
@@ -71,6 +72,7 @@ def fields(stats: object, before: str = "") -> Iterator[str]:
     ("table", "stats"),
     [
         (PIPELINE, PipelineStats()),
+        (TURNS, TurnStats()),
         (SINK, Delivery()),
         (ENDPOINT, EndpointDelivery(connected=True)),
         (CONNECTOR, ConnectorStats()),

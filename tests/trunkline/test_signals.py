@@ -46,10 +46,10 @@ async def test_signals_reload_or_are_ignored_and_two_to_stop_end_running_calls_w
 
 
 BROKEN_TICKS = """
-import pipeline.call
+import pipeline.calls
 async def run(self):
     raise KeyError('boom')
-pipeline.call.Calls.run = run
+pipeline.calls.Calls.run = run
 """
 
 BROKEN_ENGINE = """

@@ -23,7 +23,8 @@ from connectors.media_ws.track import Track
 from connectors.media_ws.twilio.stream import TwilioStream
 from connectors.stats import ConnectorStats
 from engine.api import Session, SessionOptions, StepEvents
-from pipeline.call import Call, Calls
+from pipeline.call import Call
+from pipeline.calls import Calls
 from pipeline.frames import AudioFrame, Encoding
 from pipeline.ingest import Ingest
 from pipeline.intake import Intake

@@ -15,7 +15,8 @@ from connectors.media_ws import TwilioConfig
 from connectors.media_ws import twilio as twilio_connector
 from connectors.media_ws.bulk import MediaLanes
 from connectors.media_ws.socket import Frames
-from pipeline.call import Call, Calls
+from pipeline.call import Call
+from pipeline.calls import Calls
 from pipeline.g711 import decode_mulaw
 from sinks.record import AnyRecord, DtmfRecord
 from tests.connectors.conftest import Serve

@@ -16,7 +16,7 @@ from connectors.sip import SipConfig, SipConnector
 from connectors.sip.message.message import SipRequest, SipResponse, encode
 from connectors.sip.message.parser import parse_datagram
 from connectors.sip.transaction import Flow, TimerValues
-from pipeline.call import Calls
+from pipeline.calls import Calls
 from pipeline.config import PipelineConfig
 from sinks.record import AnyRecord, CallAction, CallRecord, DtmfRecord, TranscriptRecord
 from tests.connectors.sip.peers import Caller

@@ -13,7 +13,7 @@ from connectors.sip import PeerLimits, SipUnavailable
 from connectors.sip.message.message import SipResponse, encode
 from connectors.sip.message.parser import StreamParser
 from connectors.sip.transaction import Flow
-from pipeline.call import Calls
+from pipeline.calls import Calls
 from sinks.record import CallAction
 from tests.connectors.sip.peers import Caller
 from tests.connectors.sip.stage import LOOPBACK, changed, stage
