@@ -1,11 +1,13 @@
 """One leg's chain: frames in their codec -> 16 kHz -> recogniser -> segments -> records. See `pipeline.call`."""
 
+from pipeline.bots import AttendedCall, Bot, BotPlugin, Bots, BotsConfig, BotStats, load_bot
 from pipeline.call import Call, CallInfo, Leg, LegOptions, LegStats, PipelineStats
 from pipeline.calls import Calls
 from pipeline.config import PipelineConfig
 from pipeline.errors import (
     AudioFileError,
     AudioFileNotFound,
+    BotMisconfigured,
     CallEnded,
     CallError,
     CallsFull,
@@ -23,10 +25,17 @@ from pipeline.frames import AudioFrame, Encoding
 from pipeline.playback import AudioOutlet, Heard, Utterance
 
 __all__ = [
+    "AttendedCall",
     "AudioFileError",
     "AudioFileNotFound",
     "AudioFrame",
     "AudioOutlet",
+    "Bot",
+    "BotMisconfigured",
+    "BotPlugin",
+    "BotStats",
+    "Bots",
+    "BotsConfig",
     "Call",
     "CallEnded",
     "CallError",
@@ -50,4 +59,5 @@ __all__ = [
     "PlaybackError",
     "PlaybackFull",
     "Utterance",
+    "load_bot",
 ]

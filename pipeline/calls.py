@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from engine.api import Recognizer
+from pipeline.bots import Bot, Bots
 from pipeline.call import Call
 from pipeline.clock import Clock, next_tick
 from pipeline.config import PipelineConfig
@@ -13,15 +14,15 @@ from pipeline.ingest import Ingest
 from pipeline.playback import Pacer
 from pipeline.records import CallInfo, RecordMaker
 from pipeline.stats import PipelineStats
+from pipeline.tap import Listener, Tap
 from pipeline.turns.detector import TurnDetector
-from pipeline.turns.tap import Tap
 from sinks.record import AnyRecord
 from supervision import Supervisor
 
 
 class Calls:
     """All running calls of the process, and the tick that feeds their audio to the recogniser. `turns`: detects those
-    of all legs; None: there are no turn records."""
+    of all legs; None: there are no turn records. `bots`: attend the calls, the first that wants one."""
 
     def __init__(
         self,
@@ -31,14 +32,17 @@ class Calls:
         *,
         clock: Clock | None = None,
         turns: TurnDetector | None = None,
+        bots: Sequence[Bot] = (),
     ) -> None:
         self.turns = turns
         self.config = config or PipelineConfig()
         self.recognizer = recognizer
         self.clock = clock or Clock()
         self.supervisor = Supervisor()
+        self.bots = Bots(bots, self.supervisor)
+        listeners: list[Listener] = [*([] if turns is None else [turns]), *([self.bots] if bots else [])]
         self.ingest = Ingest(
-            recognizer if turns is None else Tap(recognizer, turns),
+            Tap(recognizer, listeners) if listeners else recognizer,
             queue_s=self.config.queue_ms / 1000,
             max_gap_s=self.config.max_gap_ms / 1000,
             supervisor=self.supervisor,
@@ -71,6 +75,7 @@ class Calls:
             self._publish(records)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is no call's
             self.supervisor.fault("publish", error, f"{len(records)} records are lost")
+        self.bots.publish(records)
 
     def get(self, call_id: str) -> Call | None:
         """The running call of this id."""
@@ -136,8 +141,13 @@ class Calls:
         """There is a leg: tick."""
         self._awake.set()
 
+    def announced(self, call: Call) -> None:
+        """A call's START is about to be published."""
+        self.bots.announced(call)
+
     def forget(self, call: Call) -> None:
         """A call is over."""
+        self.bots.over(call)
         del self._calls[call.info.call_id]
         if call.announced:
             self._stats.calls_ended += 1

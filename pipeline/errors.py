@@ -7,6 +7,7 @@ PipelineError
 │   ├── CallEnded            the call is over or ending
 │   ├── CallsFull            the configured number of calls is running (retryable)
 │   └── Draining             the server takes no new calls (retryable)
+├── BotMisconfigured         a bot that the configuration names cannot be made
 ├── PlaybackError            nothing, or nothing more, can be said on a leg
 │   ├── NoWayBack            its connector only listens
 │   ├── PlaybackFull         too much audio waits already (retryable)
@@ -27,6 +28,7 @@ __all__ = [
     "AudioFileError",
     "AudioFileNotFound",
     "AudioFileUnreadable",
+    "BotMisconfigured",
     "CallEnded",
     "CallError",
     "CallsFull",
@@ -75,6 +77,10 @@ class CallsFull(CallError):
 
 class Draining(CallError):
     retryable = True
+
+
+class BotMisconfigured(PipelineError):
+    """A bot that the configuration names cannot be made; in one line."""
 
 
 class PlaybackError(PipelineError):

@@ -197,6 +197,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def _serve(options: argparse.Namespace) -> int:
     # Before numpy: a tick's matrix product is small, and spread over threads it costs more and comes late.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from pipeline.bots import load_bot
     from trunkline.config_file import load_config, with_options
     from trunkline.descriptors import raise_descriptor_limit
     from trunkline.destinations import make_destinations
@@ -212,10 +213,11 @@ def _serve(options: argparse.Namespace) -> int:
     raise_descriptor_limit()
     logger = logging.getLogger("trunkline")
     destinations = make_destinations(config)
+    bots = [load_bot(plugin) for plugin in config.bots.plugins]
     engine = find_engine(config.engine, config.pipeline.chunk_ms)
 
     async def serve() -> int:
-        server = Server(config, engine, destinations=destinations)
+        server = Server(config, engine, destinations=destinations, bots=bots)
         running = Running(server, lambda: load_config(options.config, os.environ))
         async with server.running() as url:
             logger.info("ready: page at %s, Twilio streams at %s", url, config.twilio.path)

@@ -10,6 +10,7 @@ from connectors.webrtc.config import WebRtcConfig
 from engine.api import Precision
 from liveview.api import LiveViewConfig
 from liveview.forwarding import is_loopback
+from pipeline.bots import BotsConfig
 from pipeline.config import PipelineConfig
 from sinks.config import JsonlConfig, KafkaConfig, LiveConfig, RedisConfig, SinksConfig
 from sinks.webhooks.config import WebhooksConfig
@@ -67,6 +68,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     server: ServerConfig = ServerConfig()
     engine: EngineConfig = EngineConfig()
     pipeline: PipelineConfig = PipelineConfig()
+    bots: BotsConfig = BotsConfig()
     twilio: TwilioConfig = TwilioConfig()
     sip: SipConfig | None = None
     webrtc: WebRtcConfig | None = None

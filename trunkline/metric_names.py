@@ -121,6 +121,15 @@ TURNS = (
 )
 """`pipeline.turns.detector.TurnStats`."""
 
+BOTS = (
+    _gauge("trunkline_bots_active", "active", "Bots that attend a call now"),
+    _counter("trunkline_bots_attended", "attended", "Calls that a bot attended"),
+    _counter("trunkline_bots_faults", "faults", "Calls that a fault of their bot ended"),
+    _counter("trunkline_bots_late_audio_seconds", "late_audio_s", "Audio left out because a bot did not read in time"),
+    _counter("trunkline_bots_late_records", "late_records", "Records left out because a bot did not read in time"),
+)
+"""`pipeline.bots.BotStats`."""
+
 SINK = (
     _counter("trunkline_sink_coalesced_partials", "coalesced_partials", "Partials replaced by newer ones, unsent"),
     _gauge("trunkline_sink_connected", "connected", "1: the destination took what it was given last"),

@@ -14,6 +14,7 @@ from sinks.fanout import FanOut
 from supervision import Supervisor
 from trunkline.metric_names import (
     ACCESS,
+    BOTS,
     CLASS,
     CONNECTIONS,
     CONNECTOR,
@@ -116,6 +117,7 @@ class Metrics:
         yield from (_family(exported, [((), calls.stats)]) for exported in PIPELINE)
         if calls.turns is not None:
             yield from (_family(exported, [((), calls.turns.stats)]) for exported in TURNS)
+        yield from (_family(exported, [((), calls.bots.stats)]) for exported in BOTS)
 
     @staticmethod
     def _sinks(fanout: FanOut) -> Iterator[Metric]:

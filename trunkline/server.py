@@ -26,6 +26,7 @@ from liveview.api import LivePage
 from liveview.attempts import AccessStats, WrongTokens
 from liveview.errors import LiveViewError
 from liveview.microphone import Microphone
+from pipeline.bots import Bot, load_bot
 from pipeline.calls import Calls
 from pipeline.config import PipelineConfig
 from pipeline.turns.detector import TurnDetector
@@ -56,7 +57,7 @@ _WATCH_S = 1.0
 
 class Server:
     """All running parts. `extra_sinks` get the records beside the configured ones. `destinations`: all that get
-    them, of a caller that has made them before the engine was loaded.
+    them, and `bots`: all that attend calls, of a caller that has made them before the engine was loaded.
 
     They are made from where the records go to where the calls come from: sinks, calls, connectors, pages. `running`
     starts them in that order, the engine before the calls, the connectors last, and stops them in the opposite one.
@@ -71,6 +72,7 @@ class Server:
         extra_sinks: Sequence[Sink] = (),
         *,
         destinations: Destinations | None = None,
+        bots: Sequence[Bot] | None = None,
     ) -> None:
         if config.pipeline.language not in engine.languages:
             known = ", ".join(sorted(engine.languages - {AUTO}))
@@ -84,7 +86,8 @@ class Server:
         self.view = self._destinations.view
         self.fanout = self._destinations.fanout
         self.turns = TurnDetector.installed(pipeline.turns)
-        self.calls = Calls(engine, self.fanout.publish, pipeline, turns=self.turns)
+        made = [load_bot(plugin) for plugin in config.bots.plugins] if bots is None else bots
+        self.calls = Calls(engine, self.fanout.publish, pipeline, turns=self.turns, bots=made)
         self.connectors = _connectors(self.calls, config)
 
         self._http = AccessStats()
@@ -125,6 +128,7 @@ class Server:
             if self.turns is not None:
                 stack.callback(self.turns.close)
             stack.enter_context(self.supervisor.catching_strays())
+            stack.push_async_callback(self.calls.bots.close)
             ticking = self.calls.supervisor.keep(self.calls.run(), TICKS)
             stack.callback(ticking.cancel)
             watching = self.supervisor.keep(self._watch_problems(), "watch")

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline import (
     AudioFrame,
+    Bot,
     CallInfo,
     Calls,
     Encoding,
@@ -54,11 +55,12 @@ class Stage:
         recognizer: ScriptedRecognizer,
         config: PipelineConfig | None = None,
         turns: TurnDetector | None = None,
+        bots: Sequence[Bot] = (),
     ) -> None:
         self.recognizer = recognizer
         self.batches: list[list[AnyRecord]] = []
         self.clock = ManualClock()
-        self.calls = Calls(recognizer, self._publish, config, clock=self.clock, turns=turns)
+        self.calls = Calls(recognizer, self._publish, config, clock=self.clock, turns=turns, bots=bots)
         self.closing = False
 
     def _publish(self, records: Sequence[AnyRecord]) -> None:

@@ -15,12 +15,13 @@ from connectors.webrtc.config import WebRtcConfig
 from engine import Engine
 from engine.checkpoint.weights import Checkpoint
 from liveview.attempts import AccessStats
+from pipeline.bots import BotStats
 from pipeline.call import PipelineStats
 from pipeline.turns.detector import TurnStats
 from sinks.delivery import Delivery, EndpointDelivery
 from trunkline.config import Config
 from trunkline.connections import ConnectionStats
-from trunkline.metric_names import ACCESS, CONNECTIONS, CONNECTOR, ENDPOINT, PIPELINE, SINK, SIP, TURNS, Exported
+from trunkline.metric_names import ACCESS, BOTS, CONNECTIONS, CONNECTOR, ENDPOINT, PIPELINE, SINK, SIP, TURNS, Exported
 from trunkline.metrics import sip_metrics
 from trunkline.server import Server
 
@@ -73,6 +74,7 @@ def fields(stats: object, before: str = "") -> Iterator[str]:
     [
         (PIPELINE, PipelineStats()),
         (TURNS, TurnStats()),
+        (BOTS, BotStats()),
         (SINK, Delivery()),
         (ENDPOINT, EndpointDelivery(connected=True)),
         (CONNECTOR, ConnectorStats()),
