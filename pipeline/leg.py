@@ -1,8 +1,8 @@
 """One leg of a call: from its connector's frames to its transcript records.
 
 Chain: connector -> `Leg.push` -> intake (queue, tick, 16 kHz) -> recogniser session -> `update` -> segmenter ->
-records. Turn detection takes the audio beside the recogniser, and its words. Everything here runs on the event loop's
-thread.
+records. Turn detection takes the audio beside the recogniser, and its words; `finals` puts turns and segments in one
+order. Everything here runs on the event loop's thread.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from engine.api import FaultReason, Hypothesis, Recognizer, Session, SessionFaul
 from engine.errors import EngineError, EngineFull
 from pipeline.clock import Clock
 from pipeline.errors import CallEnded
+from pipeline.finals import FINAL_TIMEOUT_S, Told, TurnFinals
 from pipeline.frames import AudioFrame
 from pipeline.ingest import Ingest
 from pipeline.latency import LatencyHistogram
@@ -99,8 +100,17 @@ class Leg:
         self._publish = publish
         self._first_turn = records.turns[options.leg]
         self._detector = detector
+        settings = turn_settings or TurnSettings()
+        self._finals = TurnFinals(
+            segmenter,
+            self.intake,
+            finalize=self._ask_finals,
+            pause_s=settings.max_turn_silence_ms / 1000 + segmenter.silence_s,
+            interrupt=self._interrupt_turn,
+        )
+        self._final_due: asyncio.TimerHandle | None = None
         if detector is not None:
-            detector.open(session, turn_settings or TurnSettings(), self._publish_turns)
+            detector.open(session, settings, self._publish_turns)
 
     @property
     def words(self) -> int:
@@ -178,15 +188,25 @@ class Leg:
         self.fail(EngineError(str(fault.reason)))
 
     def finalize(self) -> None:
-        """Ask for finals of everything pushed so far; the leg goes on."""
+        """Ask for finals of everything pushed so far, with which the open turn ends, too; the leg goes on."""
+        if not self._closing:
+            self._ingest.flush(self.intake)
+            self._publish_told(self._finals.hold())
+
+    def _ask_finals(self) -> bool:
+        """False where there is nobody to answer."""
         if self._closing:
-            return
-        self._ingest.flush(self.intake)
+            return False
         self._asked_at = self._clock.monotonic()
         try:
             self._recognizer.finalize(self.session)
         except Exception as error:  # noqa: BLE001 - the leg goes on, or its end says why
             logger.warning("call %s: leg %s cannot be finalised: %s", self.call_id, self.options.leg, error)
+            return False
+        return True
+
+    def _interrupt_turn(self) -> Sequence[Turn]:
+        return [] if self._detector is None else self._detector.interrupt(self.session)
 
     async def close(self) -> None:
         """End of the audio. Resolves after the leg's last final was published: that of the recogniser's flush, or,
@@ -223,40 +243,61 @@ class Leg:
         if progress_s is not None:
             self._progress_s = progress_s
         timeline = self.intake.timeline
+        told = self._finals.update(timeline.place(hypotheses), self._progress_s)
+        if self._detector is not None:
+            told += self._finals.tell(self._detector.write(self.session, progress_s, hypotheses))
         arrival = timeline.arrival_of(self._progress_s)
-        segments = self._segmenter.update(timeline.place(hypotheses), timeline.leg_time(self._progress_s))
         if any(hypothesis.is_final for hypothesis in hypotheses):
             arrival = max(arrival, self._asked_at)
-        records = self._transcripts(segments, arrival, now, at) if segments else []
-        if self._detector is not None:
-            records += self._turn_records(self._detector.write(self.session, progress_s, hypotheses), at)
-        return records
+        self._follow_wait()
+        return self._told_records(told, arrival, now, at) if told else []
 
     def finish(self, now: float, at: str) -> list[AnyRecord]:
         """The session is gone: the leg's last finals."""
-        segments = self._segmenter.close(had_audio=self.intake.stats.frames > 0)
+        told = self._finals.close(had_audio=self.intake.stats.frames > 0)
         arrival = max(self.intake.timeline.arrival_of(self._progress_s), self._asked_at)
         self._records.segments[self.options.leg] = self._segmenter.next_number
-        return self._transcripts(segments, arrival, now, at)
+        self._follow_wait()
+        return self._told_records(told, arrival, now, at)
 
     def _publish_turns(self, turns: Sequence[Turn]) -> None:
-        if turns:
-            self._publish(self._turn_records(turns, self._clock.stamp()))
+        self._publish_told(self._finals.tell(turns))
 
-    def _turn_records(self, turns: Sequence[Turn], at: str) -> list[AnyRecord]:
+    def _publish_told(self, told: Sequence[Told]) -> None:
+        self._follow_wait()
+        if told:
+            now, at = self._clock.monotonic(), self._clock.stamp()
+            self._publish(self._told_records(told, self.intake.timeline.arrival_of(self._progress_s), now, at))
+
+    def _follow_wait(self) -> None:
+        """An EndOfTurn waits for its last words, `FINAL_TIMEOUT_S` at most."""
+        if not self._finals.waits:
+            if self._final_due is not None:
+                self._final_due.cancel()
+                self._final_due = None
+        elif self._final_due is None:
+            loop = asyncio.get_running_loop()
+            self._final_due = loop.call_later(FINAL_TIMEOUT_S, self._final_is_late)
+
+    def _final_is_late(self) -> None:
+        self._final_due = None
+        if self._detector is not None:
+            self._detector.stats.late_finals += 1
+        self._publish_told(self._finals.give_up())
+
+    def _told_records(self, told: Sequence[Told], arrival: float, now: float, at: str) -> list[AnyRecord]:
         name, records, timeline = self.options.leg, self._records, self.intake.timeline
-        made: list[AnyRecord] = []
-        for turn in turns:
-            index = self._first_turn + turn.turn_index
-            records.turns[name] = index + 1
-            made.append(records.turn(name, turn, index, timeline.leg_time(turn.at_s), at))
-        return made
-
-    def _transcripts(self, segments: Sequence[Segment], arrival: float, now: float, at: str) -> list[AnyRecord]:
         latency_ms = max(now - arrival, 0.0) * 1000
-        for _ in segments:
-            self._latencies.add(latency_ms)
-        return [self._records.transcript(self.options, segment, at, latency_ms) for segment in segments]
+        made: list[AnyRecord] = []
+        for one in told:
+            if isinstance(one, Segment):
+                self._latencies.add(latency_ms)
+                made.append(records.transcript(self.options, one, at, latency_ms))
+            else:
+                index = self._first_turn + one.turn_index
+                records.turns[name] = index + 1
+                made.append(records.turn(name, one, index, timeline.leg_time(one.at_s), at))
+        return made
 
 
 def _ignore(_leg: Leg) -> None:

@@ -5,11 +5,13 @@ A segment ends
 (b) at terminal punctuation when the next word comes, once the language of the sentence is settled (its tag follows
     the punctuation, so a sentence whose words are still `carried` waits for it, but not past the next sentence),
 (c) before the word that would make it longer than `max_segment_s`, or after that time in a pause, never in a word,
-(d) when the leg ends or a `finalize` is answered.
-Where segments end follows from the words and their times alone, not from how hypotheses were cut.
+(d) when the leg ends, a `finalize` that wants it is answered, or the speaker's turn ends (`end_turn`).
+While a turn is open (`begin_turn`), a pause does not end a segment before it would have ended the turn: `silence_s` is
+then longer. Where segments end follows from the words, their times and the turns alone, not from how hypotheses were
+cut.
 
-`speech_final` is Deepgram's: true where the speaker paused or the leg ended, false where speech ran on (b) or the
-segment was cut by its length (c).
+`speech_final` is Deepgram's: true where the speaker paused, the turn or the leg ended, false where speech ran on (b),
+the segment was cut by its length (c), or the pause was one within a turn.
 """
 
 from collections import Counter, deque
@@ -83,7 +85,8 @@ class Segmenter:
     """Segments of one leg. `prefix`: what their ids begin with. `first_number` continues the ids of an earlier leg of
     the same name in the same call.
 
-    Memory is constant: the words of the open segment and of the last `KEPT_SEGMENTS` closed ones.
+    Memory is constant: the words of the open segment and of the last `KEPT_SEGMENTS` closed ones. `silence_s`: pause
+    after terminal punctuation that ends a segment.
     """
 
     def __init__(
@@ -91,8 +94,12 @@ class Segmenter:
     ) -> None:
         self.next_number = first_number
         self.final_words = 0
+        self.silence_s = silence_s
         self._prefix = prefix
-        self._silence_s = silence_s - _EPSILON_S
+        self._pause_s = self._silence_s = silence_s - _EPSILON_S
+        self._in_turn = False
+        self._turn_number = first_number  # of the turn's first segment
+        self._late_until_s = -inf  # words that begin before belong to the turn that has ended
         self._max_segment_s = max_segment_s
         self._first_number = first_number
         self._words: list[Word] = []
@@ -104,28 +111,66 @@ class Segmenter:
         self._progress_s = 0.0
         self._deadline_s = inf  # progress at which time alone closes the open segment
 
-    def update(self, hypotheses: Sequence[Hypothesis], progress_s: float) -> list[Segment]:
-        """Take what one engine step brought for this leg; `progress_s`: media time consumed. Returns what changed, in
-        order."""
+    def update(self, hypotheses: Sequence[Hypothesis], progress_s: float, *, flush: bool = True) -> list[Segment]:
+        """Take what one engine step brought for this leg; `progress_s`: media time consumed. `flush`: the answer to a
+        `finalize` closes what is open. Returns what changed, in order."""
         self._progress_s = max(self._progress_s, progress_s)
         if not hypotheses and self._progress_s < self._deadline_s:
             return []
         segments: list[Segment] = []
         for hypothesis in hypotheses:
             touched = self._replace(hypothesis.first, hypothesis.words)
-            touched = min(touched, self._give_back_punctuation(hypothesis.is_final))
+            touched = min(touched, self._give_back(hypothesis.is_final and flush))
             segments += self._corrections(touched)
-            if hypothesis.is_final:
+            if hypothesis.is_final and flush:
                 segments += self._collect(flush=True)
         return segments + self._collect(flush=False)
 
     def close(self, had_audio: bool = True) -> list[Segment]:
         """The leg has ended: close what is open. A leg with audio in which no word was recognised ends with one empty
         final, so that every leg ends with a final."""
-        segments = self._corrections(self._give_back_punctuation(True)) + self._collect(flush=True)
+        segments = self._corrections(self._give_back(True)) + self._collect(flush=True)
         if had_audio and self.next_number == self._first_number:
             segments.append(self._close([], self._base + len(self._words), speech_final=True))
         return segments
+
+    def begin_turn(self, start_s: float, pause_s: float) -> None:
+        """The speaker has begun at `start_s`. A pause shorter than `pause_s` ends no segment until `end_turn`."""
+        self._in_turn = True
+        self._pause_s = max(pause_s - _EPSILON_S, self._silence_s)
+        self._turn_number = self.next_number
+        self._late_until_s = min(self._late_until_s, start_s)
+        self._deadline_s = -inf  # the next update finds it anew
+
+    def complete(self) -> list[Segment]:
+        """All words up to now are known, though the segment stays open: a partial of it in which all are stable."""
+        words = tuple(word for word, _ in self._units(self._first, self._base + len(self._words)))
+        if not words:
+            return []
+        segment = replace(self._segment(words, is_final=False, speech_final=False), stability=1.0)
+        self._revision += 1
+        self._shown = words
+        return [segment]
+
+    def end_turn(self, until_s: float, *, all_known: bool) -> list[Segment]:
+        """The turn has ended: close what is open of it, all known words, or those that begin before `until_s`. Words
+        that come later and begin before it still belong there. The last final of a turn is `speech_final`."""
+        units = self._units(self._first, self._base + len(self._words))
+        if not all_known:
+            units = [unit for unit in units if unit[0].start < until_s]
+        segments: list[Segment] = []
+        while units:
+            count, speech_final = self._cut([word for word, _ in units], True) or (len(units), True)
+            is_last = count == len(units)
+            words = [word for word, _ in units[:count]]
+            segments.append(self._close(words, units[count - 1][1], speech_final or is_last))
+            units = units[count:]
+        closed = self._closed[-1] if self._closed and self.next_number > self._turn_number else None
+        if not segments and closed is not None and not closed.last.speech_final:
+            closed.last = replace(closed.last, revision=closed.last.revision + 1, speech_final=True)
+            segments.append(closed.last)
+        self._in_turn, self._pause_s, self._late_until_s = False, self._silence_s, until_s
+        return segments + self._collect(flush=False)
 
     def _replace(self, first: int, words: tuple[Word, ...]) -> int:
         """Write `words` over everything from index `first` on; returns the first index written."""
@@ -144,22 +189,50 @@ class Segmenter:
             closed.first = min(closed.first, total)
         return first
 
-    def _give_back_punctuation(self, flush: bool) -> int:
-        """Closing punctuation at the head of the open segment belongs to the one before it, unless it is the last
-        word and may yet grow into a real one. Returns the first index that moved."""
-        last = self._base + len(self._words) - (0 if flush else 1)
+    def _give_back(self, flush: bool) -> int:
+        """What stands at the head of the open segment and belongs to the one before it: words of a turn that has ended,
+        and closing punctuation, unless it is the last word and may yet grow into a real one. Returns the first index
+        that moved."""
+        end = self._base + len(self._words)
         moved = self._first
-        while self._closed and self._first < last:
-            text = self._words[self._first - self._base].text
-            if bare_word(text) or is_opening(text):
-                break
+        while self._closed and self._first < end:
+            if self._words[self._first - self._base].start >= self._late_until_s:
+                is_last = self._first == end - 1 and not flush
+                if is_last or not self._is_closing(self._first):
+                    break
             self._first += 1
             self._closed[-1].end = self._first
-        return moved if self._first > moved else self._base + len(self._words)
+        return moved if self._first > moved else end
+
+    def _give_back_within(self, touched: int) -> int:
+        """Punctuation at the borders of closed segments goes to the word that it belongs to, where words from index
+        `touched` on were written over. Returns the first index that moved, or `touched`."""
+        for k in range(len(self._closed) - 1, -1, -1):
+            closed, after = self._closed[k], self._closed[k + 1] if k + 1 < len(self._closed) else None
+            if closed.end < touched:
+                break
+            while closed.first < closed.end and is_opening(self._words[closed.end - 1 - self._base].text):
+                closed.end -= 1
+                touched = min(touched, closed.end)
+                if after is None:
+                    self._first = closed.end
+                else:
+                    after.first = closed.end
+            while after is not None and after.first < after.end and self._is_closing(after.first):
+                after.first += 1
+                closed.end = after.first
+                touched = min(touched, closed.end - 1)
+        return touched
+
+    def _is_closing(self, index: int) -> bool:
+        """It is punctuation that belongs to the word before it."""
+        text = self._words[index - self._base].text
+        return not (bare_word(text) or is_opening(text))
 
     def _corrections(self, touched: int) -> list[Segment]:
         """New finals of closed segments whose words were written over, where that changed anything."""
         segments = []
+        touched = min(touched, self._give_back_within(touched))
         for closed in self._closed:
             if closed.end < touched:
                 continue
@@ -203,10 +276,10 @@ class Segmenter:
             elif not _ends(word):
                 continue
             elif k == last:
-                if self._progress_s - word.end >= self._silence_s:
+                if self._progress_s - word.end >= self._pause_s:
                     cut = k + 1, True
             elif words[k + 1].start - word.end >= self._silence_s:
-                cut = k + 1, True
+                cut = k + 1, not self._in_turn
             elif may_be_abbreviation(word.text):
                 continue
             elif word.language_source in (None, LanguageSource.CARRIED):
@@ -225,7 +298,7 @@ class Segmenter:
         """Progress at which a pause after the last of `words` closes them."""
         if not words:
             return inf
-        silent = words[-1].end + self._silence_s
+        silent = words[-1].end + self._pause_s
         return silent if _ends(words[-1]) else max(silent, words[0].start + self._max_segment_s - _EPSILON_S)
 
     def _close(self, words: list[Word], end: int, speech_final: bool) -> Segment:

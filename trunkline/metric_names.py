@@ -114,6 +114,7 @@ TURNS = (
     _counter("trunkline_turns_faults", "faults", "Errors of the models, which are not used any more from then on"),
     _counter("trunkline_turns_hearing_seconds", "hearing_s", "Time of voice activity detection"),
     _counter("trunkline_turns_judging_seconds", "judging_s", "Time of Smart Turn"),
+    _counter("trunkline_turns_late_finals", "late_finals", "Turns that ended before their last words were confirmed"),
     _counter("trunkline_turns_questions", "questions", "Pauses that Smart Turn was asked about"),
     _counter("trunkline_turns_unanswered", "unanswered", "Of those, without an answer in time"),
     _counter("trunkline_turns_windows", "windows", "Windows of 32 ms that were heard"),

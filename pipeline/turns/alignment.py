@@ -111,12 +111,17 @@ class Alignment:
         self._step_s = inf
         return self._run()
 
-    def close(self, end_s: float) -> list[Turn]:
-        """The leg has ended at `end_s`. What is waited for still does not come."""
+    def interrupt(self, end_s: float = 0.0) -> list[Turn]:
+        """End the turn where the machine has come to, or at `end_s`. What is waited for still is waited for no more."""
         turns = self._run(hurry=True)
         while self._steps:
             self._write(self._steps.popleft()[1])
+        self._due_s = None
         return turns + self.machine.close(max(end_s, self._heard_s))
+
+    def close(self, end_s: float) -> list[Turn]:
+        """The leg has ended at `end_s`."""
+        return self.interrupt(end_s)
 
     def _run(self, *, hurry: bool = False) -> list[Turn]:
         """As far as it goes now; `hurry`: nothing more is waited for."""

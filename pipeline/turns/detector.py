@@ -48,13 +48,15 @@ Judge = Callable[[NDArray[np.float32]], float]
 class TurnStats:
     """Counters since the start. `windows`: of 32 ms, heard. `hearing_s`, `judging_s`: time that the models took.
     `questions`: to Smart Turn; `unanswered`: of those, too late or too many. `words_alone`: legs that lost the models
-    on their way, or never had them. `faults`: errors of the models."""
+    on their way, or never had them. `faults`: errors of the models. `late_finals`: turns whose last words the
+    recogniser had not confirmed in time; they ended with those known by then."""
 
     turns: int = 0
     windows: int = 0
     hearing_s: float = 0.0
     questions: int = 0
     unanswered: int = 0
+    late_finals: int = 0
     judging_s: float = 0.0
     words_alone: int = 0
     faults: int = 0
@@ -146,6 +148,13 @@ class TurnDetector:
         if leg.hears and leg not in self._due and leg.is_due:
             self._wait_for(leg)
         self._ask(leg)
+        return turns
+
+    def interrupt(self, session: Session) -> list[Turn]:
+        """The leg stands still, as on hold: no turn stays open."""
+        leg = self._legs.get(session)
+        turns = [] if leg is None else leg.interrupt()
+        self._count(turns)
         return turns
 
     async def finish(self, session: Session, timeout_s: float) -> list[Turn]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.api import SAMPLE_RATE_HZ, Hypothesis
+from pipeline.turns.ahead import WordsAhead
 from pipeline.turns.alignment import Alignment
 from pipeline.turns.hearing import WINDOW, Hearing
 from pipeline.turns.machine import Turn
@@ -33,6 +34,7 @@ class LegTurns:
         self.asked_at: float | None = None
         self.asked_s: float | None = None
         self.closed = False
+        self._ahead = WordsAhead()
         self._taken = 0  # windows that are being heard
         self._unheard: list[NDArray[np.float32]] = []
         self._unheard_samples = 0
@@ -108,12 +110,20 @@ class LegTurns:
 
     def step(self, progress_s: float | None, hypotheses: Sequence[Hypothesis]) -> list[Turn]:
         """What a step of the recogniser brought, in session time."""
-        return self.alignment.add_step(progress_s, [(one.first, one.words) for one in hypotheses])
+        return self.alignment.add_step(progress_s, self._ahead.take(progress_s, hypotheses))
 
     def stop_writing(self) -> list[Turn]:
         """The recogniser is through with this leg."""
         self._all_written = True
-        return self.alignment.stop_writing()
+        words = self._ahead.take_all()
+        turns = self.alignment.add_step(None, words) if words else []
+        return turns + self.alignment.stop_writing()
+
+    def interrupt(self) -> list[Turn]:
+        """The turn ends here, with all that is known."""
+        words = self._ahead.take_all()
+        turns = self.alignment.add_step(None, words) if words else []
+        return turns + self.alignment.interrupt()
 
     def stop_hearing(self) -> list[Turn]:
         """Words alone from here on."""

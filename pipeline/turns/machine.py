@@ -137,13 +137,15 @@ class TurnMachine:
         return self._advance(starts, still, by_ear=speech is not None)
 
     def close(self, now_s: float) -> list[Turn]:
-        """The leg ends at `now_s`, and with it the turn."""
+        """The leg ends at `now_s`, or stands still, and with it the turn."""
         self._now = now_s
         if self._state is _State.IDLE:
             return []
         if self._state is _State.SPEECH:
             self._ended_s = max(self._ended_s, min(now_s, self._last_word_end()))
-        return [self._end(1.0)]
+        turn = self._end(1.0)
+        self._ended_s = max(self._ended_s, self._last_word_end() if self._words else now_s)
+        return [turn]
 
     def _listen(self, frame_s: float, speech: float) -> tuple[float | None, float | None]:
         """(where speech that counts began, where the speech of this frame ends), None where there is none."""

@@ -18,6 +18,7 @@ from engine.api import (
     SessionOptions,
     StepEvents,
     Word,
+    replace_from,
 )
 from engine.errors import EngineFull, SessionClosed, UnknownLocale
 
@@ -65,7 +66,7 @@ class Running:
     pushed: int = 0
     consumed: int = 0
     said: int = 0
-    finalize: bool = False
+    finalize: int = 0
     closing: bool = False
 
     def audio(self) -> NDArray[np.float32]:
@@ -74,10 +75,22 @@ class Running:
 
 class ScriptedRecognizer(Recognizer):
     """Scripts are handed out in the order of `open`. `flushes` False: it never answers `close`. `answers` False:
-    whether it takes a session is said by `admit` and `refuse`, as by an engine in another process."""
+    whether it takes a session is said by `admit` and `refuse`, as by an engine in another process. `ahead_s`: the
+    answer to `finalize` has the words that are due so long after it, too, as a flushed clone writes them. `finalizes`
+    False: it gives none."""
 
-    def __init__(self, *scripts: list[Cue], max_sessions: int = 64, flushes: bool = True, answers: bool = True) -> None:
+    def __init__(
+        self,
+        *scripts: list[Cue],
+        max_sessions: int = 64,
+        flushes: bool = True,
+        answers: bool = True,
+        ahead_s: float = 0.0,
+        finalizes: bool = True,
+    ) -> None:
         self.max_sessions = max_sessions
+        self.ahead_s = ahead_s
+        self.finalizes = finalizes
         self.flushes = flushes
         self.answers = answers
         self.unanswered: dict[Session, None] = {}
@@ -136,7 +149,7 @@ class ScriptedRecognizer(Recognizer):
             running.pushed += pcm.size
 
     def finalize(self, session: Session) -> None:
-        self._running(session).finalize = True
+        self._running(session).finalize += 1
 
     def set_language(self, session: Session, language: str) -> None:
         running = self._running(session)
@@ -161,16 +174,23 @@ class ScriptedRecognizer(Recognizer):
                     running.consumed += chunk
                 elif flush:
                     running.consumed = running.pushed
-                elif not running.finalize:
+                elif not (running.finalize and self.finalizes):
                     continue
                 if running.consumed > before:  # an answer alone is no progress
                     progress[session] = running.consumed / SAMPLE_RATE_HZ
-                consumed = running.pushed if running.finalize or flush else running.consumed
-                cues = self._due(running, consumed / SAMPLE_RATE_HZ)
-                hypotheses += [Hypothesis(session, cue.first, cue.words, False) for cue in cues]
-                if running.finalize or flush:
-                    hypotheses.append(Hypothesis(session, running.said, (), True))
-                    running.finalize = False
+                answers = (running.finalize if self.finalizes else 0) + flush
+                consumed = running.pushed if answers else running.consumed
+                cues = self._due(running, consumed / SAMPLE_RATE_HZ + (self.ahead_s if answers else 0.0))
+                if answers and cues:
+                    first, said = min(cue.first for cue in cues), list[Word]()
+                    for cue in cues:
+                        replace_from(said, cue.first, cue.words, first)
+                    hypotheses.append(Hypothesis(session, first, tuple(said), True))
+                    answers -= 1
+                else:
+                    hypotheses += [Hypothesis(session, cue.first, cue.words, False) for cue in cues]
+                hypotheses += [Hypothesis(session, running.said, (), True)] * answers
+                running.finalize = 0 if self.finalizes else running.finalize
                 if flush:
                     closed.append(session)
                     del self.sessions[session]

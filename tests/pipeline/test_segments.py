@@ -285,3 +285,13 @@ def test_memory_is_bounded_over_a_long_call() -> None:
         assert len(segmenter._closed) <= KEPT_SEGMENTS
     assert segmenter.next_number == 5000
     assert segmenter.final_words == 30_000
+
+
+def test_punctuation_at_the_border_of_segments_that_are_written_over_goes_to_its_word() -> None:
+    feed = Feed()
+    feed.update(0, words("one never"), is_final=True)
+    feed.update(2, words("two", start=0.64), is_final=True)
+    feed.update(1, words("¿ qué", start=0.32), 1.0)
+    assert {key: one.transcript for key, one in feed.finals().items()} == {"caller-0000": "one", "caller-0001": "¿qué"}
+    feed.update(1, words(".", start=0.32), 1.0)
+    assert {key: one.transcript for key, one in feed.finals().items()} == {"caller-0000": "one.", "caller-0001": ""}

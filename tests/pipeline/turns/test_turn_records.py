@@ -1,8 +1,11 @@
 """Turns of the legs of a call, as its records tell them."""
 
+import asyncio
+
 import pytest
 
 from pipeline import AudioFrame, Encoding, PipelineConfig
+from pipeline import leg as leg_module
 from pipeline.turns.config import TurnConfig
 from pipeline.turns.detector import TurnDetector
 from sinks.record import CallRecord, TranscriptRecord, TurnEvent, TurnRecord, decode, encode
@@ -11,11 +14,12 @@ from tests.pipeline.stage import AGENT, CALLER, Stage, info, silence
 
 SAID = script(words("Where is my order?", 0.4), words("It is late.", 3.6))
 CONFIG = PipelineConfig(chunk_ms=80)
+START, EAGER, RESUMED, END = TurnEvent
 
 
-def stage(*scripts: list[Cue]) -> Stage:
+def stage(*scripts: list[Cue], ahead_s: float = 0.0, finalizes: bool = True) -> Stage:
     detector = TurnDetector(TurnConfig())
-    return Stage(ScriptedRecognizer(*scripts), CONFIG, detector)
+    return Stage(ScriptedRecognizer(*scripts, ahead_s=ahead_s, finalizes=finalizes), CONFIG, detector)
 
 
 def turns(one: Stage, leg: str = "caller") -> list[TurnRecord]:
@@ -78,6 +82,75 @@ async def test_times_of_turns_are_those_of_the_leg() -> None:
     said = next(record for record in one.records if isinstance(record, TranscriptRecord) and record.words)
     assert turns(one)[0].at_s == pytest.approx(said.words[0].start)
     assert turns(one)[0].at_s > 10
+
+
+def of_caller(one: Stage) -> list[str]:
+    """Its turn events, and its finals' texts, in order."""
+    return [
+        record.event if isinstance(record, TurnRecord) else record.transcript
+        for record in one.records
+        if isinstance(record, TurnRecord) or (isinstance(record, TranscriptRecord) and record.is_final)
+        if record.leg == "caller"
+    ]
+
+
+async def test_every_end_of_a_turn_stands_behind_the_last_final_of_the_turn() -> None:
+    one = stage(SAID, ahead_s=0.4)
+    call = one.calls.start(info())
+    await one.play(call.add_leg(CALLER), seconds=5.0)
+    await one.end()
+    told = [what for what in of_caller(one) if what not in (EAGER, RESUMED)]
+    assert told == [START, "Where is my order?", END, START, "It is late.", END]
+    assert all(final.speech_final for final in one.finals())
+
+
+async def test_behind_an_eager_end_comes_the_whole_text_as_a_stable_partial() -> None:
+    one = stage(script(words("Where is my order", 0.4)), ahead_s=0.5)
+    call = one.calls.start(info())
+    await one.play(call.add_leg(CALLER), seconds=5.0)
+    records = one.records
+    eager = next(k for k, record in enumerate(records) if isinstance(record, TurnRecord) and record.event == EAGER)
+    after = [record for record in records[eager:] if isinstance(record, TranscriptRecord)]
+    assert (after[0].transcript, after[0].stability, after[0].is_final) == ("Where is my order", 1.0, False)
+    assert after[-1].segment_id == after[0].segment_id
+    assert after[-1].is_final
+    await one.end()
+
+
+async def test_an_end_whose_last_words_do_not_come_is_told_without_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leg_module, "FINAL_TIMEOUT_S", 0.05)
+    one = stage(SAID, finalizes=False)
+    call = one.calls.start(info())
+    leg = call.add_leg(CALLER)
+    await one.play(leg, seconds=1.6)
+    while END not in of_caller(one):
+        await one.play(leg, seconds=0.08)
+        await asyncio.sleep(0.06)
+    assert of_caller(one)[-2:] == ["Where is my order?", END]
+    assert one.calls.turns is not None
+    assert one.calls.turns.stats.late_finals == 1
+    one.recognizer.finalizes = True
+    await one.end()
+
+
+async def test_no_turn_stays_open_over_a_hold_and_what_was_said_is_final() -> None:
+    one = stage(SAID)
+    call = one.calls.start(info())
+    leg = call.add_leg(CALLER)
+    await one.play(leg, seconds=1.0)
+    assert of_caller(one) == [START]
+    call.hold()
+    one.recognizer.steps()
+    await asyncio.sleep(0)
+    assert of_caller(one) == [START, "Where is", END]
+    await one.play(leg, seconds=1.0)
+    call.resume()
+    await one.play(leg, seconds=3.0)
+    await one.end()
+    told = [what for what in of_caller(one) if what not in (EAGER, RESUMED)]
+    assert told == [START, "Where is", END, START, "my order?", END, START, "It is late.", END]
 
 
 async def test_without_a_detector_there_are_none() -> None:
