@@ -6,6 +6,8 @@ from trunkline_bot.phrases import Phrases
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
+_LONGEST_AROUND_ONE = 3
+
 
 def words(text: str) -> list[str]:
     """Lower-case, without punctuation."""
@@ -13,15 +15,17 @@ def words(text: str) -> list[str]:
 
 
 def digits(text: str, phrases: Phrases) -> str:
-    """The digits in a text, as numerals or as words, in order: of dictated numbers only words of one digit count."""
-    found = ""
-    for word in words(text):
+    """The digits in a text, as numerals or as words of one digit, in order. One such word in a longer sentence is none:
+    "this one", "un problème"."""
+    said, found = words(text), list[str]()
+    for word in said:
         numerals = word.replace("-", "")
         if numerals.isascii() and numerals.isdecimal():
-            found += numerals
+            found.append(numerals)
         else:
-            found += next((str(digit) for digit, names in enumerate(phrases.numbers) if word in names), "")
-    return found
+            found += [str(digit) for digit, names in enumerate(phrases.numbers) if word in names]
+    is_one_word = len(found) == 1 and found[0] not in said
+    return "" if is_one_word and len(said) > _LONGEST_AROUND_ONE else "".join(found)
 
 
 def agrees(text: str, phrases: Phrases) -> bool | None:
