@@ -76,15 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     engine.add_argument("--listen", required=True, metavar="ADDRESS", help="unix:/path or tcp:host:port")
     engine.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: trunkline.toml)")
 
-    demo = commands.add_parser("demo", help="run the server and play the bundled call into it")
-    demo.set_defaults(command=_demo)
-    _common(demo)
-    demo.add_argument("--once", action="store_true", help="exit after the call: 0 only if its records are complete")
-    demo.add_argument(
-        "--records",
-        metavar="FILE",
-        help=f"where the records go (default: [jsonl] path, where it is set, else {_DEMO_RECORDS})",
-    )
+    _add_demo(commands.add_parser("demo", help="run the server and play the bundled call into it"))
 
     transcribe = commands.add_parser("transcribe", help="transcribe audio files, channels as legs")
     transcribe.set_defaults(command=_transcribe)
@@ -146,6 +138,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     twiml.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="becomes call metadata")
     return parser
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    demo.set_defaults(command=_demo)
+    _common(demo)
+    demo.add_argument("--once", action="store_true", help="exit after the call: 0 only if its records are complete")
+    demo.add_argument("--bot", action="store_true", help="a synthetic caller talks with the example bot instead")
+    demo.add_argument(
+        "--records",
+        metavar="FILE",
+        help=f"where the records go (default: [jsonl] path, where it is set, else {_DEMO_RECORDS})",
+    )
 
 
 def _add_kafka(kafka: argparse.ArgumentParser) -> None:
@@ -258,6 +262,7 @@ def _engine(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from sinks.config import JsonlConfig
     from trunkline.config_file import load_config, with_options
+    from trunkline.demo.bot import run_bot_demo
     from trunkline.demo.run import run_demo
     from trunkline.doors import log_open_doors
     from trunkline.logs import set_up_logging
@@ -268,7 +273,7 @@ def _demo(options: argparse.Namespace) -> int:
     config = with_options(config, port=options.port, chunk_ms=options.chunk_ms, records=records)
     set_up_logging("WARNING")
     log_open_doors(config)
-    return run(run_demo(config, once=options.once))
+    return run((run_bot_demo if options.bot else run_demo)(config, once=options.once))
 
 
 def _transcribe(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 TrunklineError
 ├── ConfigError     the configuration file or environment says something that cannot be
 ├── AddressInUse    another program has the port
+├── DemoImpossible  something is missing on this machine that the demo needs
 ├── LoadTestBroken  the load test itself has failed: its figures would say nothing
 └── OutputFailed    standard output takes nothing more
 """
@@ -19,6 +20,10 @@ class ConfigError(TrunklineError):
 
 
 class AddressInUse(TrunklineError):
+    pass
+
+
+class DemoImpossible(TrunklineError):
     pass
 
 

@@ -273,14 +273,17 @@ class MediaConnection:
     def _ended(self, fault: str | None) -> None:
         """The pipeline has ended the call: for a limit, or for a fault of ours, after which the peer may try again."""
         if fault is None:
-            self._fault(WSCloseCode.GOING_AWAY, "the call was ended", "ended")
+            self._close_with(WSCloseCode.GOING_AWAY, "the call was ended", "ended")
         else:
             self._fault(WSCloseCode.TRY_AGAIN_LATER, fault, fault)
 
     def _fault(self, code: int, close_reason: str, reason: str) -> None:
+        self._close_with(code, close_reason, reason)
+        self._warn(f"closing with {self.code}: {close_reason}")
+
+    def _close_with(self, code: int, close_reason: str, reason: str) -> None:
         self.code, self.close_reason, self.reason = int(code), close_reason, reason
         self._stats.closed[self.code] += 1
-        self._warn(f"closing with {self.code}: {close_reason}")
 
     def _warn(self, detail: str) -> None:
         """Once per stream; what follows shows in the counters."""

@@ -97,7 +97,7 @@ async function start() {
     const [track] = media.getAudioTracks();
     track.addEventListener("ended", stop);
     measure(media);
-    const mine = (session = new WhipSession(known, (connection) => session === mine && changed(connection)));
+    const mine = (session = new WhipSession(known, (connection) => session === mine && changed(connection), listen));
     await mine.start(track, { call_id: callId, role: $("role").value, from: "Microphone" });
     if (session !== mine) await mine.stop(); // stopped meanwhile
   } catch (error) {
@@ -108,6 +108,14 @@ async function start() {
     setHidden($("empty"), false);
     setState("idle");
   }
+}
+
+/** Plays what a bot says. A page that has the microphone may play without being asked. */
+function listen(audio) {
+  $("voice").srcObject = audio;
+  $("voice").play().catch((error) => {
+    if (error.name === "NotAllowedError") complain("The browser does not play what the other side says. Allow sound for this page and try again.");
+  });
 }
 
 function explain(error) {
@@ -155,6 +163,7 @@ function finish() {
   meter = null;
   release(media);
   media = null;
+  $("voice").srcObject = null;
   setData($("mute"), "on", "false");
   $("mute").setAttribute("aria-pressed", "false");
 }

@@ -14,12 +14,14 @@ export class WhipSession {
   waiting = [];
   complete = false;
 
-  /** `settings`: {whip, token, ice_servers}. `onstate` gets each state of the connection. */
-  constructor(settings, onstate) {
+  /** `settings`: {whip, token, ice_servers}. `onstate` gets each state of the connection, `onaudio` what the server
+   * says, as a MediaStream, where it may say something. */
+  constructor(settings, onstate, onaudio) {
     this.url = settings.whip;
     this.headers = settings.token ? { Authorization: `Bearer ${settings.token}` } : {};
     this.peer = new RTCPeerConnection({ iceServers: settings.ice_servers, bundlePolicy: "max-bundle" });
     this.peer.addEventListener("connectionstatechange", () => onstate(this.peer.connectionState));
+    this.peer.addEventListener("track", ({ track }) => onaudio(new MediaStream([track])));
     this.peer.addEventListener("icecandidate", ({ candidate }) => {
       if (candidate?.candidate) this.waiting.push(candidate);
       else if (!candidate) this.complete = true;
@@ -27,11 +29,12 @@ export class WhipSession {
     });
   }
 
-  /** Sends `track`. `parameters` go into the URL: call_id, role, leg, from, to, language and metadata. */
+  /** Sends `track` and asks for what a bot says. `parameters` go into the URL: call_id, role, leg, from, to, language
+   * and metadata. */
   async start(track, parameters) {
-    this.peer.addTransceiver(track, { direction: "sendonly" });
+    this.peer.addTransceiver(track, { direction: "sendrecv" });
     await this.peer.setLocalDescription();
-    const answer = await fetch(`${this.url}?${new URLSearchParams(parameters)}`, {
+    const answer = await fetch(`${this.url}?${new URLSearchParams({ ...parameters, listen: "1" })}`, {
       method: "POST",
       headers: { ...this.headers, "Content-Type": "application/sdp" },
       body: this.peer.localDescription.sdp,

@@ -1,5 +1,6 @@
 """A running call as a bot holds it: what is recognised comes as records, what is heard as audio, and `call` speaks."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import numpy as np
@@ -8,11 +9,13 @@ from numpy.typing import NDArray
 from engine.api import SAMPLE_RATE_HZ, Session
 from pipeline.bots.inbox import Inbox
 from pipeline.call import Call
+from pipeline.errors import CallEnded, NoWayBack
 from pipeline.records import CallInfo
 from sinks.record import AnyRecord, is_partial
 
 MOST_RECORDS = 1_000
 MOST_AUDIO_S = 10.0
+_LOOK_S = 0.05
 
 Audio = Inbox[NDArray[np.float32]]
 
@@ -39,6 +42,20 @@ class AttendedCall:
     @property
     def info(self) -> CallInfo:
         return self.call.info
+
+    async def way_back(self, patience_s: float = 10.0) -> str:
+        """The name of the first leg that can be spoken to, once there is one: a connector has its way back a moment
+        after the call began. Raises `NoWayBack` where there is none in `patience_s`, `CallEnded`."""
+        loop = asyncio.get_running_loop()
+        late = loop.time() + patience_s
+        while loop.time() < late:
+            if self.call.ended:
+                raise CallEnded(f"call {self.info.call_id} has ended")
+            for name, leg in self.call.legs.items():
+                if leg.player.outlet is not None:
+                    return name
+            await asyncio.sleep(_LOOK_S)
+        raise NoWayBack(f"call {self.info.call_id}: nobody on it can be spoken to: see docs/playback.md")
 
     def audio(self, leg: str) -> AsyncIterator[NDArray[np.float32]]:
         """What comes on a leg from now on, as the recogniser gets it: float32 (T,), 16 kHz, mono, a piece for each

@@ -1,11 +1,7 @@
 """Calls by baresip, a telephone that is not ours: every codec, SRTP, TCP and TLS; it hangs up when its file is over."""
 
 import asyncio
-import contextlib
-import shutil
-import socket
 import subprocess
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -13,31 +9,21 @@ import pytest
 from numpy.typing import NDArray
 
 from connectors.sip import SipConfig
+from tests.connectors.sip.softphone import RATES, configure, dumped, own_address, program
 from tests.connectors.sip.stage import Stage, changed, stage
 from tests.pipeline.scripted import script, words
-from tests.services.missing import missing
 
-MODULES = ("g711", "g722", "opus", "aufile", "aubridge", "sndfile", "srtp")
-RATES = {"PCMU/8000/1": (8_000, 1), "PCMA/8000/1": (8_000, 1), "G722/16000/1": (16_000, 1), "opus/48000/2": (48_000, 2)}
 SAID_S = 1.5
 
 
 @pytest.fixture(scope="module")
 def baresip() -> str:
-    path = shutil.which("baresip")
-    if path is None:
-        missing("baresip is not installed: apt-get install baresip-core")
-    return path
+    return program()
 
 
 @pytest.fixture(scope="module")
 def address() -> str:
-    """Of a network interface of this machine: baresip does not use the loopback one."""
-    for word in subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=False).stdout.split():
-        with contextlib.suppress(OSError):
-            socket.inet_pton(socket.AF_INET, word)
-            return word
-    missing("this machine has no network interface with an IPv4 address")
+    return own_address()
 
 
 @pytest.fixture(scope="module")
@@ -49,32 +35,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory, address: str) -> tuple
     return cert, key
 
 
-def modules_folder() -> Path:
-    return next(path.parent for path in Path("/usr/lib").glob("**/baresip/modules/g711.so"))
-
-
-def configure(folder: Path, codec: str, encryption: str, address: str) -> None:
-    rate, channels = RATES[codec]
-    tone = np.sin(np.arange(round(SAID_S * rate)) * 2 * np.pi * 440 / rate) * 8_000
-    with wave.open(str(folder / "said.wav"), "wb") as said:
-        said.setnchannels(channels)
-        said.setsampwidth(2)
-        said.setframerate(rate)
-        said.writeframes(np.repeat(tone.astype("<i2"), channels).tobytes())
-    lines = ["poll_method epoll", "sip_verify_server no", f"module_path {modules_folder()}"]
-    lines += [f"audio_source aufile,{folder}/said.wav", "audio_player aubridge,heard", f"snd_path {folder}"]
-    lines += [f"module {name}.so" for name in MODULES]
-    lines += ["module_tmp account.so", "module_app menu.so"]
-    (folder / "config").write_text("\n".join(lines) + "\n")
-    (folder / "accounts").write_text(f"<sip:test@{address}>;regint=0;audio_codecs={codec}{encryption}\n")
-    (folder / "contacts").write_text("")
-
-
-def dumped(folder: Path) -> tuple[NDArray[np.float64], int]:
-    """What baresip has heard, and its rate."""
-    with wave.open(str(next(folder.glob("dump-*dec.wav")))) as file:
-        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-        return samples[:: file.getnchannels()].astype(float), file.getframerate()
+def tone(codec: str) -> NDArray[np.int16]:
+    rate, _ = RATES[codec]
+    return (np.sin(np.arange(round(SAID_S * rate)) * 2 * np.pi * 440 / rate) * 8_000).astype(np.int16)
 
 
 async def call(baresip: str, server: Stage, folder: Path, transport: str) -> None:
@@ -122,7 +85,7 @@ async def test_call_is_heard_to_its_last_word(
     transport: str,
     encryption: str,
 ) -> None:
-    configure(tmp_path, codec, encryption, address)
+    configure(tmp_path, codec, encryption, address, tone(codec))
     said = script(words("one two three four"))
     async with stage(listening(address, transport, certificate), said) as server:
         await call(baresip, server, tmp_path, transport)
@@ -145,14 +108,14 @@ async def test_call_is_heard_to_its_last_word(
 async def test_what_is_played_is_heard(
     baresip: str, address: str, certificate: tuple[str, str], tmp_path: Path, codec: str, encryption: str
 ) -> None:
-    configure(tmp_path, codec, encryption, address)
-    tone = np.sin(np.arange(16_000) * 2 * np.pi * 880 / 16_000) * 8_000
+    configure(tmp_path, codec, encryption, address, tone(codec))
+    spoken = np.sin(np.arange(16_000) * 2 * np.pi * 880 / 16_000) * 8_000
     async with stage(listening(address, "UDP", certificate)) as server:
         calling = asyncio.create_task(call(baresip, server, tmp_path, "UDP"))
         await server.until(server.call_records)
         running = server.calls.get(server.call_records()[0].call_id)
         assert running is not None
-        said = running.play("caller", tone.astype(np.int16), 16_000)
+        said = running.play("caller", spoken.astype(np.int16), 16_000)
         assert (await asyncio.wait_for(said.wait(), 10)).seconds == 1.0
         await calling
     heard, rate = dumped(tmp_path)
