@@ -30,6 +30,7 @@ from pipeline.turns.fusion import Fusion, shipped
 from pipeline.turns.hearing import Vad, hear
 from pipeline.turns.leg import AHEAD_S, JUDGED_S, LegTurns
 from pipeline.turns.machine import Turn, TurnMachine
+from pipeline.turns.overlap import Over
 from supervision import one_line
 
 logger = logging.getLogger(__name__)
@@ -106,10 +107,17 @@ class TurnDetector:
             return cls(config)
         return cls(config, load_vad=_load("SileroVad"), load_judge=_load("SmartTurn"))
 
-    def open(self, session: Session, settings: TurnSettings, publish: Callable[[Sequence[Turn]], None]) -> None:
-        """Detect the turns of a leg. `publish`: takes those that come of audio."""
+    def open(
+        self,
+        session: Session,
+        settings: TurnSettings,
+        publish: Callable[[Sequence[Turn]], None],
+        over: Over = lambda _: None,
+    ) -> None:
+        """Detect the turns of a leg. `publish`: takes those that come of audio. `over`: who had the word at a time of
+        this session."""
         has_words = self.config.models is not TurnModels.VAD or not self._hears
-        machine = TurnMachine(settings, self._fusion, words=has_words, asks=self._asks and has_words)
+        machine = TurnMachine(settings, self._fusion, words=has_words, asks=self._asks and has_words, over=over)
         step_s = session.chunk_ms / 1000
         alignment = Alignment(machine, step_s if has_words else float("inf"), hears=self._hears)
         leg = LegTurns(alignment, publish, _KEPT_S + step_s if self._asks and has_words else 0.0)
@@ -149,6 +157,11 @@ class TurnDetector:
             self._wait_for(leg)
         self._ask(leg)
         return turns
+
+    def has_the_word(self, session: Session, at_s: float) -> bool:
+        """Whether this leg's speaker had begun before a time of its session, and went on after it."""
+        leg = self._legs.get(session)
+        return leg is not None and leg.alignment.machine.stretches.has_the_word(at_s)
 
     def interrupt(self, session: Session) -> list[Turn]:
         """The leg stands still, as on hold: no turn stays open."""
