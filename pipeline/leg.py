@@ -115,7 +115,7 @@ class Leg:
         self._on_turn = on_turn
         self._final_due: asyncio.TimerHandle | None = None
         if detector is not None:
-            detector.open(session, settings, self._publish_turns, partial(over or _nobody, self))
+            detector.open(session, settings, self._publish_turns, partial(over or _nobody, self), self.finalize)
 
     @property
     def words(self) -> int:

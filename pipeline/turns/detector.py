@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 SLOW_S = 3.0
 """Audio that waits longer to be heard, by the clock, is heard no more."""
+
+STALLS_S = 0.25
+"""Time between two looks for legs whose audio has stopped."""
 
 ANSWER_TIMEOUT_S = 1.0
 MAX_QUESTIONS = 8
@@ -90,6 +94,7 @@ class TurnDetector:
         self._judging = ThreadPoolExecutor(1, "turns-judging")
         self._is_hearing = False
         self._has_told_slow = False
+        self._now = self._looked_at = time.monotonic()
 
     @classmethod
     def installed(cls, config: TurnConfig) -> "TurnDetector | None":
@@ -113,14 +118,17 @@ class TurnDetector:
         settings: TurnSettings,
         publish: Callable[[Sequence[Turn]], None],
         over: Over = lambda _: None,
+        on_stall: Callable[[], None] = lambda: None,
     ) -> None:
         """Detect the turns of a leg. `publish`: takes those that come of audio. `over`: who had the word at a time of
-        this session."""
+        this session. `on_stall`: called where a turn is open and no audio comes, by the clock, for as long as its
+        longest pause: with no audio there is no media time that could end it."""
         has_words = self.config.models is not TurnModels.VAD or not self._hears
         machine = TurnMachine(settings, self._fusion, words=has_words, asks=self._asks and has_words, over=over)
         step_s = session.chunk_ms / 1000
         alignment = Alignment(machine, step_s if has_words else float("inf"), hears=self._hears)
         leg = LegTurns(alignment, publish, _KEPT_S + step_s if self._asks and has_words else 0.0)
+        leg.on_stall, leg.patience_s, leg.pushed_at = on_stall, settings.max_turn_silence_ms / 1000, self._now
         if not self._hears:
             self.stats.words_alone += 1
         self._legs[session] = leg
@@ -130,6 +138,7 @@ class TurnDetector:
         leg = self._legs.get(session)
         if leg is None:
             return
+        leg.pushed_at = self._now
         if not leg.push(pcm):
             self._give_up(leg, "more audio waits than is kept")
         elif leg.hears and leg not in self._due and leg.is_due:
@@ -137,7 +146,12 @@ class TurnDetector:
 
     def tick(self) -> None:
         """Once for each tick of audio: begin what is due, give up what is late."""
-        now = time.monotonic()
+        self._now = now = time.monotonic()
+        if now - self._looked_at > STALLS_S:
+            self._looked_at = now
+            for leg in [leg for leg in self._legs.values() if leg.has_stalled(now)]:
+                leg.pushed_at = inf
+                leg.on_stall()
         if self._due and now - (next(iter(self._due)).waiting_since or now) > SLOW_S:
             for leg in [leg for leg in self._due if now - (leg.waiting_since or now) > SLOW_S]:
                 self._give_up(leg, "voice activity detection is too slow")
