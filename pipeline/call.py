@@ -9,7 +9,7 @@ call ends, and the reason of its END says why. So it does where a call has no wo
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -30,7 +30,7 @@ from pipeline.records import CallInfo, LegOptions, RecordMaker
 from pipeline.segments import Segmenter
 from pipeline.stats import PipelineStats, log_end
 from pipeline.turns.detector import TurnDetector
-from sinks.record import AnyRecord, CallAction, CallStatistics, LegInfo, SpeakerRole
+from sinks.record import AnyRecord, CallAction, CallStatistics, LegInfo, SpeakerRole, TurnRecord
 from supervision import Supervisor
 
 __all__ = ["Call", "CallInfo", "Leg", "LegOptions", "LegStats", "PipelineStats"]
@@ -80,6 +80,7 @@ class Call:
         self._opening: list[Leg] = []
         self._fault: str | None = None
         self._held = False
+        self._listeners: list[Callable[[TurnRecord], object]] = []
         self._limit = asyncio.get_running_loop().call_later(
             calls.config.max_call_s, self._begin_end, "longest duration reached"
         )
@@ -180,6 +181,8 @@ class Call:
             publish=calls.publish,
             detector=calls.turns,
             turn_settings=config.turns.settings(self.info.connector, options.turns),
+            over=self._had_the_word,
+            on_turn=self._on_turn,
         )
 
     def update(self, metadata: Mapping[str, str], roles: Mapping[str, SpeakerRole] = _NO_ROLES) -> None:
@@ -240,6 +243,32 @@ class Call:
         """Interrupt what is said on a leg, and all that waits to be: not one packet more goes out. Returns what was
         heard of each."""
         return self.legs[leg].player.stop_all() if leg in self.legs else []
+
+    def on_turn(self, listener: Callable[[TurnRecord], object]) -> None:
+        """Call `listener` with each turn event of the call from here on, on the event loop, right after it was told. A
+        bot that is to be quiet when the caller interrupts it:
+
+            call.on_turn(lambda turn: turn.event == "Interruption" and turn.over == turn.leg and call.stop(turn.leg))
+        """
+        self._listeners.append(listener)
+
+    def _on_turn(self, record: TurnRecord) -> None:
+        for listener in self._listeners:
+            asyncio.get_running_loop().call_soon(self._tell, listener, record)
+
+    def _tell(self, listener: Callable[[TurnRecord], object], record: TurnRecord) -> None:
+        try:
+            listener(record)
+        except Exception as error:  # noqa: BLE001 - of whoever listens
+            self._calls.supervisor.fault("turn listener", error, f"call {self.info.call_id}", always=True)
+
+    def _had_the_word(self, leg: Leg, session_s: float) -> str | None:
+        """Over whom the speaker of a leg began to speak at this session time: what is played to him, or another leg."""
+        if leg.player.is_playing:
+            return leg.options.leg
+        at_s = leg.call_time(session_s)
+        others = () if at_s is None else (one for one in self.legs.values() if one is not leg and not one.ended)
+        return next((one.options.leg for one in others if at_s is not None and one.has_the_word(at_s)), None)
 
     def _mute(self, leg: str, until: float) -> None:
         if leg in self.legs:

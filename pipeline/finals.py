@@ -139,6 +139,8 @@ class TurnFinals:
                     told.append(turn)
                 case TurnEvent.END_OF_TURN:
                     self._eager, self._end = None, turn
+                case TurnEvent.INTERRUPTION | TurnEvent.BACK_CHANNEL:
+                    told.append(turn)
             told += self._settle()
             if self._eager is turn or self._end is turn:
                 self._ask_about(turn)

@@ -100,7 +100,8 @@ class Intake:
     The queue holds frames in their codec, `queue_s` seconds at most: the oldest are dropped and counted, and the gap
     they leave is filled with silence so that media time stays true.
 
-    `on_fault`: called once, with what ended the intake before it was closed.
+    `on_fault`: called once, with what ended the intake before it was closed. `began_at`: the monotonic time at which
+    media time was 0, by the arrival of the first frame; None before it.
     """
 
     def __init__(self, ports: IntakePorts, session: Session, call_id: str, row: int) -> None:
@@ -109,6 +110,7 @@ class Intake:
         self.row = row
         self.closed = False
         self.on_fault: Callable[[Exception], None] | None = None
+        self.began_at: float | None = None
         self._ports = ports
         self._stats = IntakeStats()
         self._timeline = Timeline()
@@ -289,6 +291,8 @@ class Intake:
     def _begin_rate(self, frame: AudioFrame) -> None:
         """First frame, or a codec of another rate: a fresh filter, and pts go on at the new rate."""
         rate = frame.sample_rate_hz
+        if self.began_at is None:
+            self.began_at = frame.arrival - frame.pts / rate
         if self._rate:
             self._end_rate()
             self._ports.batch.run()

@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from engine.api import FaultReason, Hypothesis, Recognizer, Session, SessionFault
 from engine.errors import EngineError, EngineFull
@@ -25,7 +26,7 @@ from pipeline.segments import Segment, Segmenter
 from pipeline.turns.config import TurnSettings
 from pipeline.turns.detector import TurnDetector
 from pipeline.turns.machine import Turn
-from sinks.record import AnyRecord
+from sinks.record import AnyRecord, TurnRecord
 from supervision import one_line
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ class Leg:
 
     `player`: what is said to who is on it. `fault`: why the leg ended, or what it lacks, for a reason of ours; None
     otherwise. `follows`: what the recogniser writes can still be understood: False once a hypothesis, which is a
-    difference, was lost. `refused`: the engine never took it.
+    difference, was lost. `refused`: the engine never took it. `over`: which leg's speaker had the word when this leg's
+    began, at a session time. `on_turn`: gets each turn event.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class Leg:
         publish: Callable[[Sequence[AnyRecord]], None],
         detector: TurnDetector | None = None,
         turn_settings: TurnSettings | None = None,
+        over: "Callable[[Leg, float], str | None] | None" = None,
+        on_turn: Callable[[TurnRecord], None] | None = None,
     ) -> None:
         self.options = options
         self.session = session
@@ -108,9 +112,10 @@ class Leg:
             pause_s=settings.max_turn_silence_ms / 1000 + segmenter.silence_s,
             interrupt=self._interrupt_turn,
         )
+        self._on_turn = on_turn
         self._final_due: asyncio.TimerHandle | None = None
         if detector is not None:
-            detector.open(session, settings, self._publish_turns)
+            detector.open(session, settings, self._publish_turns, partial(over or _nobody, self), self.finalize)
 
     @property
     def words(self) -> int:
@@ -151,6 +156,19 @@ class Leg:
         """`close` was called."""
         return self._closing
 
+    def call_time(self, session_s: float) -> float | None:
+        """Monotonic time at which the audio at this session time would have come, had none of it been late. The media
+        times of two legs are compared by it. None before the first audio."""
+        began_at = self.intake.began_at
+        return None if began_at is None else began_at + self.intake.timeline.leg_time(session_s)
+
+    def has_the_word(self, call_s: float) -> bool:
+        """Whether this leg's speaker had begun before `call_s` (`call_time`) and went on after it."""
+        if self._detector is None or self.intake.began_at is None:
+            return False
+        session_s = self.intake.timeline.session_time(call_s - self.intake.began_at)
+        return self._detector.has_the_word(self.session, session_s)
+
     def push(self, frame: AudioFrame) -> None:
         """Queue audio for the next tick; never blocks. A full queue drops its oldest frames and counts them."""
         self.intake.push(frame)
@@ -175,6 +193,7 @@ class Leg:
         """The call is over, and no fault concerns it any more. Without the ways back to it, all of it is freed at once:
         the garbage collector, which would find the circle, comes to it once in hundreds of calls."""
         self._on_fault = _ignore
+        self._on_turn = None
         self.intake.on_fault = None
 
     def session_ended(self) -> None:
@@ -296,8 +315,15 @@ class Leg:
             else:
                 index = self._first_turn + one.turn_index
                 records.turns[name] = index + 1
-                made.append(records.turn(name, one, index, timeline.leg_time(one.at_s), at))
+                record = records.turn(name, one, index, timeline.leg_time(one.at_s), at)
+                made.append(record)
+                if self._on_turn is not None:
+                    self._on_turn(record)
         return made
+
+
+def _nobody(_leg: Leg, _session_s: float) -> None:
+    """Has the word."""
 
 
 def _ignore(_leg: Leg) -> None:

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec import UNSET
+
 from pipeline.punctuation import bare_word
 from pipeline.segments import Segment
 from pipeline.turns.config import TurnChanges
@@ -171,6 +173,7 @@ class RecordMaker:
             turn_index=index,
             confidence=round(turn.confidence, 4),
             at_s=round(at_s, 3),
+            over=UNSET if turn.over is None else turn.over,
         )
 
     def segment_prefix(self, leg: str) -> str:

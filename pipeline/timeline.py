@@ -49,6 +49,15 @@ class Timeline:
                 return session_s + offset
         return session_s + self._forgotten_s
 
+    def session_time(self, leg_s: float) -> float:
+        """Leg time -> session time; of a time that was left out, where it was."""
+        for at_s, offset in reversed(self._jumps):
+            if leg_s - offset > at_s:
+                return leg_s - offset
+            if leg_s > self.leg_time(at_s):
+                return at_s
+        return leg_s - self._forgotten_s
+
     def place(self, hypotheses: Sequence[Hypothesis]) -> Sequence[Hypothesis]:
         """The hypotheses with leg times in the place of session times."""
         if not self._jumps:

@@ -35,6 +35,8 @@ class TurnEvent(StrEnum):
     EAGER_END_OF_TURN = "EagerEndOfTurn"
     TURN_RESUMED = "TurnResumed"
     END_OF_TURN = "EndOfTurn"
+    INTERRUPTION = "Interruption"
+    BACK_CHANNEL = "BackChannel"
 
 
 class Word(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,12 +126,14 @@ class CallRecord(Record, tag="call", frozen=True, kw_only=True):
 
 
 class TurnRecord(Record, tag="turn", frozen=True, kw_only=True):
-    """A turn event of one leg; `at_s` is media time."""
+    """A turn event of one leg; `at_s` is media time. `over`: of Interruption and BackChannel, the leg whose speaker had
+    the word; the record's own leg, where that was what is played on it."""
 
     event: TurnEvent
     turn_index: int
     confidence: float
     at_s: float
+    over: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class DtmfRecord(Record, tag="dtmf", frozen=True, kw_only=True):

@@ -89,6 +89,12 @@ class LegPlayer:
         """The way to the peer; None: there is none."""
         return self._outlet
 
+    @property
+    def is_playing(self) -> bool:
+        """Something is being said, or the peer has not played the end of it."""
+        self.settle()
+        return bool(self._sent) or bool(self._queue and self._queue[0].taken_ms)
+
     def connect(self, outlet: AudioOutlet | None) -> None:
         """Another way to the peer from here on, as where another dialog has taken the call over."""
         if outlet is not self._outlet:

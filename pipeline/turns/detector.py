@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,16 @@ from pipeline.turns.fusion import Fusion, shipped
 from pipeline.turns.hearing import Vad, hear
 from pipeline.turns.leg import AHEAD_S, JUDGED_S, LegTurns
 from pipeline.turns.machine import Turn, TurnMachine
+from pipeline.turns.overlap import Over
 from supervision import one_line
 
 logger = logging.getLogger(__name__)
 
 SLOW_S = 3.0
 """Audio that waits longer to be heard, by the clock, is heard no more."""
+
+STALLS_S = 0.25
+"""Time between two looks for legs whose audio has stopped."""
 
 ANSWER_TIMEOUT_S = 1.0
 MAX_QUESTIONS = 8
@@ -89,6 +94,7 @@ class TurnDetector:
         self._judging = ThreadPoolExecutor(1, "turns-judging")
         self._is_hearing = False
         self._has_told_slow = False
+        self._now = self._looked_at = time.monotonic()
 
     @classmethod
     def installed(cls, config: TurnConfig) -> "TurnDetector | None":
@@ -106,13 +112,23 @@ class TurnDetector:
             return cls(config)
         return cls(config, load_vad=_load("SileroVad"), load_judge=_load("SmartTurn"))
 
-    def open(self, session: Session, settings: TurnSettings, publish: Callable[[Sequence[Turn]], None]) -> None:
-        """Detect the turns of a leg. `publish`: takes those that come of audio."""
+    def open(
+        self,
+        session: Session,
+        settings: TurnSettings,
+        publish: Callable[[Sequence[Turn]], None],
+        over: Over = lambda _: None,
+        on_stall: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Detect the turns of a leg. `publish`: takes those that come of audio. `over`: who had the word at a time of
+        this session. `on_stall`: called where a turn is open and no audio comes, by the clock, for as long as its
+        longest pause: with no audio there is no media time that could end it."""
         has_words = self.config.models is not TurnModels.VAD or not self._hears
-        machine = TurnMachine(settings, self._fusion, words=has_words, asks=self._asks and has_words)
+        machine = TurnMachine(settings, self._fusion, words=has_words, asks=self._asks and has_words, over=over)
         step_s = session.chunk_ms / 1000
         alignment = Alignment(machine, step_s if has_words else float("inf"), hears=self._hears)
         leg = LegTurns(alignment, publish, _KEPT_S + step_s if self._asks and has_words else 0.0)
+        leg.on_stall, leg.patience_s, leg.pushed_at = on_stall, settings.max_turn_silence_ms / 1000, self._now
         if not self._hears:
             self.stats.words_alone += 1
         self._legs[session] = leg
@@ -122,6 +138,7 @@ class TurnDetector:
         leg = self._legs.get(session)
         if leg is None:
             return
+        leg.pushed_at = self._now
         if not leg.push(pcm):
             self._give_up(leg, "more audio waits than is kept")
         elif leg.hears and leg not in self._due and leg.is_due:
@@ -129,7 +146,12 @@ class TurnDetector:
 
     def tick(self) -> None:
         """Once for each tick of audio: begin what is due, give up what is late."""
-        now = time.monotonic()
+        self._now = now = time.monotonic()
+        if now - self._looked_at > STALLS_S:
+            self._looked_at = now
+            for leg in [leg for leg in self._legs.values() if leg.has_stalled(now)]:
+                leg.pushed_at = inf
+                leg.on_stall()
         if self._due and now - (next(iter(self._due)).waiting_since or now) > SLOW_S:
             for leg in [leg for leg in self._due if now - (leg.waiting_since or now) > SLOW_S]:
                 self._give_up(leg, "voice activity detection is too slow")
@@ -149,6 +171,11 @@ class TurnDetector:
             self._wait_for(leg)
         self._ask(leg)
         return turns
+
+    def has_the_word(self, session: Session, at_s: float) -> bool:
+        """Whether this leg's speaker had begun before a time of its session, and went on after it."""
+        leg = self._legs.get(session)
+        return leg is not None and leg.alignment.machine.stretches.has_the_word(at_s)
 
     def interrupt(self, session: Session) -> list[Turn]:
         """The leg stands still, as on hold: no turn stays open."""

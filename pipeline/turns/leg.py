@@ -6,6 +6,7 @@ is still there when the question comes, however fast a recording is pushed. Memo
 """
 
 from collections.abc import Callable, Sequence
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,9 @@ class LegTurns:
         self.asked_at: float | None = None
         self.asked_s: float | None = None
         self.closed = False
+        self.pushed_at = inf  # by the clock
+        self.patience_s = inf
+        self.on_stall: Callable[[], None] = lambda: None
         self._ahead = WordsAhead()
         self._taken = 0  # windows that are being heard
         self._unheard: list[NDArray[np.float32]] = []
@@ -71,6 +75,10 @@ class LegTurns:
             return waiting
         ahead = self.alignment.progress_s + self.alignment.step_s + AHEAD_S - self._heard / SAMPLE_RATE_HZ
         return min(waiting, max(int(min(ahead, MAX_UNHEARD_S) * SAMPLE_RATE_HZ) // WINDOW, 0))
+
+    def has_stalled(self, now: float) -> bool:
+        """A turn is open, and no audio has come for `patience_s`."""
+        return now - self.pushed_at > self.patience_s and not self.alignment.machine.is_idle
 
     def push(self, pcm: NDArray[np.float32]) -> bool:
         """float32 (T,), 16 kHz. Returns False where too much of it waits."""

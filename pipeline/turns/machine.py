@@ -20,6 +20,7 @@ from math import inf
 from engine.api import Word, replace_from
 from pipeline.turns.config import TurnSettings
 from pipeline.turns.fusion import Pause
+from pipeline.turns.overlap import Over, OverlapJudge, Stretches
 from pipeline.turns.phrase import Phrase, phrase
 from sinks.record import TurnEvent
 
@@ -54,25 +55,35 @@ class _State(Enum):
 @dataclass(frozen=True, slots=True)
 class Turn:
     """An event. `at_s`: of StartOfTurn and TurnResumed where the speech began, of EagerEndOfTurn and EndOfTurn where it
-    ended. `decided_s`: the audio up to there led to it. Both media time."""
+    ended, of Interruption and BackChannel where the speech began. `decided_s`: the audio up to there led to it. Both
+    media time. `over`: the leg whose speaker had the word, of Interruption and BackChannel."""
 
     event: TurnEvent
     turn_index: int
     confidence: float
     at_s: float
     decided_s: float
+    over: str | None = None
 
 
 class TurnMachine:
     """`estimate`: probability that the turn is at its end, of a pause. `words`: there is a recogniser. `asks`: Smart
-    Turn can be asked; then `asked` is the media time up to which it is to judge, until `answer`.
+    Turn can be asked; then `asked` is the media time up to which it is to judge, until `answer`. `over`: who had the
+    word when this leg's speaker began.
 
     Memory is constant: the last `KEPT_WORDS` words.
     """
 
     def __init__(
-        self, settings: TurnSettings, estimate: Callable[[Pause], float], *, words: bool = True, asks: bool = False
+        self,
+        settings: TurnSettings,
+        estimate: Callable[[Pause], float],
+        *,
+        words: bool = True,
+        asks: bool = False,
+        over: Over = lambda _: None,
     ) -> None:
+        self.stretches = Stretches()
         self.turn_index = -1
         self.asked: float | None = None
         self._settings = settings
@@ -87,6 +98,7 @@ class TurnMachine:
         self._ended_s = -inf
         self._peak = 0.0
         self._smart: float | None = None
+        self._overlap = OverlapJudge(over)
         self._may_ask = asks
         self._words: list[Word] = []
         self._base = 0
@@ -134,7 +146,8 @@ class TurnMachine:
             still = starts
         else:
             starts, still = self._listen(frame_s, speech)
-        return self._advance(starts, still, by_ear=speech is not None)
+        turns = self._judge_overlap() if self._overlap.is_open else []
+        return turns + self._advance(starts, still, by_ear=speech is not None)
 
     def close(self, now_s: float) -> list[Turn]:
         """The leg ends at `now_s`, or stands still, and with it the turn."""
@@ -143,9 +156,9 @@ class TurnMachine:
             return []
         if self._state is _State.SPEECH:
             self._ended_s = max(self._ended_s, min(now_s, self._last_word_end()))
-        turn = self._end(1.0)
+        turns = self._end(1.0)
         self._ended_s = max(self._ended_s, self._last_word_end() if self._words else now_s)
-        return [turn]
+        return turns
 
     def _listen(self, frame_s: float, speech: float) -> tuple[float | None, float | None]:
         """(where speech that counts began, where the speech of this frame ends), None where there is none."""
@@ -171,6 +184,7 @@ class TurnMachine:
                 self._ended_s = self._speech_end(by_ear)
                 return []
             self._state = _State.PAUSE
+            self.stretches.end(self._ended_s)
             self._may_ask, self._smart, self.asked = self._asks, None, None
             return self._weigh(by_ear)
         if starts is not None:
@@ -180,6 +194,8 @@ class TurnMachine:
     def _speak(self, starts: float, by_ear: bool) -> list[Turn]:
         """Speech begins: a turn, or its next part."""
         state, self._state = self._state, _State.SPEECH
+        if self.stretches.begin(starts) or state is _State.IDLE:
+            self._overlap.begin(starts)
         self.asked = None
         confidence = self._peak if by_ear else self._last_confidence()
         turns: list[Turn] = []
@@ -207,7 +223,7 @@ class TurnMachine:
         speech_s = max(self._ended_s - self._began_s, 0.0)
         probability = self._estimate(Pause(silence_s, speech_s, by_ear, self._phrase, self._smart))
         if is_last or probability >= settings.threshold:
-            return [self._end(probability)]
+            return self._end(probability)
         if self._may_ask and silence_s >= ASK_S:
             self._may_ask = False
             if DOUBT[0] < probability < DOUBT[1]:
@@ -220,10 +236,25 @@ class TurnMachine:
             return [self._turn(TurnEvent.TURN_RESUMED, 1 - probability, self._ended_s)]
         return []
 
-    def _end(self, confidence: float) -> Turn:
+    def _judge_overlap(self, *, ended: bool = False) -> list[Turn]:
+        """Is the speech that began, or has just ended, one over somebody else's, and which kind?"""
+        overlap = self._overlap
+        first = self._first_after(overlap.start_s - EARLY_WORD_S) - self._base
+        silence_s = inf if ended else None if self._state is _State.SPEECH else self._now - self._ended_s
+        speech_s = max(self._now if silence_s is None else self._ended_s, overlap.start_s) - overlap.start_s
+        found = overlap.judge(self._words[max(first, self._turn_first - self._base) :], speech_s, silence_s)
+        if found is None:
+            return []
+        event, confidence = found
+        return [Turn(event, self.turn_index, confidence, max(overlap.start_s, 0.0), self._now, overlap.over)]
+
+    def _end(self, confidence: float) -> list[Turn]:
         self._state = _State.IDLE
+        last = self._judge_overlap(ended=True) if self._overlap.is_open else []
+        self._overlap.is_open = False
+        self.stretches.end(self._ended_s)
         self._run_s, self.asked = 0.0, None
-        return self._turn(TurnEvent.END_OF_TURN, confidence, self._ended_s)
+        return [*last, self._turn(TurnEvent.END_OF_TURN, confidence, self._ended_s)]
 
     def _turn(self, event: TurnEvent, confidence: float, at_s: float) -> Turn:
         return Turn(event, self.turn_index, confidence, max(at_s, 0.0), self._now)

@@ -16,7 +16,7 @@ from pipeline.turns.machine import Turn
 from sinks.record import TurnEvent
 from tests.pipeline.scripted import SESSION, words
 
-START, EAGER, RESUMED, END = TurnEvent
+START, EAGER, RESUMED, END, *_ = TurnEvent
 STEP_S = 0.16
 
 

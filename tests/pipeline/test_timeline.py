@@ -31,6 +31,17 @@ def test_jumps_add_up_and_the_oldest_are_forgotten_first() -> None:
     assert timeline.leg_time(2.5 * MAX_JUMPS + 0.5) == pytest.approx(5 * MAX_JUMPS + 1.5)
 
 
+def test_leg_time_goes_back_to_session_time() -> None:
+    timeline = Timeline()
+    assert timeline.session_time(2.0) == 2.0
+    timeline.jump(1.0, 60.0)
+    timeline.jump(2.0, 5.0)
+    for session_s in (0.4, 1.0, 1.2, 2.0, 2.2, 9.0):
+        assert timeline.session_time(timeline.leg_time(session_s)) == pytest.approx(session_s)
+    assert timeline.session_time(30.0) == 1.0  # was left out
+    assert timeline.session_time(64.0) == 2.0
+
+
 def test_arrivals_are_bounded() -> None:
     timeline = Timeline()
     for k in range(2 * MAX_ARRIVALS):

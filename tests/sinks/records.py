@@ -123,6 +123,7 @@ def turn(event: TurnEvent = TurnEvent.END_OF_TURN, index: int = 0, call_id: str 
         turn_index=index,
         confidence=0.8,
         at_s=2.5,
+        over="agent" if event in (TurnEvent.INTERRUPTION, TurnEvent.BACK_CHANNEL) else msgspec.UNSET,
     )
 
 
@@ -230,6 +231,7 @@ turns = st.builds(
     turn_index=_count,
     confidence=_probability,
     at_s=_seconds,
+    over=st.just(msgspec.UNSET) | _name,
 )
 key_presses = st.builds(
     DtmfRecord, **_envelope, digit=st.sampled_from("0123456789*#ABCD"), start=_seconds, duration=_seconds

@@ -57,7 +57,8 @@ def records_of(schema: Any) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("record", make.every_kind(), ids=kind_of)
 def test_record_of_every_kind_comes_back_as_it_was(record: AnyRecord) -> None:
-    fields = {"run": None} | as_builtins(record)
+    unset = {"run": None} | ({"over": None} if isinstance(record, TurnRecord) else {})
+    fields = unset | as_builtins(record)
     file = io.BytesIO()
     fastavro.schemaless_writer(file, SCHEMA, (f"trunkline.v1.{NAMES[type(record)]}", fields))
     assert fastavro.schemaless_reader(io.BytesIO(file.getvalue()), SCHEMA, None) == fields

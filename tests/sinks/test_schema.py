@@ -26,8 +26,8 @@ from tests.sinks import records as make
 
 VALIDATOR = Draft202012Validator(load_schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
 TYPES = [TranscriptRecord, CallRecord, TurnRecord, DtmfRecord]
-ADDED = {"run"}
-"""Fields that `trunkline/1` did not begin with: records of before have none."""
+ADDED = {"run", "over"}
+"""Fields that `trunkline/1` did not begin with: records of before have none, and records that they say nothing of."""
 
 FORMER = files("tests.sinks").joinpath("former_records.jsonl").read_bytes().splitlines()
 """Written by a release without `ADDED`: a Twilio call, SIPREC calls with hold and transfer, a SIP call with keys, a

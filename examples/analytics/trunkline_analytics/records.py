@@ -95,6 +95,7 @@ class Turn(Envelope, kw_only=True):
     turn_index: Count | None = None
     confidence: float | None = None
     at_s: float | None = None
+    over: str | None = None
 
 
 class Dtmf(Envelope, kw_only=True):

@@ -76,6 +76,7 @@ _OWN = {
         ("turn_index", pa.int64()),
         ("confidence", pa.float64()),
         ("at_s", pa.float64()),
+        ("over", pa.string()),
     ],
     "dtmf": [("digit", pa.string()), ("start", pa.float64()), ("duration", pa.float64())],
 }

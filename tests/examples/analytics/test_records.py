@@ -36,7 +36,8 @@ def test_any_record_becomes_a_row_of_its_columns(record: Any) -> None:
     assert row.unknown == ()
     [back] = make_table(row.kind, [row.fields | POSITION]).to_pylist()
     assert back.pop("at") == row.at
-    sent = {"run": None} | as_builtins(record)
+    unset = {"run": None} | ({"over": None} if row.kind == "turn" else {})
+    sent = unset | as_builtins(record)
     del sent["type"], sent["at"]
     if "metadata" in back:
         back["metadata"] = dict(back["metadata"])

@@ -9,7 +9,7 @@ from pipeline.turns.fusion import Pause
 from pipeline.turns.machine import Turn, TurnMachine
 from sinks.record import TurnEvent
 
-START, EAGER, RESUMED, END = TurnEvent
+START, EAGER, RESUMED, END, *_ = TurnEvent
 STEP_S = 0.16
 SETTINGS = TurnSettings(threshold=0.7, eager_threshold=0.4, min_turn_silence_ms=100, max_turn_silence_ms=1_500)
 

@@ -21,7 +21,7 @@ from sinks.record import TurnEvent
 from tests.pipeline.scripted import words
 
 Floats = NDArray[np.float32]
-START, EAGER, RESUMED, END = TurnEvent
+START, EAGER, RESUMED, END, *_ = TurnEvent
 RATE = 16_000
 SETTINGS = TurnSettings(threshold=0.9, eager_threshold=0.85, max_turn_silence_ms=1_000)
 SAID = words("Where is my order?", 0.2)

@@ -17,7 +17,7 @@ from pipeline.turns.detector import TurnDetector
 from sinks.record import AnyRecord, TranscriptRecord, TurnEvent, TurnRecord
 from tests.pipeline.stage import AGENT, CALLER, info
 
-SECONDS = 10
+SECONDS = 5
 TICK = 160
 
 

@@ -14,7 +14,7 @@ from tests.pipeline.stage import AGENT, CALLER, Stage, info, silence
 
 SAID = script(words("Where is my order?", 0.4), words("It is late.", 3.6))
 CONFIG = PipelineConfig(chunk_ms=80)
-START, EAGER, RESUMED, END = TurnEvent
+START, EAGER, RESUMED, END, *_ = TurnEvent
 
 
 def stage(*scripts: list[Cue], ahead_s: float = 0.0, finalizes: bool = True) -> Stage:
