@@ -15,7 +15,7 @@ def to_locale(language: str | None, locales: Collection[str]) -> str:
     tag = str(language)
     if tag in locales:
         return tag
-    base = tag.split("-")[0].lower()
+    base = tag.split("-", maxsplit=1)[0].lower()
     return next((locale for locale in sorted(locales) if locale.split("-")[0].lower() == base), tag)
 
 

@@ -42,7 +42,7 @@ _RECONNECT_S = 1.0
 
 @dataclass
 class TrunklineSTTSettings(STTSettings):
-    """`language`: None lets the model detect it. `chunk_ms`: latency class, one of the checkpoint's. Both may be changed
+    """`language`: None lets the model detect it. `chunk_ms`: latency class, one of the checkpoint's. Both may change
     while the pipeline runs (`STTUpdateSettingsFrame`), the language at once, the class from the next pause on."""
 
     chunk_ms: int | NotGiven = field(default_factory=lambda: NOT_GIVEN)

@@ -1,7 +1,7 @@
 """Pipelines for tests: the recogniser at work, audio as frames, what came out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import numpy as np
@@ -39,3 +39,9 @@ def finals(frames: Sequence[Frame]) -> list[tuple[str, bool]]:
 
 def interims(frames: Sequence[Frame]) -> list[str]:
     return [one.text for one in frames if isinstance(one, InterimTranscriptionFrame)]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - of code under test, which has no event for it
+            await asyncio.sleep(0.005)

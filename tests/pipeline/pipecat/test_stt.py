@@ -31,7 +31,7 @@ from engine.api import FaultReason, Session, SessionFault, SessionOptions
 from engine.errors import UnknownLocale
 from pipeline.pipecat.stt import TrunklineSTTService, TrunklineSTTSettings
 from pipeline.recognition.hub import Hub
-from tests.pipeline.pipecat.frames import at_work, finals, interims, silence
+from tests.pipeline.pipecat.frames import at_work, finals, interims, silence, until
 from tests.pipeline.scripted import ScriptedRecognizer, script, words
 
 NAP = SleepFrame(0.05)
@@ -123,7 +123,7 @@ async def test_a_language_that_the_model_lacks_changes_nothing() -> None:
     down, up = await run(recognizer, [change, *silence(1.0), NAP], service)
     (error,) = (one for one in up if isinstance(one, ErrorFrame))
     assert error.error.startswith("the language stays en-US: ")
-    assert service.settings.language == "en-US"
+    assert service._settings.language == "en-US"
     assert finals(down) == [("one two", False)]
 
 
@@ -149,8 +149,7 @@ async def test_a_lost_session_says_what_it_had_and_the_next_one_goes_on() -> Non
     service = TrunklineSTTService(recognizer)
 
     async def lose() -> None:
-        while not recognizer.running or recognizer.running[0].consumed < 10_000:
-            await asyncio.sleep(0.005)
+        await until(lambda: bool(recognizer.running) and recognizer.running[0].consumed > 10_000)
         recognizer.lose(recognizer.opened[0], SessionFault(FaultReason.LOST, "it died of a test"))
 
     async with asyncio.TaskGroup() as group:
