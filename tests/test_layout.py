@@ -48,7 +48,9 @@ HOMES = {
     "redis": {"sinks/redis/client.py"},
     "huggingface_hub": {"engine/checkpoint/find.py"},
     "onnxruntime": {"pipeline/turns/models.py"},
-    "pipecat": set[str](),
+    "pipecat": {f"pipeline/pipecat/{name}.py" for name in ("language", "stt", "transport", "input", "output", "source")}
+    | {f"pipeline/pipecat/{name}.py" for name in ("turns", "transcripts", "bot")},
+    "livekit": {"pipeline/livekit/stt.py"},
     "triton": {"engine/cuda/ring_attention.py"},
     "av": {"pipeline/ffmpeg.py"},
 }
