@@ -20,7 +20,8 @@ from trunkline.destinations import make_destinations
 from trunkline.engines import load_engine
 from trunkline.errors import DemoImpossible
 from trunkline.server import Server
-from trunkline_bot.bot import HUNG_UP, OrderBot
+from trunkline_bot import OrderBot
+from trunkline_bot.conversation import HUNG_UP
 from trunkline_bot.own_leg import NAME as BOT_LEG
 from trunkline_bot.voice import INSTALL, EspeakVoice, VoiceFailed, has_espeak
 

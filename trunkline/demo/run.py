@@ -7,6 +7,7 @@ from rich.console import Console
 
 from connectors.media_ws import TwilioPlayer
 from engine.checkpoint.find import RELEASED_MODEL
+from pipeline.bots import load_bot
 from supervision import cancel_and_wait
 from supervision.signals import handle_signals
 from trunkline.config import Config
@@ -34,7 +35,8 @@ async def run_demo(config: Config, *, once: bool) -> int:
     console.print(INTRODUCTION)
     screen = ConsoleSink(console)
     destinations = make_destinations(config, [screen])
-    server = Server(config, load_engine(config.engine), destinations=destinations)
+    bots = [load_bot(plugin) for plugin in config.bots.plugins]
+    server = Server(config, load_engine(config.engine), destinations=destinations, bots=bots)
     stop = asyncio.Event()
     handle_signals(stop.set)
     async with server.running() as url:

@@ -22,7 +22,7 @@ from trunkline.doctor.findings import Finding, Level, fault
 from trunkline.doctor.kafka import check_kafka
 from trunkline.doctor.machine import check_cpu, check_descriptors, check_memory
 from trunkline.doctor.network import check_ports, check_rtp
-from trunkline.doctor.plugins import check_plugins
+from trunkline.doctor.plugins import check_bots, check_plugins
 from trunkline.doctor.redis import check_redis
 from trunkline.doctor.secrets import masked, secrets_of
 from trunkline.doctor.twilio import check_twilio
@@ -49,6 +49,7 @@ _CHECKS: Mapping[str, Check] = {
     "redis": check_redis,
     "webhooks": check_webhooks,
     "plug-ins": check_plugins,
+    "bots": check_bots,
 }
 """By subject, in the order of the output. The engine comes last, alone: the others would take its time."""
 

@@ -1,8 +1,10 @@
-"""Sinks of the user's own: whether each can be imported and made. None is started."""
+"""Sinks and bots of the user's own: whether each can be imported and made. None is started."""
 
 from collections.abc import Iterator
 
 import sinks
+from pipeline.bots import load_bot
+from pipeline.errors import BotMisconfigured
 from sinks.errors import SinkError
 from trunkline.config import Config
 from trunkline.doctor.findings import Finding, fault, ok
@@ -24,6 +26,20 @@ def check_plugins(config: Config) -> Iterator[Finding]:
         names.add(sink.name)
     if not config.sinks.plugins:
         yield ok("plug-ins", "none is configured")
+
+
+def check_bots(config: Config) -> Iterator[Finding]:
+    """As `check_plugins`, for the code that attends calls."""
+    for plugin in config.bots.plugins:
+        try:
+            bot = load_bot(plugin)
+        except BotMisconfigured as error:
+            yield fault("bots", str(error).removeprefix("[bots] plugins: "))
+            continue
+        calls = f"calls by {', '.join(plugin.connectors)}" if plugin.connectors else "all calls"
+        yield ok("bots", f"{plugin.class_}: it can be made; {bot.name!r} is asked for {calls}")
+    if not config.bots.plugins:
+        yield ok("bots", "none is configured")
 
 
 def _own_names(config: Config) -> set[str]:

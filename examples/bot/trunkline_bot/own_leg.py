@@ -56,6 +56,7 @@ class OwnLeg:
             if not heard.finished:
                 return
             self._utterance, self._pcm = None, []
+            self._leg.finalize()  # where it was cut off there is neither a stop nor a pause to end the segment
         silent = round((self._loop.time() - self._began) * RATE_HZ) - self._pushed
         if silent > 0:
             self._push(np.zeros(silent, np.int16))
