@@ -29,6 +29,7 @@ from pipeline.playback import Heard, LegPlayer, Pacer, Utterance
 from pipeline.records import CallInfo, LegOptions, RecordMaker
 from pipeline.segments import Segmenter
 from pipeline.stats import PipelineStats, log_end
+from pipeline.turns.config import TurnChanges, changes_in
 from pipeline.turns.detector import TurnDetector
 from sinks.record import AnyRecord, CallAction, CallStatistics, LegInfo, SpeakerRole, TurnRecord
 from supervision import Supervisor
@@ -180,10 +181,20 @@ class Call:
             on_fault=self._leg_failed,
             publish=calls.publish,
             detector=calls.turns,
-            turn_settings=config.turns.settings(self.info.connector, options.turns),
+            turn_settings=config.turns.settings(self.info.connector, self._turn_changes(), options.turns),
             over=self._had_the_word,
             on_turn=self._on_turn,
         )
+
+    def _turn_changes(self) -> TurnChanges | None:
+        """Those that the call's metadata ask for."""
+        try:
+            return changes_in(self._records.metadata)
+        except msgspec.ValidationError as error:
+            logger.warning(
+                "call %s: turns go by the configuration: what was asked for is wrong: %s", self.info.call_id, error
+            )
+            return None
 
     def update(self, metadata: Mapping[str, str], roles: Mapping[str, SpeakerRole] = _NO_ROLES) -> None:
         """Add to the call's metadata. `roles`: by leg, where it turned out who speaks on it; records from here on have

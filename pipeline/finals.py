@@ -8,7 +8,7 @@ segment, and waits for an answer that covers the turn.
 The invariants
     1. The last final of a turn comes right before its EndOfTurn, and no turn event overtakes another.
     2. An EndOfTurn waits no longer than until an answer covers the turn, the session itself has written
-       `WRITTEN_S` beyond it, or the next event of the leg comes; `FINAL_TIMEOUT_S` at most (`give_up`).
+       `WRITTEN_S` beyond it, or the next event of the leg comes; for an answer `FINAL_TIMEOUT_S` at most (`give_up`).
     3. Answers come in the order of the questions, one to each (`engine.api`).
 
 A recording that is pushed faster than real time is not asked about: what was pushed reaches far beyond the pause, and
@@ -97,8 +97,8 @@ class TurnFinals:
 
     @property
     def waits(self) -> bool:
-        """An EndOfTurn waits for its last words."""
-        return self._end is not None
+        """An EndOfTurn waits for an answer. Where there was no question it waits for the session, however slow."""
+        return self._end is not None and bool(self._asked)
 
     def hold(self) -> list[Told]:
         """Ask for finals of everything pushed so far; the open turn ends with them."""

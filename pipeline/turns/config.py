@@ -1,5 +1,6 @@
 """Configuration of turn detection: section `[pipeline.turns]`, and what of it a connector or a call may set itself."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -47,10 +48,20 @@ class TurnConfig(TurnSettings, frozen=True, kw_only=True, forbid_unknown_fields=
     models: TurnModels = TurnModels.AUTO
     connectors: dict[str, TurnChanges] = {}
 
-    def settings(self, connector: str, call: TurnChanges | None = None) -> TurnSettings:
-        """Of a leg: those of its call come before its connector's, and these before the rest."""
+    def settings(self, connector: str, *changes_of_leg: TurnChanges | None) -> TurnSettings:
+        """Of a leg: its own changes, the last of them first, come before its connector's, and these before the rest."""
         values = {name: getattr(self, name) for name in TurnSettings.__struct_fields__}
-        for changes in (self.connectors.get(connector), call):
+        for changes in (self.connectors.get(connector), *changes_of_leg):
             if changes is not None:
                 values |= {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not None}
         return TurnSettings(**values)
+
+
+IN_METADATA = "turns."
+
+
+def changes_in(metadata: Mapping[str, str]) -> TurnChanges | None:
+    """What the peer of a call asks for, as `turns.max_turn_silence_ms`, in the parameters that became the call's
+    metadata. Raises `msgspec.ValidationError` for a name or value that is none."""
+    asked = {name.removeprefix(IN_METADATA): value for name, value in metadata.items() if name.startswith(IN_METADATA)}
+    return msgspec.convert(asked, TurnChanges, strict=False) if asked else None

@@ -20,6 +20,9 @@ from pipeline.turns.machine import Turn
 AHEAD_S = 1.0
 JUDGED_S = 8.0
 MAX_UNHEARD_S = 40.0
+STALLED_S = 0.4
+"""Beyond the recogniser's step: audio that is heard no more while none follows it."""
+
 _SCALE = np.float32(32767)
 
 
@@ -77,8 +80,10 @@ class LegTurns:
         return min(waiting, max(int(min(ahead, MAX_UNHEARD_S) * SAMPLE_RATE_HZ) // WINDOW, 0))
 
     def has_stalled(self, now: float) -> bool:
-        """A turn is open, and no audio has come for `patience_s`."""
-        return now - self.pushed_at > self.patience_s and not self.alignment.machine.is_idle
+        """A turn is open, no audio has come for `patience_s`, and what came before was heard."""
+        if now - self.pushed_at <= self.patience_s or self.alignment.machine.is_idle:
+            return False
+        return self.length_s - self.alignment.heard_s < min(self.alignment.step_s, AHEAD_S) + STALLED_S
 
     def push(self, pcm: NDArray[np.float32]) -> bool:
         """float32 (T,), 16 kHz. Returns False where too much of it waits."""

@@ -148,6 +148,7 @@ def test_nothing_is_asked_about_a_recording_that_is_pushed_ahead() -> None:
     bench.turn(EAGER, 1.4, 1.6)
     bench.turn(END, 1.4, 1.7)
     assert bench.asked == 0
+    assert not bench.finals.waits
     assert briefly(bench.step(1.7 + WRITTEN_S)) == [("where is my", True, True, True), END]
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pipeline import AudioFrame, Encoding, PipelineConfig
+from pipeline import AudioFrame, CallInfo, Encoding, PipelineConfig
 from pipeline import leg as leg_module
 from pipeline.turns.config import TurnConfig
 from pipeline.turns.detector import TurnDetector
@@ -151,6 +151,20 @@ async def test_no_turn_stays_open_over_a_hold_and_what_was_said_is_final() -> No
     await one.end()
     told = [what for what in of_caller(one) if what not in (EAGER, RESUMED)]
     assert told == [START, "Where is", END, START, "my order?", END, START, "It is late.", END]
+
+
+@pytest.mark.parametrize(
+    ("asked", "ends"), [({}, 1), ({"turns.max_turn_silence_ms": "400"}, 2), ({"turns.max_turn_silence_ms": "soon"}, 1)]
+)
+async def test_a_call_may_ask_for_its_own_settings(
+    asked: dict[str, str], ends: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = stage(script(words("my number is", 0.4), words("four", 2.2)))
+    call = one.calls.start(CallInfo("CA1", "twilio", metadata=asked))
+    await one.play(call.add_leg(CALLER), seconds=4.5)
+    await one.end()
+    assert of_caller(one).count(END) == ends
+    assert ("what was asked for is wrong" in caplog.text) == ("soon" in asked.values())
 
 
 async def test_without_a_detector_there_are_none() -> None:
