@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import Bot, Call, CallInfo, Calls
+from pipeline.playback import PlaybackStats
 from sinks.record import AnyRecord, CallAction, CallRecord
 from tests.pipeline.playback.line import Outlet
 from tests.pipeline.scripted import ScriptedRecognizer, script, words
@@ -40,7 +41,11 @@ class Room:
     records: list[AnyRecord]
     faults: int = 0
 
-    async def until(self, condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    @property
+    def playback(self) -> PlaybackStats:
+        return self.calls.stats.playback
+
+    async def until(self, condition: Callable[[], object], timeout_s: float = 30.0) -> None:
         async with asyncio.timeout(timeout_s):
             while not condition():  # noqa: ASYNC110 - of plain lists and counters
                 await asyncio.sleep(0.01)
