@@ -26,6 +26,9 @@ ROOMS = (
 ANALYTICS = "examples/analytics/trunkline_analytics"
 """Installed with the rooms, but none of them: a consumer of the records."""
 
+BOT = "examples/bot"
+"""As above: a bot, as a user would write it."""
+
 HOMES = {
     "nemo": set[str](),
     "transformers": set[str](),
@@ -81,9 +84,16 @@ def test_analytics_know_no_room_but_the_sinks_and_load_none_of_their_client_libr
     assert not imports(ROOT / ANALYTICS / "command.py") & HOMES.keys()
 
 
+def test_the_example_bot_uses_what_users_import() -> None:
+    """Names of `trunkline` itself, of no module in it and of no other room."""
+    for path in (ROOT / BOT).rglob("*.py"):
+        assert imports(path) & set(ROOMS) <= {"trunkline"}, path
+        assert "from trunkline." not in path.read_text("utf-8"), path
+
+
 @pytest.mark.parametrize("package", HOMES)
 def test_heavy_dependencies_are_imported_in_their_home_only(package: str) -> None:
-    served = [path for room in (*ALLOWED, ANALYTICS) for path in (ROOT / room).rglob("*.py")]
+    served = [path for room in (*ALLOWED, ANALYTICS, BOT) for path in (ROOT / room).rglob("*.py")]
     users = {str(path.relative_to(ROOT)) for path in served if package in imports(path)}
     assert users <= HOMES[package]
 

@@ -25,7 +25,7 @@ from trunkline_bot.conversation import HUNG_UP
 from trunkline_bot.own_leg import NAME as BOT_LEG
 from trunkline_bot.voice import INSTALL, EspeakVoice, VoiceFailed, has_espeak
 
-CALLER_LEG, CALLER_VARIANT = "inbound", "+m3"
+CALLER_LEG, CALLER_VARIANT = "inbound", "+f2"
 _END_TIMEOUT_S = 30.0
 
 INTRODUCTION = """\

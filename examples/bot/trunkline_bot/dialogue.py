@@ -109,11 +109,12 @@ class Dialogue:
         return self._say(self.phrases.question)
 
     def _add(self, found: str) -> Reply:
-        self._digits += found
-        self.state = State.NUMBER
+        """More digits; where they are too many with those before, the number is being said anew."""
+        whole = self._digits + found
+        self._digits, self.state = whole if len(whole) <= self._length else found, State.NUMBER
         if len(self._digits) < self._length:
             return self._wait()
-        if len(self._digits) > self._length:  # some of it was said twice, or misheard
+        if len(self._digits) > self._length:
             return self._ask_anew()
         self.state = State.CONFIRM
         return self._read_back()

@@ -22,7 +22,7 @@ from trunkline.server import Server
 from trunkline_bot.own_leg import NAME as BOT_LEG
 from trunkline_bot.voice import RATE_HZ, EspeakVoice
 
-CALLER_VARIANT = "+m3"
+CALLER_VARIANT = "+f2"
 
 
 @dataclass

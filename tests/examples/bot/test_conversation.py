@@ -1,41 +1,21 @@
 """The bot on a call with a scripted recogniser: when it speaks, when it is silent, and how it ends. In real time."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline import AttendedCall, Call, CallInfo, Calls
-from sinks.record import AnyRecord, CallAction, CallRecord
-from tests.pipeline.playback.line import Outlet
-from tests.pipeline.scripted import ScriptedRecognizer, script, words
-from tests.pipeline.stage import CALLER, silence
+from pipeline import AttendedCall, CallInfo
+from tests.examples.bot.room import Tones, room
 from trunkline_bot import OrderBot, bot
 from trunkline_bot.conversation import HUNG_UP, Conversation
 from trunkline_bot.dialogue import Dialogue, Reply
 from trunkline_bot.phrases import PHRASES
-from trunkline_bot.voice import RATE_HZ, VoiceFailed
+from trunkline_bot.voice import VoiceFailed
 
 ENGLISH = PHRASES["en-US"]
 QUICK_S = 0.4
-
-
-@dataclass
-class Tones:
-    """A voice: every sentence takes `seconds`. `asked`: the sentences, in order."""
-
-    seconds: float
-    asked: list[str] = field(default_factory=list)
-
-    async def render(self, sentence: str, language: str) -> NDArray[np.int16]:
-        await asyncio.sleep(0)
-        self.asked.append(sentence)
-        return np.full(round(self.seconds * RATE_HZ), 1_000, np.int16)
 
 
 class Impatient(Dialogue):
@@ -70,79 +50,20 @@ class Spoken:
         await Conversation(call, await call.way_back(), self.dialogue, self.voice).run(None)
 
 
-@dataclass
-class Room:
-    """A running call. `faults`: that there are to be."""
-
-    calls: Calls
-    call: Call
-    outlet: Outlet
-    records: list[AnyRecord]
-    faults: int = 0
-
-    async def until(self, condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-        async with asyncio.timeout(timeout_s):
-            while not condition():  # noqa: ASYNC110 - of plain lists and counters
-                await asyncio.sleep(0.01)
-
-    @property
-    def reasons(self) -> list[str | None]:
-        return [one.reason for one in self.records if isinstance(one, CallRecord) and one.action is CallAction.END]
-
-
-@asynccontextmanager
-async def room(attending: Spoken | OrderBot, *sentences: tuple[float, str]) -> AsyncIterator[Room]:
-    """The caller says the sentences, from these seconds on, on a leg that can be spoken to."""
-    recognizer = ScriptedRecognizer(script(*(words(text, start) for start, text in sentences)))
-    records: list[AnyRecord] = []
-
-    def publish(batch: Sequence[AnyRecord]) -> None:
-        records.extend(batch)
-
-    calls = Calls(recognizer, publish, bots=[attending])
-    call = calls.start(CallInfo("CA1", "sip"), announce=False)
-    leg = call.add_leg(CALLER)
-    outlet = Outlet(time.monotonic)
-    call.announce()
-    leg.connect_outlet(outlet)
-
-    async def line() -> None:
-        began, frames = time.monotonic(), 0
-        while True:
-            while frames * 0.02 < time.monotonic() - began:
-                leg.push(silence(frames * 160, time.monotonic()))
-                frames += 1
-            recognizer.steps()
-            await asyncio.sleep(0.01)
-
-    working = [asyncio.create_task(calls.run()), asyncio.create_task(line())]
-    try:
-        yield (one := Room(calls, call, outlet, records))
-        await call.end("completed")
-        await calls.bots.close()
-        assert calls.supervisor.faults.total() == one.faults
-    finally:
-        for task in working:
-            task.cancel()
-        await asyncio.gather(*working, return_exceptions=True)
-
-
 async def test_the_first_word_stops_it_and_the_final_is_answered() -> None:
     voice = Tones(3.0)
     async with room(Spoken(Dialogue(4), voice), (0.5, "My order number is 47 12.")) as one:
         await one.until(lambda: len(voice.asked) == 4)
         assert voice.asked[2:] == ["Your order number is 4 7 1 2.", ENGLISH.confirm]
-        at = [place for place, _, starts in one.outlet.sent if starts]
-        assert len(at) == 2
-        before = sum(place < at[1] for place, _, _ in one.outlet.sent)
-        assert 10 <= before < 75  # packets of 20 ms of six seconds, half a second and a word after the beginning
+        assert one.playback.stops == 1
+        assert 200 <= one.outlet.sent_ms < 3_000  # of six seconds; the caller's first word ends at 0.74 s
 
 
 async def test_a_back_channel_does_not_stop_it() -> None:
     voice = Tones(0.8)
     async with room(Spoken(Dialogue(4), voice), (0.2, "Mhm. Okay. Uh huh.")) as one:
         await one.until(lambda: one.outlet.sent_ms >= 1_600)
-        assert [starts for _, _, starts in one.outlet.sent].count(True) == 1
+        assert (one.playback.utterances, one.playback.stops) == (1, 0)
         assert voice.asked == [ENGLISH.greeting, ENGLISH.question]
 
 
@@ -180,10 +101,11 @@ async def test_words_without_an_end_are_made_final_and_answered() -> None:
 async def test_the_goodbye_is_said_to_its_end() -> None:
     voice = Tones(0.6)
     async with room(Spoken(Dialogue(2), voice), (0.3, "It is 42."), (3.0, "Yes."), (4.2, "But wait a moment.")) as one:
+        await one.until(lambda: ENGLISH.done in voice.asked)
+        before = one.outlet.sent_ms
         await one.until(lambda: one.reasons)
-        assert voice.asked[-2:] == [ENGLISH.done, ENGLISH.goodbye]
-        last = [index for index, (_, _, starts) in enumerate(one.outlet.sent) if starts][-1]
-        assert len(one.outlet.sent) - last == 60
+        assert voice.asked[-1] == ENGLISH.goodbye
+        assert one.outlet.sent_ms - before >= 1_000  # of 1.2 s, less what went out before this test looked
 
 
 async def test_a_call_that_ends_in_the_middle_of_a_sentence_is_no_fault() -> None:

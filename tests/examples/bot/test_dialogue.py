@@ -71,6 +71,17 @@ def test_too_many_digits_are_asked_for_again_and_a_no_begins_a_number_anew() -> 
     assert one.heard("12", "en-US").sentences[0] == "Your order number is 4 7 1 2."
 
 
+def test_a_number_that_is_said_again_takes_the_place_of_what_was_misheard() -> None:
+    one = Dialogue()
+    one.heard("It is 4712836.", "en-US")
+    one.silent()
+    assert one.heard("4 7 1 2.", "en-US").sentences == ()
+    assert one.heard("8 3 5 6.", "en-US").sentences[0] == "Your order number is 4 7 1 2 8 3 5 6."
+    two = Dialogue()
+    two.heard("It is 4712.", "en-US")
+    assert two.heard("It is 47128356.", "en-US").sentences[0] == "Your order number is 4 7 1 2 8 3 5 6."
+
+
 def test_keys_are_digits_then_yes_and_no() -> None:
     one = Dialogue(4)
     assert [one.pressed(key).sentences for key in "99*"][-1] == (ENGLISH.question,)
