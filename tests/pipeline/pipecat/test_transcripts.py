@@ -1,7 +1,7 @@
 """Records of a call as Pipecat's frames: `TrunklineTranscripts`, alone and with Pipecat's own user aggregator."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pipecat.frames.frames import (
@@ -130,7 +130,8 @@ def aggregated(source: TrunklineTranscripts) -> Pipeline:
 
 def asked(told: Sequence[Frame]) -> list[str]:
     contexts = [one.context for one in told if isinstance(one, LLMContextFrame)]
-    return [str(message["content"]) for message in contexts[-1].get_messages()] if contexts else []
+    messages = cast("list[dict[str, Any]]", contexts[-1].get_messages() if contexts else [])
+    return [message["content"] for message in messages]
 
 
 @pytest.mark.parametrize("eager", [False, True])

@@ -32,7 +32,7 @@ def test_a_sentence_is_final_after_its_pause_without_being_asked_for() -> None:
     assert not one.quiet
     (said,) = one.advance(0.64)
     assert one.quiet
-    assert said == Said(row[:1], is_final=True)
+    assert said == Said(row[:1], is_final=True, paused=True)
     assert one.update(1, row[1:], final=False) == [Said(row[1:], is_final=False)]
     assert one.advance(5.0) == []  # no sentence has ended
 
