@@ -10,6 +10,11 @@ from trunkline.version import __version__
 
 if TYPE_CHECKING:
     from engine import Engine, Hypothesis, SessionOptions, StepEvents, Word
+    from pipeline.livekit.stt import TrunklineSTT
+    from pipeline.pipecat.bot import PipecatBot
+    from pipeline.pipecat.stt import TrunklineSTTService
+    from pipeline.pipecat.transcripts import TrunklineTranscripts
+    from pipeline.pipecat.transport import TrunklineTransport
     from sinks import (
         Sink,
         SinkMisconfigured,
@@ -25,12 +30,17 @@ __all__ = [
     "AnyRecord",
     "Engine",
     "Hypothesis",
+    "PipecatBot",
     "SessionOptions",
     "Sink",
     "SinkMisconfigured",
     "SinkRejected",
     "SinkUnavailable",
     "StepEvents",
+    "TrunklineSTT",
+    "TrunklineSTTService",
+    "TrunklineTranscripts",
+    "TrunklineTransport",
     "Word",
     "__version__",
     "as_builtins",
@@ -44,6 +54,11 @@ _HOMES = {
     "SessionOptions": "engine",
     "StepEvents": "engine",
     "Word": "engine",
+    "PipecatBot": "pipeline.pipecat.bot",
+    "TrunklineSTT": "pipeline.livekit.stt",
+    "TrunklineSTTService": "pipeline.pipecat.stt",
+    "TrunklineTranscripts": "pipeline.pipecat.transcripts",
+    "TrunklineTransport": "pipeline.pipecat.transport",
     "AnyRecord": "sinks.record",
     "Sink": "sinks",
     "SinkMisconfigured": "sinks",
