@@ -51,8 +51,8 @@ HOMES = {
     "redis": {"sinks/redis/client.py"},
     "huggingface_hub": {"engine/checkpoint/find.py"},
     "onnxruntime": {"pipeline/turns/models.py"},
-    "pipecat": {f"pipeline/pipecat/{name}.py" for name in ("language", "stt", "transport", "input", "output", "source")}
-    | {f"pipeline/pipecat/{name}.py" for name in ("turns", "transcripts", "bot")},
+    "pipecat": {f"pipeline/pipecat/{name}.py" for name in ("language", "stt", "transport", "input", "output")}
+    | {f"pipeline/pipecat/{name}.py" for name in ("source", "turns", "transcripts", "bot")},
     "livekit": {"pipeline/livekit/stt.py"},
     "triton": {"engine/cuda/ring_attention.py"},
     "av": {"pipeline/ffmpeg.py"},

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
         Utterance,
     )
     from pipeline.errors import EngineFull
+    from pipeline.livekit.stt import TrunklineSTT
+    from pipeline.pipecat.bot import PipecatBot
+    from pipeline.pipecat.stt import TrunklineSTTService
+    from pipeline.pipecat.transcripts import TrunklineTranscripts
+    from pipeline.pipecat.transport import TrunklineTransport
     from sinks import (
         Sink,
         SinkMisconfigured,
@@ -53,6 +58,7 @@ __all__ = [
     "Hypothesis",
     "LegOptions",
     "NoWayBack",
+    "PipecatBot",
     "PlaybackError",
     "SessionOptions",
     "Sink",
@@ -62,6 +68,10 @@ __all__ = [
     "SpeakerRole",
     "StepEvents",
     "TranscriptRecord",
+    "TrunklineSTT",
+    "TrunklineSTTService",
+    "TrunklineTranscripts",
+    "TrunklineTransport",
     "TurnRecord",
     "Utterance",
     "Word",
@@ -90,6 +100,11 @@ _HOMES = {
     "NoWayBack": "pipeline",
     "PlaybackError": "pipeline",
     "Utterance": "pipeline",
+    "PipecatBot": "pipeline.pipecat.bot",
+    "TrunklineSTT": "pipeline.livekit.stt",
+    "TrunklineSTTService": "pipeline.pipecat.stt",
+    "TrunklineTranscripts": "pipeline.pipecat.transcripts",
+    "TrunklineTransport": "pipeline.pipecat.transport",
     "AnyRecord": "sinks.record",
     "CallRecord": "sinks.record",
     "DtmfRecord": "sinks.record",

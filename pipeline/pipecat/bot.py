@@ -10,6 +10,7 @@ from pipecat.workers.runner import WorkerRunner
 
 from pipeline.bots import AttendedCall
 from pipeline.errors import NoWayBack
+from pipeline.pipecat.log import hand_on_log
 from pipeline.pipecat.transport import TrunklineTransport
 from pipeline.records import CallInfo
 from supervision import cancel_and_wait
@@ -34,6 +35,7 @@ class PipecatBot:
     """
 
     def __init__(self, make: Make, *, name: str = "pipecat", leg: str | None = None) -> None:
+        hand_on_log()
         self.name = name
         self._make, self._leg = make, leg
 

@@ -5,10 +5,13 @@ engine answers within a step. Where it has none, a sentence becomes final 400 ms
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
@@ -28,11 +31,11 @@ from pipecat.transcriptions.language import Language
 from pipecat.utils.time import time_now_iso8601
 from pipecat.utils.types import NOT_GIVEN, NotGiven
 
-from engine.api import Recognizer, SessionOptions
+from engine.api import SAMPLE_RATE_HZ, Recognizer, SessionOptions
 from engine.chunking import DEFAULT_CHUNK_MS
 from engine.errors import EngineError
-from pipeline.pipecat.language import to_language, to_locale
-from pipeline.recognition import Said, SpeechStream, To16k, Trouble, engine_at, leave_engine
+from pipeline.pipecat.language import to_language
+from pipeline.recognition import WAITING_S, Said, SpeechStream, To16k, Trouble, engine_at, leave_engine, to_locale
 
 TTFS_P99_S = 0.5
 """End of speech to its final, told to the pipeline's turn strategies: they wait no longer than this."""
@@ -77,13 +80,14 @@ class TrunklineSTTService(STTService):
         self._stream: SpeechStream | None = None
         self._audio = To16k()
         self._format = (0, 1)
+        self._early: deque[NDArray[np.float32]] = deque()  # until the engine is connected
         self._said: asyncio.Queue[Said | Trouble | None] = asyncio.Queue()
         self._telling: asyncio.Task[None] | None = None
         self._connecting: asyncio.Task[None] | None = None
 
     @classmethod
     def connect(cls, address: str, **options: Any) -> "TrunklineSTTService":
-        """By the engine that listens at `unix:/path` or `tcp:host:port` (`python -m engine.remote`). Connected when the
+        """By the engine that listens at `unix:/path` or `tcp:host:port` (`trunkline engine --listen`). Connects as the
         pipeline starts; one connection serves all services of this process."""
         return cls(address=address, **options)
 
@@ -138,6 +142,8 @@ class TrunklineSTTService(STTService):
         locale = to_locale(language if isinstance(language, str) else None, recognizer.languages)
         options = SessionOptions(chunk_ms=chunk_ms, language=locale)
         self._stream = SpeechStream(recognizer, options, self._said.put_nowait, self._said.put_nowait)
+        while self._early:
+            self._stream.push(self._early.popleft())
 
     async def _close(self) -> None:
         """Idempotent."""
@@ -177,8 +183,13 @@ class TrunklineSTTService(STTService):
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
         """`audio`: 16-bit samples in the format of the frame that came last."""
         rate_hz, channels = self._format
+        pcm = self._audio.process(audio, rate_hz or self.sample_rate, channels)
         if self._stream is not None:
-            self._stream.push(self._audio.process(audio, rate_hz or self.sample_rate, channels))
+            self._stream.push(pcm)
+        elif self._connecting is not None:
+            self._early.append(pcm)
+            while sum(one.size for one in self._early) > WAITING_S * SAMPLE_RATE_HZ:
+                self._early.popleft()
         yield None
 
     async def _update_settings(self, delta: ServiceSettings) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from pipeline.recognition.address import engine_at, leave_engine
 from pipeline.recognition.audio import To16k
-from pipeline.recognition.stream import SpeechStream, Trouble
+from pipeline.recognition.language import to_locale
+from pipeline.recognition.stream import WAITING_S, SpeechStream, Trouble
 from pipeline.recognition.utterance import Said
 
-__all__ = ["Said", "SpeechStream", "To16k", "Trouble", "engine_at", "leave_engine"]
+__all__ = ["WAITING_S", "Said", "SpeechStream", "To16k", "Trouble", "engine_at", "leave_engine", "to_locale"]

@@ -47,9 +47,10 @@ class Trouble:
 
 @dataclass(slots=True)
 class _Part:
-    """One session. `held`: said by it while an earlier one still speaks."""
+    """One session. `start_s`: where in the stream it begins. `held`: said by it while an earlier one still speaks."""
 
     session: Session
+    start_s: float
     utterances: Utterances = field(default_factory=Utterances)
     held: list[Said] = field(default_factory=list)
     admitted: bool = True
@@ -57,7 +58,7 @@ class _Part:
 
 class SpeechStream:
     """`say` and `complain` are called on the loop, in order; they must not call back. `left_out_s`: seconds of audio
-    that no session took.
+    that no session took. Times of words are those of the stream.
 
     Opens its first session at once, or says by `complain` why not and goes on trying.
     """
@@ -77,6 +78,7 @@ class SpeechStream:
         self._current: _Part | None = None
         self._waiting: deque[NDArray[np.float32]] = deque()
         self._waiting_samples = 0
+        self._pushed = 0  # samples
         self._finalizes_waiting = False
         self._wanted_ms = options.chunk_ms
         self._speaking: bool | None = None
@@ -106,6 +108,7 @@ class SpeechStream:
         try:
             self._recognizer.push(part.session, pcm)
             self._recognizer.flush()
+            self._pushed += pcm.size
         except SessionClosed:  # its end is on its way here
             self._wait(pcm)
 
@@ -186,7 +189,7 @@ class SpeechStream:
         part = self._part(session)
         if part is None:
             return
-        last = part.utterances.end()
+        last = _placed(part.utterances.end(), part.start_s)
         part.held += [last] if last.words else []
         at = self._parts.index(part)
         self._parts.remove(part)
@@ -214,11 +217,16 @@ class SpeechStream:
         except EngineError as error:
             self._lost(SessionFault(FaultReason.REFUSED, str(error), error.retryable))
             return
-        self._hub.listen(session, self)
-        part = self._current = _Part(session, admitted=not self._recognizer.awaits_answer(session))
-        self._parts.append(part)
+        part = self._add(session)
         if part.admitted:
             self._admitted()
+
+    def _add(self, session: Session) -> _Part:
+        self._hub.listen(session, self)
+        start_s = self._pushed / SAMPLE_RATE_HZ + self.left_out_s
+        part = self._current = _Part(session, start_s, admitted=not self._recognizer.awaits_answer(session))
+        self._parts.append(part)
+        return part
 
     def _admitted(self) -> None:
         self._pause_s, self._complained = RETRY_S[0], ""
@@ -248,9 +256,7 @@ class SpeechStream:
             self._complain(Trouble(f"no change to chunks of {self._wanted_ms} ms: {error}", goes_on=True))
             self._options, self._wanted_ms = before, before.chunk_ms
             return
-        self._hub.listen(session, self)
-        self._current = _Part(session, admitted=not self._recognizer.awaits_answer(session))
-        self._parts.append(self._current)
+        self._add(session)
         self._end_session(part)
 
     def _end_session(self, part: _Part) -> None:
@@ -276,7 +282,8 @@ class SpeechStream:
     # -- words
 
     def _emit(self, part: _Part, said: Sequence[Said]) -> None:
-        if part is not self._current and not self._closing:  # flushed for another class: that answers no `finalize`
+        said = [_placed(one, part.start_s) for one in said]
+        if part is not self._parts[-1]:  # flushed for another class: that answers no `finalize`
             said = [replace(one, finalized=False) for one in said if one.words]
         if part is self._parts[0]:
             for one in said:
@@ -295,3 +302,11 @@ class SpeechStream:
     def _check_done(self) -> None:
         if self._closing and not self._parts:
             self._done.set()
+
+
+def _placed(said: Said, start_s: float) -> Said:
+    """In the time of the stream."""
+    if not start_s:
+        return said
+    words = (replace(word, start=word.start + start_s, end=word.end + start_s) for word in said.words)
+    return replace(said, words=tuple(words))

@@ -37,11 +37,13 @@ _EPSILON_S = 1e-6
 @dataclass(frozen=True, slots=True)
 class Said:
     """`words`, times in seconds of the session. `is_final`: they stay; else the next of these replaces them.
-    `finalized`: it answers a `finalize` or the end, so all that was pushed before is in; may then be empty."""
+    `finalized`: it answers a `finalize` or the end, so all that was pushed before is in; may then be empty. `paused`: a
+    pause has followed."""
 
     words: tuple[Word, ...]
     is_final: bool
     finalized: bool = False
+    paused: bool = False
 
     @property
     def text(self) -> str:
@@ -115,7 +117,7 @@ class Utterances:
             return [self._final(waiting, finalized=True)]
         said = []
         if waiting and self._paused and ends_sentence(waiting[-1].text, waiting[-1].language):
-            said.append(self._final(waiting))
+            said.append(self._final(waiting, paused=True))
         elif waiting and waiting[-1].end - waiting[0].start > LONGEST_S:
             count = next((k for k in range(len(waiting) - 1, 0, -1) if ends_sentence(waiting[k - 1].text)), 0)
             said.append(self._final(waiting[: count or len(waiting) - 1]))
@@ -125,7 +127,7 @@ class Utterances:
         self._shown = rest
         return said
 
-    def _final(self, words: Sequence[Word], *, finalized: bool = False) -> Said:
+    def _final(self, words: Sequence[Word], *, finalized: bool = False, paused: bool = False) -> Said:
         self._shown = ()
         if words:
             self._said += len(words)
@@ -135,7 +137,7 @@ class Utterances:
             if surplus > 0:
                 del self._words[:surplus], self._finals[:surplus]
                 self._base += surplus
-        return Said(tuple(words), is_final=True, finalized=finalized)
+        return Said(tuple(words), is_final=True, finalized=finalized, paused=paused)
 
 
 def _said_again(finals: Sequence[Word], finals_end_s: float, words: Sequence[Word]) -> int:

@@ -1,5 +1,7 @@
 """What stands for the paid services of a bot: answers by rule, a voice of one tone."""
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 from pipecat.frames.frames import (
@@ -9,6 +11,7 @@ from pipecat.frames.frames import (
     Frame,
     InputDTMFFrame,
     InterruptionFrame,
+    LLMContextFrame,
     ProposedUserStartedSpeakingFrame,
     TextFrame,
     TranscriptionFrame,
@@ -25,10 +28,12 @@ def tone(seconds: float, rate_hz: int) -> NDArray[np.int16]:
 
 
 class Answers(FrameProcessor):
-    """Answers every final by what `rules` has for it; None ends the call. A turn that starts interrupts."""
+    """Answers every final by what `rules` has for it; None ends the call. A turn that starts interrupts. `is_model`: as
+    a language model behind Pipecat's aggregator does, it answers turns, and leaves interruptions to that."""
 
-    def __init__(self, rules: dict[str, str | None]) -> None:
+    def __init__(self, rules: dict[str, str | None], *, is_model: bool = False) -> None:
         super().__init__()
+        self.is_model = is_model
         self.heard: list[str] = []
         self.keys = ""
         self.bot: list[str] = []
@@ -41,15 +46,20 @@ class Answers(FrameProcessor):
             self.bot.append("started" if isinstance(frame, BotStartedSpeakingFrame) else "stopped")
         elif isinstance(frame, InputDTMFFrame):
             self.keys += frame.button.value
-        elif isinstance(frame, ProposedUserStartedSpeakingFrame):
+        elif isinstance(frame, ProposedUserStartedSpeakingFrame) and not self.is_model:
             await self.broadcast_interruption()
         elif isinstance(frame, TranscriptionFrame):
-            self.heard.append(frame.text)
-            answer = self._rules.get(frame.text, "")
-            if answer:
-                await self.push_frame(TTSSpeakFrame(answer))
-            elif answer is None:
-                await self.push_frame(EndFrame())
+            await self._answer(frame.text)
+        elif isinstance(frame, LLMContextFrame):
+            await self._answer(str(cast("dict[str, object]", frame.context.get_messages()[-1])["content"]))
+
+    async def _answer(self, text: str) -> None:
+        self.heard.append(text)
+        answer = self._rules.get(text, "")
+        if answer:
+            await self.push_frame(TTSSpeakFrame(answer))
+        elif answer is None:
+            await self.push_frame(EndFrame())
 
 
 class Voice(FrameProcessor):

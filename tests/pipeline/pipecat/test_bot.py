@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from aiohttp import web
 from numpy.typing import NDArray
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameProcessor
 
 from connectors.errors import StreamClosed
@@ -20,7 +22,9 @@ from pipeline.pipecat.stt import TrunklineSTTService
 from pipeline.pipecat.transcripts import TrunklineTranscripts
 from pipeline.pipecat.transport import TrunklineTransport
 from pipeline.playback import Heard
-from sinks.record import AnyRecord, CallRecord, TurnEvent, TurnRecord
+from pipeline.turns.config import TurnConfig
+from pipeline.turns.detector import TurnDetector
+from sinks.record import AnyRecord, CallRecord
 from tests.pipeline.pipecat.frames import at_work, until
 from tests.pipeline.pipecat.speech import Answers, Voice
 from tests.pipeline.scripted import Cue, ScriptedRecognizer, script, words
@@ -34,14 +38,20 @@ class Line:
         self.records: list[AnyRecord] = []
         self.heard: list[Heard] = []
         self.events: list[str] = []
-        self.calls = Calls(recognizer, self.records.extend, bots=[PipecatBot(self._make)])
+        self.calls = Calls(
+            recognizer, self.records.extend, turns=TurnDetector(TurnConfig()), bots=[PipecatBot(self._make)]
+        )
         self.url = ""
 
     async def _make(self, call: AttendedCall, transport: TrunklineTransport) -> list[FrameProcessor]:
         transport.add_event_handler("on_client_connected", self._note("connected"))
         transport.add_event_handler("on_client_disconnected", self._note("disconnected"))
         transport.add_event_handler("on_interrupted", self._keep)
-        return [transport.input(), self._source(), self.answers, Voice(), transport.output()]
+        middle = [self.answers]
+        if self.answers.is_model:
+            aggregators = LLMContextAggregatorPair(LLMContext())
+            middle = [aggregators.user(), self.answers]
+        return [transport.input(), self._source(), *middle, Voice(), transport.output()]
 
     def _note(self, event: str) -> Callable[[TrunklineTransport, AttendedCall], None]:
         return lambda _transport, _call: self.events.append(event)
@@ -124,24 +134,23 @@ async def test_it_answers_what_was_said_hears_keys_and_hangs_up_when_its_last_wo
         assert one.calls.stats.playback.underruns == 0
 
 
-async def test_the_caller_interrupts_and_the_bot_knows_what_was_heard() -> None:
-    answers = Answers({"Hello there.": "a long announcement of three seconds", "Stop": "well"})
-    async with line(answers, script(words("Hello there."))) as one:
-        call, player, playing = await one.ring(8.0)
-        await until(lambda: loud_s(player) > 0.4)
-        turn = TurnRecord(
-            event_id="x", call_id=call.info.call_id, leg="inbound", seq=99, at="", event=TurnEvent.START_OF_TURN,
-            turn_index=1, confidence=0.9, at_s=2.0,
-        )  # fmt: skip
-        one.calls.bots.publish([turn])
+@pytest.mark.parametrize("is_model", [False, True])
+async def test_the_caller_interrupts_and_the_bot_knows_what_was_heard_and_answers_the_rest(is_model: bool) -> None:
+    """By a processor's own answer to proposals, and by Pipecat's aggregator with the strategies we recommend."""
+    announcement = "a long announcement of about five seconds of speech"
+    answers = Answers({"Hello there.": announcement, "Stop it.": "well"}, is_model=is_model)
+    said = script(words("Hello there."), words("Stop it.", start=4.0))
+    async with line(answers, said) as one:
+        call, player, playing = await one.ring(10.0)
         await until(lambda: bool(one.heard))
         sent_s = loud_s(player)
-        await until(lambda: len(answers.bot) == 2)
+        assert 0.5 < sent_s < 4.0
+        await until(lambda: answers.heard == ["Hello there.", "Stop it."])
+        await until(lambda: answers.bot == 2 * ["started", "stopped"])
         (heard,) = one.heard
         assert heard.interrupted
         assert heard.seconds == pytest.approx(sent_s, abs=0.25)
-        await asyncio.sleep(0.5)
-        assert loud_s(player) < sent_s + 0.3  # what was on its way, the lead
+        assert loud_s(player) == pytest.approx(sent_s + 0.4, abs=0.3)  # what was on its way, the lead
         assert player.report.cleared == 1
         playing.cancel()
         await asyncio.gather(playing, return_exceptions=True)

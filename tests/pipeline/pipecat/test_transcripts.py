@@ -1,9 +1,12 @@
 """Records of a call as Pipecat's frames: `TrunklineTranscripts`, alone and with Pipecat's own user aggregator."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pipecat.frames.frames import (
     EagerEndOfTurnCancelFrame,
     EagerTranscriptionFrame,
@@ -24,13 +27,17 @@ from pipecat.processors.aggregators.llm_response_universal import LLMContextAggr
 from pipecat.tests.utils import SleepFrame, run_test
 from pipecat.transcriptions.language import Language
 
+from engine.api import Hypothesis
+from engine.api import Word as Recognised
 from pipeline.pipecat.source import TrunklineRecordFrame
-from pipeline.pipecat.transcripts import TrunklineTranscripts
+from pipeline.pipecat.transcripts import TrunklineTranscripts, _Finals
+from pipeline.punctuation import bare_word
+from pipeline.segments import Segment, Segmenter
 from pipeline.turns.config import TurnConfig
 from pipeline.turns.detector import TurnDetector
 from sinks.record import SpeakerRole, TranscriptRecord, TurnEvent, TurnRecord, Word
 from tests.pipeline.pipecat.frames import finals, interims
-from tests.pipeline.scripted import ScriptedRecognizer, script, words
+from tests.pipeline.scripted import SESSION, ScriptedRecognizer, script, words
 from tests.pipeline.stage import AGENT, CALLER, Stage, info
 
 NAP = SleepFrame(0.02)
@@ -130,7 +137,8 @@ def aggregated(source: TrunklineTranscripts) -> Pipeline:
 
 def asked(told: Sequence[Frame]) -> list[str]:
     contexts = [one.context for one in told if isinstance(one, LLMContextFrame)]
-    return [str(message["content"]) for message in contexts[-1].get_messages()] if contexts else []
+    messages = cast("list[dict[str, Any]]", contexts[-1].get_messages() if contexts else [])
+    return [message["content"] for message in messages]
 
 
 @pytest.mark.parametrize("eager", [False, True])
@@ -171,3 +179,55 @@ async def test_a_real_call_with_turns_of_words_gives_each_turn_once() -> None:
     frames = [frame for record in stage.records for frame in (TrunklineRecordFrame(record), SleepFrame(0.001))]
     told, _ = await run_test(aggregated(TrunklineTranscripts("caller")), frames_to_send=[*frames, SleepFrame(0.7)])
     assert asked(told) == ["Where is my order?", "It is late."]
+
+
+SPOKEN = [f"w{k}{'.' if k % 7 == 6 else ''}" for k in range(30)]
+
+
+def record_of(segment: Segment) -> TranscriptRecord:
+    said = tuple(
+        Word(word=bare_word(one.text), punctuated_word=one.text, start=one.start, end=one.end, confidence=0.9,
+             language=one.language)
+        for one in segment.words
+    )  # fmt: skip
+    frame = transcript(segment.transcript, segment_id=segment.segment_id, revision=segment.revision, words=said,
+                       is_final=segment.is_final)  # fmt: skip
+    assert isinstance(frame, TrunklineRecordFrame)
+    assert isinstance(frame.record, TranscriptRecord)
+    return frame.record
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_no_word_of_the_records_is_lost_or_doubled_however_finals_are_corrected(data: st.DataObject) -> None:
+    """As the segmenter makes records: finals at any place, whose fork may write the last word otherwise, or as two."""
+    spoken = words(" ".join(SPOKEN))
+    segmenter, finals_of_leg, heard, at = Segmenter("s"), _Finals(), list[str](), 0
+
+    def take(first: int, row: Sequence[Recognised], final: bool, progress_s: float) -> None:
+        for segment in segmenter.update([Hypothesis(SESSION, first, tuple(row), final)], progress_s):
+            record = record_of(segment)
+            told = finals_of_leg.take(record)
+            heard.extend(word.word for word in told if record.is_final)
+
+    while at < len(spoken):
+        count = data.draw(st.integers(2, 4))
+        take(at, spoken[at : at + count], False, spoken[min(at + count, len(spoken)) - 1].end)
+        at = min(at + count, len(spoken))
+        if at == len(spoken):
+            break
+        last = spoken[at - 1]
+        match data.draw(st.sampled_from(["go on", "final", "other", "two"])):
+            case "final":
+                take(at, (), True, last.end)
+            case "other":
+                take(at - 1, (replace(last, text=last.text + "x"),), True, last.end)
+                at -= 1
+            case "two":
+                middle = last.start + 0.08
+                take(at - 1, (replace(last, end=middle), replace(last, text="uh", start=middle)), True, last.end)
+                at -= 1
+    for segment in segmenter.close():
+        heard.extend(word.word for word in finals_of_leg.take(record_of(segment)))
+    told = [word.rstrip("x.") for word in heard if word != "uh"]
+    assert told == [bare_word(word) for word in SPOKEN]

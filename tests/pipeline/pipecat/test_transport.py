@@ -112,7 +112,7 @@ async def test_what_a_voice_says_is_heard_to_its_end_and_then_the_bot_hangs_up(l
         assert one.stage.calls.stats.playback.underruns == 0
 
 
-async def test_the_bot_has_stopped_when_its_last_packet_was_heard() -> None:
+async def test_the_bot_has_stopped_when_its_last_packet_was_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     async with telephone(lead_ms=200) as one:
         times: list[tuple[float, float]] = []
         output = TrunklineTransport(one.attended, "caller").output()
@@ -124,7 +124,7 @@ async def test_the_bot_has_stopped_when_its_last_packet_was_heard() -> None:
                 played_s = one.outlet.played_ms(time.monotonic()) / 1000
                 times.append((played_s, one.outlet.sent_ms / 1000))
 
-        output.push_frame = note  # type: ignore[method-assign]
+        monkeypatch.setattr(output, "push_frame", note)
         await run(output, *speech(0.6))
         played_s, sent_s = times[-1]
         assert played_s == sent_s == pytest.approx(0.6, abs=0.05)

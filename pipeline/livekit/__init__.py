@@ -1,0 +1,1 @@
+"""LiveKit Agents on Trunkline: speech to text (docs/pipecat.md)."""
