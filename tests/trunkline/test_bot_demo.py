@@ -21,9 +21,8 @@ def test_bot_demo_once_shows_both_and_exits_0(tmp_path: Path) -> None:
     done = trunkline("demo", "--bot", "--once", "--port", port, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.split(maxsplit=3) for line in done.stdout.splitlines()]
-    shown = [(line[1], line[2], line[3]) for line in lines if line[1:2] in (["agent"], ["customer"])]
-    assert ("agent", "en-US", "Your order number is 47128356.") in shown
-    assert ("customer", "es-US", "Sí, es correcto.") in shown
+    shown = {(line[1], line[2]) for line in lines if line[1:2] in (["agent"], ["customer"])}
+    assert {("agent", "en-US"), ("customer", "en-US"), ("customer", "es-US"), ("agent", "es-US")} <= shown
     records = [json.loads(line) for line in (tmp_path / "trunkline-demo.jsonl").read_text("utf-8").splitlines()]
     legs = {(leg["leg"], leg["speaker_role"]) for leg in records[-1]["legs"]}
     assert legs == {("inbound", "customer"), ("bot", "agent")}

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import soxr
@@ -27,11 +28,13 @@ CALLER_VARIANT = "+f2"
 
 @dataclass
 class Watch:
-    """Sees each record before the bot does. `said_s`: how much of the bots' audio went out, in all, by each record."""
+    """Sees each record before the bot does. `said_s`: how much of the bots' audio went out, in all, by each record.
+    `sentences`: that the bots began to say, in order, with their language."""
 
     server: Server
     records: list[AnyRecord] = field(default_factory=list)
     said_s: list[float] = field(default_factory=list)
+    sentences: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         publish = self.server.calls._publish
@@ -42,6 +45,18 @@ class Watch:
             publish(records)
 
         self.server.calls._publish = watched
+        for bot in self.server.calls.bots._bots:
+            made: Any = getattr(bot, "bot", bot)  # within that for some connectors
+            self._overhear(made._voice)
+
+    def _overhear(self, voice: EspeakVoice) -> None:
+        render = voice.render
+
+        async def overheard(sentence: str, language: str) -> NDArray[np.int16]:
+            self.sentences.append((sentence, language))
+            return await render(sentence, language)
+
+        setattr(voice, "render", overheard)  # noqa: B010 - a method of an instance
 
     async def ended(self, timeout_s: float = 60.0) -> CallRecord:
         """The END of the one call since the last `clear`."""
@@ -54,6 +69,7 @@ class Watch:
     def clear(self) -> None:
         self.records.clear()
         self.said_s.clear()
+        self.sentences.clear()
 
     def steps(self, action: CallAction) -> list[CallRecord]:
         return [one for one in self.records if isinstance(one, CallRecord) and one.action is action]
@@ -62,9 +78,6 @@ class Watch:
         """The segments of a leg in order, each in its latest final revision, those without words left out."""
         found = [one for one in self.records if isinstance(one, TranscriptRecord) and (one.leg == BOT_LEG) is of_bot]
         return [one for one in finals(found, found[0].leg) if one.transcript] if found else []
-
-    def said(self, *, of_bot: bool) -> str:
-        return " ".join(one.transcript for one in self.finals(of_bot=of_bot))
 
     def of_caller(self, *, final: bool) -> int:
         """The index of the first record with words of the caller."""
@@ -83,7 +96,12 @@ async def talking_server(sip: SipConfig | None = None) -> AsyncIterator[tuple[st
         jsonl=JsonlConfig(path=""),
         webrtc=WebRtcConfig(),
         sip=sip,
-        bots=BotsConfig(plugins=(BotPlugin(class_="trunkline_bot:OrderBot"),)),
+        bots=BotsConfig(
+            plugins=(
+                BotPlugin(class_="trunkline_bot:OrderBot", connectors=("twilio",)),
+                BotPlugin(class_="trunkline_bot:OrderBot", options={"digits": 4}),
+            )
+        ),
     )
     server = Server(config, Engine(load_checkpoint(), max_sessions=8))
     async with server.running() as url:
