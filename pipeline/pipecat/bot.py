@@ -1,6 +1,7 @@
 """`PipecatBot`: a bot of Trunkline that is a Pipecat pipeline."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from pipecat.pipeline.pipeline import Pipeline
@@ -9,11 +10,12 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
 from pipeline.bots import AttendedCall
-from pipeline.errors import NoWayBack
 from pipeline.pipecat.log import hand_on_log
 from pipeline.pipecat.transport import TrunklineTransport
 from pipeline.records import CallInfo
 from supervision import cancel_and_wait
+
+logger = logging.getLogger(__name__)
 
 WAY_BACK_S = 10.0
 """A leg that can be spoken to has to be there so long after the call began."""
@@ -64,14 +66,19 @@ class PipecatBot:
         await call.call.end("the bot has ended")
 
     async def _find_leg(self, call: AttendedCall) -> str | None:
-        """None: the call has ended before. Raises `NoWayBack`."""
+        """None: the call has ended before, or nobody on it can be spoken to; then it is left as it is."""
         until = asyncio.get_running_loop().time() + WAY_BACK_S
         while not call.call.ended:
             for name, leg in call.call.legs.items():
                 if self._leg in (None, name) and leg.player.outlet is not None:
                     return name
             if asyncio.get_running_loop().time() > until:
-                raise NoWayBack(f"call {call.info.call_id}: no leg can be spoken to (docs/playback.md)")
+                logger.warning(
+                    "call %s: bot %s leaves it: no leg of it can be spoken to (docs/playback.md)",
+                    call.info.call_id,
+                    self.name,
+                )
+                return None
             await asyncio.sleep(_POLL_S)
         return None
 

@@ -80,6 +80,7 @@ class TrunklineSTTService(STTService):
         self._stream: SpeechStream | None = None
         self._audio = To16k()
         self._format = (0, 1)
+        self._has_vad = False
         self._early: deque[NDArray[np.float32]] = deque()  # until the engine is connected
         self._said: asyncio.Queue[Said | Trouble | None] = asyncio.Queue()
         self._telling: asyncio.Task[None] | None = None
@@ -170,8 +171,11 @@ class TrunklineSTTService(STTService):
         if self._stream is None:
             return
         if isinstance(frame, VADUserStartedSpeakingFrame):
+            self._has_vad = True
             self._stream.speaking(True)
-        elif isinstance(frame, VADUserStoppedSpeakingFrame | UserStoppedSpeakingFrame):
+        elif isinstance(frame, VADUserStoppedSpeakingFrame) or (
+            isinstance(frame, UserStoppedSpeakingFrame) and not self._has_vad  # where there is, it was asked for before
+        ):
             self._finalize(self._stream)
 
     def _finalize(self, stream: SpeechStream) -> None:

@@ -156,6 +156,17 @@ async def test_a_lost_session_is_told_and_the_stream_goes_on() -> None:
         await stream.aclose()
 
 
+async def test_a_stream_that_is_closed_in_the_middle_frees_its_session() -> None:
+    recognizer = ScriptedRecognizer(script(words("one two")))
+    async with at_work(recognizer) as service:
+        stream = service.stream()
+        for frame in audio(0.4):
+            stream.push_frame(frame)
+        assert (await anext(stream)).type is EventType.START_OF_SPEECH
+        await stream.aclose()
+        assert not recognizer.sessions
+
+
 async def test_a_language_that_the_model_lacks_ends_the_stream_with_its_reason() -> None:
     recognizer = ScriptedRecognizer()
     async with at_work(recognizer) as service:

@@ -17,6 +17,7 @@ from connectors.media_ws import TwilioConfig, TwilioPlayer, twilio
 from connectors.media_ws.twilio.player import PlayerReport
 from pipeline import AttendedCall, Call, Calls
 from pipeline.g711 import decode_mulaw
+from pipeline.pipecat import bot
 from pipeline.pipecat.bot import PipecatBot
 from pipeline.pipecat.stt import TrunklineSTTService
 from pipeline.pipecat.transcripts import TrunklineTranscripts
@@ -28,6 +29,7 @@ from sinks.record import AnyRecord, CallRecord
 from tests.pipeline.pipecat.frames import at_work, until
 from tests.pipeline.pipecat.speech import Answers, Voice
 from tests.pipeline.scripted import Cue, ScriptedRecognizer, script, words
+from tests.pipeline.stage import CALLER, Stage, info
 
 
 class Line:
@@ -47,7 +49,7 @@ class Line:
         transport.add_event_handler("on_client_connected", self._note("connected"))
         transport.add_event_handler("on_client_disconnected", self._note("disconnected"))
         transport.add_event_handler("on_interrupted", self._keep)
-        middle = [self.answers]
+        middle: list[FrameProcessor] = [self.answers]
         if self.answers.is_model:
             aggregators = LLMContextAggregatorPair(LLMContext())
             middle = [aggregators.user(), self.answers]
@@ -167,6 +169,23 @@ async def test_a_caller_who_hangs_up_ends_the_pipeline_in_the_middle_of_a_word()
         assert 0 < loud_s(player) < 2
     assert one.events == ["connected", "disconnected"]
     assert answers.bot == ["started", "stopped"]
+
+
+async def test_a_call_on_which_nobody_can_be_spoken_to_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bot, "WAY_BACK_S", 0.05)
+
+    async def make(call: AttendedCall, transport: TrunklineTransport) -> list[FrameProcessor]:
+        raise AssertionError("it has no leg")
+
+    stage = Stage(ScriptedRecognizer(), bots=[PipecatBot(make)])
+    call = stage.calls.start(info())
+    call.add_leg(CALLER)
+    await until(lambda: stage.calls.bots.stats.attended == 1 and not stage.calls.bots.stats.active)
+    assert not call.ended
+    assert "call CA1: bot pipecat leaves it: no leg of it can be spoken to" in caplog.text
+    await stage.end()
 
 
 async def test_a_pipeline_that_cannot_be_made_ends_its_call() -> None:

@@ -19,6 +19,7 @@ from pipecat.frames.frames import (
     STTMetadataFrame,
     STTUpdateSettingsFrame,
     TranscriptionFrame,
+    UserStoppedSpeakingFrame,
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
@@ -44,6 +45,16 @@ class Demanding(ScriptedRecognizer):
         if language not in self.languages:
             raise UnknownLocale(f"no prompt for {language}")
         super().set_language(session, language)
+
+
+class Counting(ScriptedRecognizer):
+    """Counts what it is asked for."""
+
+    finalizes = 0
+
+    def finalize(self, session: Session) -> None:
+        self.finalizes += 1
+        super().finalize(session)
 
 
 async def run(
@@ -94,6 +105,16 @@ async def test_the_end_of_speech_asks_for_a_final_and_its_time_is_measured() -> 
     assert 0.2 <= times[0] < 1.0
     usage = sum(data.value.audio_seconds for data in metrics if isinstance(data, STTUsageMetricsData))
     assert usage == pytest.approx(1.4)
+
+
+@pytest.mark.parametrize("vad", [False, True])
+async def test_the_end_of_a_turn_asks_for_a_final_where_there_is_no_vad(vad: bool) -> None:
+    recognizer = Counting(script(words("one two three four")))
+    spoken = [VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame(stop_secs=0.2)] if vad else []
+    frames = [*spoken[:1], *silence(0.7), *spoken[1:], UserStoppedSpeakingFrame(), NAP, *silence(0.8), NAP]
+    down, _ = await run(recognizer, frames)
+    assert recognizer.finalizes == 1
+    assert finals(down) == [("one two", True), ("three four", False)]
 
 
 async def test_a_final_that_was_said_before_it_was_asked_for_is_not_said_again() -> None:
