@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from engine import Engine
 from pipeline.turns import fusion
 from pipeline.turns.models import SmartTurn
-from training import turn_legs, voices
+from training import turn_dialogues, turn_prompts, voices
 from training.grammar import LOCALES
+from training.turn_dialogues import Split
 from training.turn_legs import Leg, Line
 from training.turn_traces import Seen, Trace, record, watch
 from training.voices import Voice, VoiceError
@@ -33,16 +34,16 @@ _RIDGE = 3.0
 _SHORTEST_S = 0.09
 
 
-def draw_legs(split: str, count: int, seed: int) -> list[Leg]:
-    """`count` legs a language. `split`: "training", or the name of one for evaluation: other voices and sentences."""
-    is_training = split == "training"
+def draw_legs(split: Split, count: int, seed: int) -> list[Leg]:
+    """`count` generated legs a language, and where there are telephone prompts half as many of them."""
     legs = []
     for locale in LOCALES:
         for number in range(count):
             rng = random.Random(f"{split} {seed} {locale} {number}")
-            voice = (turn_legs.training_voice if is_training else turn_legs.test_voice)(locale, rng)
             line = list(Line)[number % len(Line)]
-            legs.append(turn_legs.draw(locale, voice, line, rng, _say, held_out=not is_training))
+            legs.append(turn_dialogues.draw(split, locale, line, rng, _say))
+            if locale in turn_prompts.FOLDERS and number % 2 == 0:
+                legs.append(turn_prompts.draw(split, locale, list(Line)[number // 2 % len(Line)], rng))
     return legs
 
 
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=TARGET)
     options = parser.parse_args(arguments)
-    legs = draw_legs("training", options.legs, options.seed)
+    legs = draw_legs(Split.TRAINING, options.legs, options.seed)
     print(f"{len(legs)} legs, {sum(len(leg.pcm) for leg in legs) / voices.SAMPLE_RATE_HZ:.0f} s", file=sys.stderr)
     with Engine.load(max_sessions=32) as engine:
         traces = record(legs, engine, CHUNK_MS)

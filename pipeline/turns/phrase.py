@@ -34,6 +34,11 @@ class Phrase:
     digits: int
 
 
+def unfinished_words(language: str) -> frozenset[str]:
+    """Words after which more must come, bare and in lower case; none where the language has no table."""
+    return _TABLES.get(language, _NONE).get("unfinished", frozenset())
+
+
 EMPTY = Phrase(0, 0.0, terminal=False, comma=False, filler=False, unfinished=False, digits=0)
 
 
