@@ -120,13 +120,16 @@ def speaker(split: Split, locale: str, rng: random.Random) -> Voice:
     flite or festival."""
     if locale == "en-US" and rng.random() < 0.5:
         return rng.choice(_ENGLISH[split])
-    return Voice(Program.ESPEAK, rng.choice(_VARIANTS[split]), rng.randint(20, 80), rng.randint(130, 190))
+    return Voice(Program.ESPEAK, rng.choice(_VARIANTS[split].split()), rng.randint(20, 80), rng.randint(130, 190))
 
 
 _VARIANTS = {
-    Split.TRAINING: ("m2", "m3", "m4", "m5", "m6", "m7", "f1", "f2", "f3", "f4", "Alicia", "david", "Diogo", "Denis"),
-    Split.DEVELOPMENT: ("f5", "m8"),
-    Split.TEST: ("Annie", "edward"),
+    Split.TRAINING: """
+m2 m3 m4 m5 m6 m7 f1 f2 f3 f4 Alex Alicia Andrea Denis Diogo Gene Henrique Hugo Jacky Lee Marco Mario Michael Mike adam
+anika antonio aunty belinda benjamin boris caleb david ed gustave iven john kaukovalta linda marcelo max michel miguel
+norbert pablo paul pedro quincy rob robert sandro shelby steph travis victor zac""",
+    Split.DEVELOPMENT: "f5 m8",
+    Split.TEST: "Annie edward",
 }
 _ENGLISH = {
     Split.TRAINING: (Voice(Program.FLITE, "rms", 0, 0), Voice(Program.FLITE, "awb", 0, 0)),

@@ -23,7 +23,7 @@ SOUNDS = Path("/usr/share/asterisk/sounds")
 FOLDERS = {"en-US": "en_US_f_Allison", "es-US": "es_MX_f_Allison", "fr-FR": "fr_CA_f_June"}
 TURNS = 6
 
-_NUMBER_SHARE = 0.3
+_NUMBER_SHARE = 0.4
 _BYTES = range(32_000, 290_000)
 """2 to 18 s."""
 

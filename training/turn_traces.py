@@ -15,7 +15,7 @@ from engine import Engine, Session, SessionOptions, StepEvents
 from pipeline.turns.alignment import FRAME_S, Alignment, Step
 from pipeline.turns.config import TurnSettings
 from pipeline.turns.fusion import Pause
-from pipeline.turns.hearing import WINDOW, Hearing, hear
+from pipeline.turns.hearing import WINDOW, Frame, Hearing, hear
 from pipeline.turns.machine import Turn, TurnMachine
 from pipeline.turns.models import SileroVad, SmartTurn
 from training.turn_legs import Leg
@@ -41,12 +41,12 @@ class Seen:
 
 @dataclass(slots=True)
 class Trace:
-    """`speech`: by frame. `steps`: (progress, hypotheses). `answers`: Smart Turn's, by the frame that it was asked at.
+    """`frames`: what was heard. `steps`: (progress, hypotheses). `answers`: Smart Turn's, by the time asked about.
     `seconds`: time that the two models took."""
 
     leg: Leg
     chunk_s: float
-    speech: list[float] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
     steps: list[tuple[float, tuple[Step, ...]]] = field(default_factory=list)
     answers: dict[float, float] = field(default_factory=dict)
     vad_s: float = 0.0
@@ -67,7 +67,7 @@ class Trace:
             for progress_s, steps in self.steps:
                 turns += alignment.add_step(progress_s, steps)
             alignment.stop_writing()
-        turns += alignment.add_frames(self.speech)
+        turns += alignment.add_frames(self.frames)
         while (question := alignment.question) is not None:
             turns += alignment.answer(question, self._answer(question, smart))
         return turns + alignment.close(len(self.leg.pcm) / SAMPLE_RATE_HZ)
@@ -115,11 +115,11 @@ def record(legs: Sequence[Leg], engine: Engine, chunk_ms: int) -> list[Trace]:
 
 
 def listen(vad: SileroVad, traces: Sequence[Trace]) -> None:
-    """Fill in `speech`."""
+    """Fill in `frames`."""
     began = time.perf_counter()
     windows = [trace.leg.pcm[: len(trace.leg.pcm) // WINDOW * WINDOW].reshape(-1, WINDOW) for trace in traces]
-    for trace, speech in zip(traces, hear(vad, [(Hearing(), one) for one in windows]), strict=True):
-        trace.speech = speech
+    for trace, frames in zip(traces, hear(vad, [(Hearing(), one) for one in windows]), strict=True):
+        trace.frames = frames
         trace.vad_s = (time.perf_counter() - began) / len(traces)
 
 
