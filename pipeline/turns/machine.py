@@ -33,7 +33,7 @@ RESUME_S = 0.06
 ASK_S = 0.19
 """Pause after which Smart Turn is asked, once a pause."""
 
-DOUBT = (0.02, 0.98)
+DOUBT = (0.2, 0.8)
 """Smart Turn is asked only where the rest of what is known leaves the end this uncertain."""
 
 UNHEARD_S = 0.5
