@@ -68,7 +68,7 @@ def figures(chosen_on: Sequence[Pause], tried_on: Sequence[Pause]) -> Figures:
         ends=sum(pause.hold_s is None for pause in tried_on),
         at_latency=at_latency and outcome(tried_on, at_latency.policy),
         at_cutoffs=at_cutoffs and outcome(tried_on, at_cutoffs.policy),
-        best_cutoff_pct=best_cutoffs and best_cutoffs.cutoff_pct,
-        best_latency_ms=best_latency and best_latency.latency_ms,
+        best_cutoff_pct=None if best_cutoffs is None else best_cutoffs.cutoff_pct,
+        best_latency_ms=None if best_latency is None else best_latency.latency_ms,
         outcomes=tried,
     )

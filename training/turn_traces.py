@@ -17,9 +17,12 @@ from pipeline.turns.config import TurnSettings
 from pipeline.turns.fusion import Pause
 from pipeline.turns.hearing import WINDOW, Frame, Hearing, hear
 from pipeline.turns.machine import Turn, TurnMachine
-from pipeline.turns.models import SileroVad, SmartTurn
+from pipeline.turns.models import SileroVad
 from training.turn_legs import Leg
 from training.voices import SAMPLE_RATE_HZ
+
+Judge = Callable[[NDArray[np.float32]], float]
+"""Smart Turn: of float32 (T,), 16 kHz, the probability that the turn is complete."""
 
 _AHEAD_S = 2.0
 _ROWS = 32
@@ -58,7 +61,7 @@ class Trace:
         *,
         hears: bool = True,
         words: bool = True,
-        smart: SmartTurn | None = None,
+        smart: Judge | None = None,
     ) -> list[Turn]:
         """All turns. `smart`: computes answers that are not known yet."""
         alignment = Alignment(machine, self.chunk_s if words else float("inf"), hears=hears)
@@ -72,7 +75,7 @@ class Trace:
             turns += alignment.answer(question, self._answer(question, smart))
         return turns + alignment.close(len(self.leg.pcm) / SAMPLE_RATE_HZ)
 
-    def _answer(self, question_s: float, smart: SmartTurn | None) -> float | None:
+    def _answer(self, question_s: float, smart: Judge | None) -> float | None:
         key = round(question_s, 3)
         if key not in self.answers and smart is not None:
             began = time.perf_counter()
@@ -88,7 +91,7 @@ def watch(
     hears: bool = True,
     words: bool = True,
     asks: bool = True,
-    smart: SmartTurn | None = None,
+    smart: Judge | None = None,
 ) -> list[Seen]:
     """Everything that an estimate is asked for on this leg where no turn ends early. `smart`: computes the answers that
     are not known yet."""

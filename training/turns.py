@@ -29,7 +29,7 @@ from training import turn_dialogues, turn_prompts, voices
 from training.grammar import LOCALES
 from training.turn_dialogues import Split
 from training.turn_legs import Leg, Line
-from training.turn_traces import Seen, Trace, record, watch
+from training.turn_traces import Judge, Seen, Trace, record, watch
 from training.voices import Voice, VoiceError
 
 TARGET = Path(fusion.__file__).with_name("fusion.json")
@@ -90,7 +90,7 @@ class Examples:
     weights: list[float] = field(default_factory=list)
 
 
-def examples(traces: Sequence[Trace], smart: SmartTurn) -> dict[str, Examples]:
+def examples(traces: Sequence[Trace], smart: Judge | None) -> dict[str, Examples]:
     """By what is known. Early frames of a pause weigh most: there it is decided. Smart Turn, which takes long, is asked
     about one leg of `_ASKED_ONE_IN`."""
     found: dict[str, Examples] = defaultdict(Examples)
@@ -105,7 +105,7 @@ def examples(traces: Sequence[Trace], smart: SmartTurn) -> dict[str, Examples]:
     return dict(found)
 
 
-def _all_seen(trace: Trace, smart: SmartTurn | None) -> Iterator[Seen]:
+def _all_seen(trace: Trace, smart: Judge | None) -> Iterator[Seen]:
     """With and without each of the parts; what is known before Smart Turn has answered is not taken twice."""
     for words in (True, False):
         if smart is not None:

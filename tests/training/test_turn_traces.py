@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from pipeline.turns.alignment import FRAME_S
+from pipeline.turns.alignment import FRAME_S, Step
 from pipeline.turns.config import TurnSettings
 from pipeline.turns.fusion import Pause
 from pipeline.turns.hearing import Frame
@@ -20,7 +21,7 @@ def trace() -> Trace:
     leg = Leg("en-US", "none", Line.CLEAN, np.zeros(6 * 16_000, np.float32), speech)
     inside = [any(one.start_s <= k * FRAME_S < one.end_s for one in speech) for k in range(int(6 / FRAME_S))]
     said = [*words("It is", 0.5), *words("all right.", 2.2)]
-    steps = [
+    steps: list[tuple[float, tuple[Step, ...]]] = [
         (k * 0.16, tuple((i, (w,)) for i, w in enumerate(said) if (k - 1) * 0.16 < w.end <= k * 0.16))
         for k in range(38)
     ]
@@ -44,7 +45,7 @@ def test_parts_can_be_left_out() -> None:
 def test_smart_turn_is_asked_once_and_remembered() -> None:
     asked: list[int] = []
 
-    def smart(pcm: np.typing.NDArray[np.float32]) -> float:
+    def smart(pcm: NDArray[np.float32]) -> float:
         asked.append(pcm.size)
         return 0.25
 
