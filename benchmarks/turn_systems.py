@@ -14,6 +14,7 @@ from training.turn_traces import Trace, watch
 
 LATENCY_MS, CUTOFF_PCT = 300.0, 5.0
 _LONGEST_S = 3.5
+_UNASKED = 0.21
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,20 @@ class System:
 
 
 def systems(model: fusion.Fusion) -> list[System]:
-    """Voice activity alone goes by the length of the pause."""
+    """Voice activity alone goes by the length of the pause, and Smart Turn by its answer alone: until it has come, no
+    threshold but the lowest are met."""
     return [
         System("VAD", {"words": False, "asks": False}, lambda pause: min(pause.silence_s / _LONGEST_S, 1.0)),
-        System("VAD + Smart Turn", {"words": False}, model),
+        System("VAD + Smart Turn", {"words": False}, _smart_turn),
+        System("VAD + melody", {"words": False, "asks": False}, model),
         System("words", {"hears": False, "asks": False}, model),
-        System("VAD + words", {"asks": False}, model),
-        System("fusion", {}, model),
+        System("fusion", {"asks": model.asks}, model),
     ]
+
+
+def _smart_turn(pause: fusion.Pause) -> float:
+    """It is asked where an end is in doubt, so there is a little before its answer."""
+    return _UNASKED if pause.smart is None else _UNASKED + 0.01 + (0.99 - _UNASKED) * pause.smart
 
 
 def said(system: System, traces: Sequence[Trace], smart: SmartTurn) -> list[tuple[Trace, list[Pause]]]:

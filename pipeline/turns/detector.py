@@ -90,8 +90,8 @@ class TurnDetector:
 
     @classmethod
     def installed(cls, config: TurnConfig) -> "TurnDetector | None":
-        """With the models that `config` asks for, as far as they are installed; says in one line what is missing. None
-        where turns are off."""
+        """With the models that `config` asks for, as far as they are installed and the fusion goes by them; says in one
+        line what is missing. None where turns are off."""
         if config.models is TurnModels.OFF:
             return None
         if config.models is TurnModels.WORDS:
@@ -102,7 +102,7 @@ class TurnDetector:
                 "turns go by words alone: %s is not installed (pip install 'trunkline[turns]')", " and ".join(missing)
             )
             return cls(config)
-        return cls(config, load_vad=_load("SileroVad"), load_judge=_load("SmartTurn"))
+        return cls(config, load_vad=_load("SileroVad"), load_judge=_load("SmartTurn") if shipped().asks else None)
 
     def open(self, session: Session, settings: TurnSettings, publish: Callable[[Sequence[Turn]], None]) -> None:
         """Detect the turns of a leg. `publish`: takes those that come of audio."""

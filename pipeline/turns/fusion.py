@@ -16,6 +16,7 @@ from math import exp
 from pipeline.turns.phrase import Phrase
 from pipeline.turns.pitch import Contour
 
+_ANSWER = 12
 NO_ANSWER = -1.0
 """In the place of Smart Turn's answer."""
 
@@ -46,7 +47,7 @@ def features(pause: Pause) -> list[float]:
     values = [pause.silence_s, pause.speech_s]
     if pause.contour is not None:
         values += _of_contour(pause.contour)
-        values.append(NO_ANSWER if pause.smart is None else pause.smart)
+        values.append(NO_ANSWER if pause.smart is None else pause.smart)  # number `_ANSWER`
     if pause.phrase is not None:
         values += _of_words(pause.phrase)
         values.append(pause.since_word_s)
@@ -75,6 +76,11 @@ class Trees:
     bias: float
     trees: tuple[tuple[Node, ...], ...]
 
+    @property
+    def used(self) -> set[int]:
+        """Features that count."""
+        return {node[0] for tree in self.trees for node in tree if isinstance(node, tuple)}
+
     def __call__(self, values: Sequence[float]) -> float:
         score = self.bias
         for tree in self.trees:
@@ -90,6 +96,11 @@ class Fusion:
     """`models`: by `Pause.known`."""
 
     models: dict[str, Trees]
+
+    @property
+    def asks(self) -> bool:
+        """Smart Turn's answer can change what it says."""
+        return any(_ANSWER in tree.used for known, tree in self.models.items() if "vad" in known)
 
     def __call__(self, pause: Pause) -> float:
         """In (0, 1)."""

@@ -44,9 +44,15 @@ def test_trees_are_data() -> None:
 
 def test_features_are_as_many_as_the_trees_know() -> None:
     for pause in KNOWN:
-        used = {node[0] for tree in shipped().models[pause.known].trees for node in tree if isinstance(node, tuple)}
-        assert max(used) < len(features(pause))
+        assert max(shipped().models[pause.known].used) < len(features(pause))
     assert NO_ANSWER in features(replace(PAUSE, smart=None))
+
+
+def test_smart_turn_is_asked_where_its_answer_counts() -> None:
+    number = features(replace(PAUSE, smart=0.77)).index(0.77)
+    goes_by_it = Trees(0.0, (((number, 0.5, 1, 2), -1.0, 1.0),))
+    assert Fusion({"vad": goes_by_it}).asks
+    assert not Fusion({"vad": Trees(0.0, (((0, 0.5, 1, 2), -1.0, 1.0),)), "words": goes_by_it}).asks
 
 
 def test_extremes_are_no_error() -> None:

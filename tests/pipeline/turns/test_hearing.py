@@ -84,9 +84,8 @@ def test_voiced_windows_have_their_pitch() -> None:
         return np.full(len(windows), 0.9, np.float32), state
 
     time = np.arange(10 * WINDOW) / 16_000
-    buzz = 0.02 * np.sum(
-        [np.sin(2 * np.pi * 200 * k * time) for k in range(2, 12)], axis=0
-    )  # a telephone has no fundamental
-    (heard,) = hear(sure, [(Hearing(), buzz.astype(np.float32).reshape(-1, WINDOW))])
+    overtones = np.array([np.sin(2 * np.pi * 200 * k * time) for k in range(2, 12)], np.float32)
+    buzz = np.float32(0.02) * overtones.sum(axis=0)
+    (heard,) = hear(sure, [(Hearing(), buzz.reshape(-1, WINDOW))])
     tones = [frame.tone.semitones for frame in heard[2:] if frame.tone]
     assert tones == pytest.approx([12.0] * 8, abs=0.3)

@@ -11,7 +11,8 @@ TIME = np.arange(LENGTH) / RATE_HZ
 @pytest.mark.parametrize("hertz", [80.0, 110.0, 150.0, 220.0, 350.0])
 def test_pitch_is_that_of_the_harmonics_a_telephone_lets_through(hertz: float) -> None:
     harmonics = [k for k in range(1, 40) if 300 < k * hertz < 3_400]
-    pcm = 0.02 * np.sum([np.sin(2 * np.pi * k * hertz * TIME + k) for k in harmonics], axis=0, dtype=np.float32)
+    waves = np.array([np.sin(2 * np.pi * k * hertz * TIME + k) for k in harmonics], np.float32)
+    pcm = np.float32(0.02) * waves.sum(axis=0)
     (tone,) = tones(pcm[None])
     assert tone is not None
     assert tone.semitones == pytest.approx(12 * np.log2(hertz / 100), abs=0.4)
