@@ -15,11 +15,14 @@ from engine import Engine, Session, SessionOptions, StepEvents
 from pipeline.turns.alignment import FRAME_S, Alignment, Step
 from pipeline.turns.config import TurnSettings
 from pipeline.turns.fusion import Pause
-from pipeline.turns.hearing import WINDOW, Hearing, hear
+from pipeline.turns.hearing import WINDOW, Frame, Hearing, hear
 from pipeline.turns.machine import Turn, TurnMachine
-from pipeline.turns.models import SileroVad, SmartTurn
+from pipeline.turns.models import SileroVad
 from training.turn_legs import Leg
 from training.voices import SAMPLE_RATE_HZ
+
+Judge = Callable[[NDArray[np.float32]], float]
+"""Smart Turn: of float32 (T,), 16 kHz, the probability that the turn is complete."""
 
 _AHEAD_S = 2.0
 _ROWS = 32
@@ -41,12 +44,12 @@ class Seen:
 
 @dataclass(slots=True)
 class Trace:
-    """`speech`: by frame. `steps`: (progress, hypotheses). `answers`: Smart Turn's, by the frame that it was asked at.
+    """`frames`: what was heard. `steps`: (progress, hypotheses). `answers`: Smart Turn's, by the time asked about.
     `seconds`: time that the two models took."""
 
     leg: Leg
     chunk_s: float
-    speech: list[float] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
     steps: list[tuple[float, tuple[Step, ...]]] = field(default_factory=list)
     answers: dict[float, float] = field(default_factory=dict)
     vad_s: float = 0.0
@@ -58,7 +61,7 @@ class Trace:
         *,
         hears: bool = True,
         words: bool = True,
-        smart: SmartTurn | None = None,
+        smart: Judge | None = None,
     ) -> list[Turn]:
         """All turns. `smart`: computes answers that are not known yet."""
         alignment = Alignment(machine, self.chunk_s if words else float("inf"), hears=hears)
@@ -67,12 +70,12 @@ class Trace:
             for progress_s, steps in self.steps:
                 turns += alignment.add_step(progress_s, steps)
             alignment.stop_writing()
-        turns += alignment.add_frames(self.speech)
+        turns += alignment.add_frames(self.frames)
         while (question := alignment.question) is not None:
             turns += alignment.answer(question, self._answer(question, smart))
         return turns + alignment.close(len(self.leg.pcm) / SAMPLE_RATE_HZ)
 
-    def _answer(self, question_s: float, smart: SmartTurn | None) -> float | None:
+    def _answer(self, question_s: float, smart: Judge | None) -> float | None:
         key = round(question_s, 3)
         if key not in self.answers and smart is not None:
             began = time.perf_counter()
@@ -88,7 +91,7 @@ def watch(
     hears: bool = True,
     words: bool = True,
     asks: bool = True,
-    smart: SmartTurn | None = None,
+    smart: Judge | None = None,
 ) -> list[Seen]:
     """Everything that an estimate is asked for on this leg where no turn ends early. `smart`: computes the answers that
     are not known yet."""
@@ -115,11 +118,11 @@ def record(legs: Sequence[Leg], engine: Engine, chunk_ms: int) -> list[Trace]:
 
 
 def listen(vad: SileroVad, traces: Sequence[Trace]) -> None:
-    """Fill in `speech`."""
+    """Fill in `frames`."""
     began = time.perf_counter()
     windows = [trace.leg.pcm[: len(trace.leg.pcm) // WINDOW * WINDOW].reshape(-1, WINDOW) for trace in traces]
-    for trace, speech in zip(traces, hear(vad, [(Hearing(), one) for one in windows]), strict=True):
-        trace.speech = speech
+    for trace, frames in zip(traces, hear(vad, [(Hearing(), one) for one in windows]), strict=True):
+        trace.frames = frames
         trace.vad_s = (time.perf_counter() - began) / len(traces)
 
 

@@ -16,6 +16,7 @@ from itertools import chain
 from math import inf
 
 from engine.api import Word
+from pipeline.turns.hearing import Frame
 from pipeline.turns.machine import Turn, TurnMachine
 
 FRAME_S = 0.032
@@ -36,7 +37,7 @@ class Alignment:
         self.machine = machine
         self.hears = hears
         self._step_s = step_s
-        self._frames: deque[float] = deque()
+        self._frames: deque[Frame] = deque()
         self._frame = 0  # of the first in `_frames`
         self._steps: deque[tuple[float, tuple[Step, ...]]] = deque()
         self._progress_s = 0.0
@@ -60,10 +61,10 @@ class Alignment:
         """Media time that the recogniser has come to."""
         return self._progress_s
 
-    def add_frames(self, speech: Sequence[float]) -> list[Turn]:
-        """Probability of speech of the frames that follow."""
+    def add_frames(self, frames: Sequence[Frame]) -> list[Turn]:
+        """What was heard, of the frames that follow."""
         if self.hears:
-            self._frames.extend(speech)
+            self._frames.extend(frames)
         return self._run()
 
     def add_step(self, progress_s: float | None, words: Sequence[Step]) -> list[Turn]:

@@ -28,7 +28,7 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     eager_threshold: Probability = 0.4
     min_turn_silence_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 160
     max_turn_silence_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 2_000
-    start_ms: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 90
+    start_ms: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 60
 
 
 class TurnChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -28,7 +28,7 @@ from engine.api import Hypothesis, Session
 from pipeline.turns.alignment import ANSWER_S, Alignment
 from pipeline.turns.config import TurnConfig, TurnModels, TurnSettings
 from pipeline.turns.fusion import Fusion, shipped
-from pipeline.turns.hearing import Vad, hear
+from pipeline.turns.hearing import Frame, Vad, hear
 from pipeline.turns.leg import AHEAD_S, JUDGED_S, LegTurns
 from pipeline.turns.machine import Turn, TurnMachine
 from pipeline.turns.overlap import Over
@@ -98,8 +98,8 @@ class TurnDetector:
 
     @classmethod
     def installed(cls, config: TurnConfig) -> "TurnDetector | None":
-        """With the models that `config` asks for, as far as they are installed; says in one line what is missing. None
-        where turns are off."""
+        """With the models that `config` asks for, as far as they are installed and the fusion goes by them; says in one
+        line what is missing. None where turns are off."""
         if config.models is TurnModels.OFF:
             return None
         if config.models is TurnModels.WORDS:
@@ -110,7 +110,7 @@ class TurnDetector:
                 "turns go by words alone: %s is not installed (pip install 'trunkline[turns]')", " and ".join(missing)
             )
             return cls(config)
-        return cls(config, load_vad=_load("SileroVad"), load_judge=_load("SmartTurn"))
+        return cls(config, load_vad=_load("SileroVad"), load_judge=_load("SmartTurn") if shipped().asks else None)
 
     def open(
         self,
@@ -229,7 +229,7 @@ class TurnDetector:
         loop = asyncio.get_running_loop()
         job.add_done_callback(lambda done: _on_loop(loop, self._heard, legs, done))
 
-    def _run_hearing(self, legs: list[tuple[LegTurns, NDArray[np.float32]]]) -> tuple[list[list[float]], float]:
+    def _run_hearing(self, legs: list[tuple[LegTurns, NDArray[np.float32]]]) -> tuple[list[list[Frame]], float]:
         vad = self._vad.get()
         began = time.perf_counter()
         return hear(vad, [(leg.hearing, windows) for leg, windows in legs]), time.perf_counter() - began
@@ -243,11 +243,11 @@ class TurnDetector:
         else:
             heard, seconds = job.result()
             self.stats.hearing_s += seconds
-            for (leg, windows), speech in zip(legs, heard, strict=True):
-                self.stats.windows += len(speech)
+            for (leg, windows), frames in zip(legs, heard, strict=True):
+                self.stats.windows += len(frames)
                 leg.waiting_since = None
                 if leg.hears and not leg.closed:
-                    self._publish(leg, leg.heard(windows, speech))
+                    self._publish(leg, leg.heard(windows, frames))
                     if leg not in self._due and leg.is_due:
                         self._wait_for(leg)
                     self._ask(leg)

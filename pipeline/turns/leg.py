@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.api import SAMPLE_RATE_HZ, Hypothesis
 from pipeline.turns.ahead import WordsAhead
 from pipeline.turns.alignment import Alignment
-from pipeline.turns.hearing import WINDOW, Hearing
+from pipeline.turns.hearing import WINDOW, Frame, Hearing
 from pipeline.turns.machine import Turn
 
 AHEAD_S = 1.0
@@ -102,8 +102,8 @@ class LegTurns:
         self._unheard, self._unheard_samples = ([rest] if rest.size else []), rest.size
         return waiting[:size].reshape(-1, WINDOW)
 
-    def heard(self, windows: NDArray[np.float32], speech: Sequence[float]) -> list[Turn]:
-        """What was taken, with the probability of speech of each."""
+    def heard(self, windows: NDArray[np.float32], frames: Sequence[Frame]) -> list[Turn]:
+        """What was taken, with what was heard in each."""
         self._taken = 0
         if self._ring.size:
             for window in windows:
@@ -112,7 +112,7 @@ class LegTurns:
                 self._heard += WINDOW
         else:
             self._heard += windows.size
-        return self.alignment.add_frames(speech)
+        return self.alignment.add_frames(frames)
 
     def judged(self, until_s: float) -> NDArray[np.float32]:
         """The last `JUDGED_S` before `until_s`, float32, as far as they are kept."""

@@ -20,18 +20,21 @@ from math import inf
 from engine.api import Word, replace_from
 from pipeline.turns.config import TurnSettings
 from pipeline.turns.fusion import Pause
+from pipeline.turns.hearing import Frame
 from pipeline.turns.overlap import Over, OverlapJudge, Stretches
 from pipeline.turns.phrase import Phrase, phrase
+from pipeline.turns.pitch import Contour, Melody
 from sinks.record import TurnEvent
 
-SPEECH, SILENCE = 0.5, 0.35
-"""Probability of speech in a frame from which on a run of speech goes on, and below which it has ended."""
+BEGIN, SPEECH, SILENCE = 0.4, 0.5, 0.45
+"""Probability of speech in a frame from which on speech may begin a turn, from which on it goes on in one, and below
+which it has ended."""
 
 RESUME_S = 0.06
 ASK_S = 0.19
 """Pause after which Smart Turn is asked, once a pause."""
 
-DOUBT = (0.02, 0.98)
+DOUBT = (0.2, 0.8)
 """Smart Turn is asked only where the rest of what is known leaves the end this uncertain."""
 
 UNHEARD_S = 0.5
@@ -103,6 +106,8 @@ class TurnMachine:
         self._words: list[Word] = []
         self._base = 0
         self._turn_first = 0  # index of the turn's first word
+        self._melody = Melody()
+        self._contour: Contour | None = None  # of the pause, where it was heard
         self._phrase: Phrase | None = None  # of the turn's words, until they change
 
     @property
@@ -138,16 +143,17 @@ class TurnMachine:
         self._smart = probability
         self.asked = None
 
-    def hear(self, now_s: float, speech: float | None) -> list[Turn]:
-        """A frame that ends at `now_s`, with the probability that it is speech; None: go by the words."""
+    def hear(self, now_s: float, frame: Frame | None) -> list[Turn]:
+        """A frame that ends at `now_s`, with what was heard in it; None: go by the words."""
         frame_s, self._now = now_s - self._now, now_s
-        if speech is None:
+        if frame is None:
             starts = self._word_after(self._ended_s + _EPSILON_S)
             still = starts
         else:
-            starts, still = self._listen(frame_s, speech)
+            self._melody.add(frame.tone)
+            starts, still = self._listen(frame_s, frame.speech)
         turns = self._judge_overlap() if self._overlap.is_open else []
-        return turns + self._advance(starts, still, by_ear=speech is not None)
+        return turns + self._advance(starts, still, by_ear=frame is not None)
 
     def close(self, now_s: float) -> list[Turn]:
         """The leg ends at `now_s`, or stands still, and with it the turn."""
@@ -162,7 +168,7 @@ class TurnMachine:
 
     def _listen(self, frame_s: float, speech: float) -> tuple[float | None, float | None]:
         """(where speech that counts began, where the speech of this frame ends), None where there is none."""
-        if speech >= SPEECH:
+        if speech >= (BEGIN if self._state is _State.IDLE else SPEECH):
             if not self._run_s:
                 self._run_start_s = self._now - frame_s
                 self._peak = 0.0
@@ -185,11 +191,12 @@ class TurnMachine:
                 return []
             self._state = _State.PAUSE
             self.stretches.end(self._ended_s)
+            self._contour = self._melody.contour() if by_ear else None
             self._may_ask, self._smart, self.asked = self._asks, None, None
-            return self._weigh(by_ear)
+            return self._weigh()
         if starts is not None:
             return self._speak(starts, by_ear)
-        return [] if state is _State.IDLE else self._weigh(by_ear)
+        return [] if state is _State.IDLE else self._weigh()
 
     def _speak(self, starts: float, by_ear: bool) -> list[Turn]:
         """Speech begins: a turn, or its next part."""
@@ -210,7 +217,7 @@ class TurnMachine:
         self._ended_s = self._speech_end(by_ear)
         return turns
 
-    def _weigh(self, by_ear: bool) -> list[Turn]:
+    def _weigh(self) -> list[Turn]:
         """Is this pause the end?"""
         settings = self._settings
         silence_s = self._now - self._ended_s
@@ -221,7 +228,9 @@ class TurnMachine:
         if self._has_words and self._phrase is None:
             self._phrase = phrase(self._words[max(self._turn_first - self._base, 0) :])
         speech_s = max(self._ended_s - self._began_s, 0.0)
-        probability = self._estimate(Pause(silence_s, speech_s, by_ear, self._phrase, self._smart))
+        probability = self._estimate(
+            Pause(silence_s, speech_s, self._contour, self._phrase, self._since_last_word(), self._smart)
+        )
         if is_last or probability >= settings.threshold:
             return self._end(probability)
         if self._may_ask and silence_s >= ASK_S:
@@ -269,6 +278,9 @@ class TurnMachine:
 
     def _last_word_end(self) -> float:
         return self._words[-1].end if self._words else self._now
+
+    def _since_last_word(self) -> float:
+        return self._now - self._last_word_end()
 
     def _last_confidence(self) -> float:
         return self._words[-1].confidence if self._words else 0.0

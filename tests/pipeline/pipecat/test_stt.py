@@ -50,10 +50,10 @@ class Demanding(ScriptedRecognizer):
 class Counting(ScriptedRecognizer):
     """Counts what it is asked for."""
 
-    finalizes = 0
+    questions = 0
 
     def finalize(self, session: Session) -> None:
-        self.finalizes += 1
+        self.questions += 1
         super().finalize(session)
 
 
@@ -113,7 +113,7 @@ async def test_the_end_of_a_turn_asks_for_a_final_where_there_is_no_vad(vad: boo
     spoken = [VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame(stop_secs=0.2)] if vad else []
     frames = [*spoken[:1], *silence(0.7), *spoken[1:], UserStoppedSpeakingFrame(), NAP, *silence(0.8), NAP]
     down, _ = await run(recognizer, frames)
-    assert recognizer.finalizes == 1
+    assert recognizer.questions == 1
     assert finals(down) == [("one two", True), ("three four", False)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pipeline.turns.alignment import FRAME_S
 from pipeline.turns.config import TurnSettings
 from pipeline.turns.fusion import Pause
+from pipeline.turns.hearing import Frame
 from pipeline.turns.machine import Turn, TurnMachine
 from sinks.record import TurnEvent
 
@@ -24,14 +25,14 @@ def by_time(pause: Pause) -> float:
     return min(pause.silence_s + 0.105, 0.99) if pause.smart is None else pause.smart
 
 
-def frames(*runs: tuple[float, float]) -> list[float]:
+def frames(*runs: tuple[float, float]) -> list[Frame]:
     """(probability of speech, seconds), one after the other, by frame."""
-    return list(itertools.chain.from_iterable([speech] * round(s / FRAME_S) for speech, s in runs))
+    return list(itertools.chain.from_iterable([Frame(speech)] * round(s / FRAME_S) for speech, s in runs))
 
 
-def hear(machine: TurnMachine, speech: Sequence[float], at: int = 0) -> list[Turn]:
+def hear(machine: TurnMachine, heard: Sequence[Frame], at: int = 0) -> list[Turn]:
     """Frames from number `at` on."""
-    return [turn for k, one in enumerate(speech) for turn in machine.hear((at + k + 1) * FRAME_S, one)]
+    return [turn for k, one in enumerate(heard) for turn in machine.hear((at + k + 1) * FRAME_S, one)]
 
 
 def events(turns: Sequence[Turn]) -> list[tuple[TurnEvent, int]]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engine.api import Word
 from pipeline.turns.alignment import ANSWER_S, FRAME_S, MAX_WAITING, Alignment
+from pipeline.turns.hearing import Frame
 from pipeline.turns.machine import ASK_S, Turn
 from tests.pipeline.scripted import words
 from tests.pipeline.turns.script import EAGER, END, RESUMED, START, STEP_S, events, frames, machine
@@ -58,7 +59,7 @@ def test_frames_wait_for_a_recogniser_but_not_for_ever() -> None:
     assert events(alignment.add_frames(frames((0.9, 0.64), (0.0, 1.6)))) == [(START, 0)]
     assert alignment.waits
     assert alignment.heard_s == pytest.approx(STEP_S, abs=FRAME_S)
-    turns = alignment.add_frames([0.0] * MAX_WAITING)
+    turns = alignment.add_frames([Frame(0.0)] * MAX_WAITING)
     assert events(turns) == [(EAGER, 0), (END, 0)]
 
 

@@ -15,6 +15,7 @@ from engine.api import Hypothesis, Session
 from pipeline.turns import detector as detector_module
 from pipeline.turns.config import TurnChanges, TurnConfig, TurnModels, TurnSettings
 from pipeline.turns.detector import MAX_QUESTIONS, TurnDetector
+from pipeline.turns.fusion import Fusion, Trees
 from pipeline.turns.hearing import CONTEXT
 from pipeline.turns.machine import Turn
 from sinks.record import TurnEvent
@@ -49,6 +50,7 @@ def audio(*runs: tuple[float, float]) -> Floats:
     return np.concatenate([np.full(int(RATE * seconds), level, np.float32) for level, seconds in runs])
 
 
+DOUBTFUL = Fusion({known: Trees(0.0, ()) for known in ("vad", "words", "vad+words")})
 CALL = audio((0.0, 0.3), (0.3, 1.2), (0.0, 2.0), (0.3, 1.0), (0.0, 0.5), (0.3, 0.6), (0.0, 0.2))
 
 
@@ -56,9 +58,11 @@ def made(
     vad: Callable[[Floats, Floats], tuple[Floats, Floats]] | None = loudness,
     smart: Callable[[Floats], float] | None = judge,
     config: TurnConfig | None = None,
+    fusion: Fusion | None = None,
 ) -> TurnDetector:
     return TurnDetector(
         config or TurnConfig(),
+        fusion=fusion,
         load_vad=None if vad is None else lambda: vad,
         load_judge=None if smart is None else lambda: smart,
     )
@@ -169,7 +173,7 @@ async def test_more_questions_than_wait_go_unanswered() -> None:
         hold.wait(5)
         return 0.5
 
-    detector = made(smart=slow)
+    detector = made(smart=slow, fusion=DOUBTFUL)
     legs = [session(number) for number in range(MAX_QUESTIONS + 2)]
     for one in legs:
         detector.open(one, SETTINGS, lambda _: None)

@@ -3,7 +3,10 @@
 import pytest
 
 from pipeline.turns.alignment import FRAME_S
+from pipeline.turns.fusion import Pause
+from pipeline.turns.hearing import Frame
 from pipeline.turns.machine import TurnMachine
+from pipeline.turns.pitch import Tone
 from tests.pipeline.scripted import words
 from tests.pipeline.turns.script import EAGER, END, RESUMED, SETTINGS, START, events, frames, hear, machine
 
@@ -12,13 +15,13 @@ def test_a_turn_begins_where_its_speech_did_and_ends_where_it_did() -> None:
     turns = hear(machine(), frames((0.0, 0.96), (0.9, 1.6), (0.1, 1.6)))
     assert events(turns) == [(START, 0), (EAGER, 0), (END, 0)]
     assert [turn.at_s for turn in turns] == pytest.approx([0.96, 2.56, 2.56])
-    assert turns[0].decided_s == pytest.approx(0.96 + 3 * FRAME_S)
+    assert turns[0].decided_s == pytest.approx(0.96 + 2 * FRAME_S)
     assert turns[0].confidence == 0.9
     assert 0.7 <= turns[2].confidence < 0.75
 
 
 def test_a_click_begins_no_turn() -> None:
-    assert hear(machine(), frames((0.9, 0.064), (0.0, 1.0), (0.9, 0.064), (0.0, 1.0))) == []
+    assert hear(machine(), frames((0.9, 0.032), (0.0, 1.0), (0.9, 0.032), (0.0, 1.0))) == []
 
 
 def test_speech_after_a_probable_end_resumes_the_turn() -> None:
@@ -86,3 +89,34 @@ def test_the_end_of_a_leg_ends_its_turn() -> None:
     turns += one.close(0.7)
     assert events(turns) == [(START, 0), (END, 0)]
     assert one.close(0.7) == []
+
+
+def test_a_pause_is_judged_by_the_melody_before_it() -> None:
+    asked: list[Pause] = []
+
+    def note(pause: Pause) -> float:
+        asked.append(pause)
+        return 0.1
+
+    falling = [Frame(0.9, Tone(10 - 0.5 * k, -20.0)) for k in range(20)]
+    one = TurnMachine(SETTINGS, note)
+    hear(one, [*falling, *frames((0.0, 0.3))])
+    assert asked[-1].contour is not None
+    assert asked[-1].contour.slope == pytest.approx(-0.5)
+    assert asked[0].contour == asked[-1].contour
+    assert asked[-1].since_word_s == 0
+
+
+def test_without_hearing_there_is_no_melody() -> None:
+    asked: list[Pause] = []
+
+    def note(pause: Pause) -> float:
+        asked.append(pause)
+        return 0.1
+
+    one = TurnMachine(SETTINGS, note)
+    one.write(0, words("that is", 0.0))
+    for k in range(1, 8):
+        one.hear(k * 0.16, None)
+    assert asked[-1].contour is None
+    assert asked[-1].since_word_s == pytest.approx(7 * 0.16 - words("that is", 0.0)[-1].end)

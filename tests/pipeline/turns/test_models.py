@@ -7,8 +7,8 @@ import pytest
 from pipecat.audio.turn.smart_turn._whisper_features import compute_whisper_log_mel_features
 
 from pipeline.turns import models
-from pipeline.turns.hearing import WINDOW, Hearing, hear
-from pipeline.turns.models import JUDGED, SileroVad, SmartTurn, log_mel
+from pipeline.turns.hearing import CONTEXT, WINDOW, Hearing, hear
+from pipeline.turns.models import JUDGED, SileroVad, SmartTurn, halved, log_mel
 
 RNG = np.random.default_rng(1)
 
@@ -22,10 +22,17 @@ def test_features_are_those_that_pipecat_gives_the_model() -> None:
 
 def test_silence_is_no_speech_and_smart_turn_answers() -> None:
     noise = (RNG.standard_normal((40, WINDOW)) * 0.01).astype(np.float32)
-    assert max(hear(SileroVad(), [(Hearing(), noise)])[0]) < 0.5
+    assert max(frame.speech for frame in hear(SileroVad(), [(Hearing(), noise)])[0]) < 0.5
     judge = SmartTurn()
     assert 0 <= judge(noise.reshape(-1)) <= 1
     assert 0 <= judge(np.zeros(0, np.float32)) <= 1
+
+
+def test_the_voice_activity_model_gets_8_khz() -> None:
+    time = np.arange(CONTEXT + WINDOW) / 16_000
+    low, high = (np.sin(2 * np.pi * hertz * time).astype(np.float32)[None] for hertz in (1_000.0, 7_000.0))
+    assert halved(low) == pytest.approx(low[:, -580::2][:, :288], abs=0.01)
+    assert np.abs(halved(high)).max() < 0.1
 
 
 def test_without_the_wheel_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,10 @@ CONFIG = PipelineConfig(chunk_ms=80)
 START, EAGER, RESUMED, END, *_ = TurnEvent
 
 
-def stage(*scripts: list[Cue], ahead_s: float = 0.0, finalizes: bool = True) -> Stage:
-    detector = TurnDetector(TurnConfig())
+def stage(
+    *scripts: list[Cue], ahead_s: float = 0.0, finalizes: bool = True, settings: TurnConfig | None = None
+) -> Stage:
+    detector = TurnDetector(settings or TurnConfig())
     return Stage(ScriptedRecognizer(*scripts, ahead_s=ahead_s, finalizes=finalizes), CONFIG, detector)
 
 
@@ -105,7 +107,8 @@ async def test_every_end_of_a_turn_stands_behind_the_last_final_of_the_turn() ->
 
 
 async def test_behind_an_eager_end_comes_the_whole_text_as_a_stable_partial() -> None:
-    one = stage(script(words("Where is my order", 0.4)), ahead_s=0.5)
+    early = TurnConfig(eager_threshold=0.02)
+    one = stage(script(words("Where is my order", 0.4)), ahead_s=0.5, settings=early)
     call = one.calls.start(info())
     await one.play(call.add_leg(CALLER), seconds=5.0)
     records = one.records
