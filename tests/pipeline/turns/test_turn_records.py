@@ -17,11 +17,9 @@ CONFIG = PipelineConfig(chunk_ms=80)
 START, EAGER, RESUMED, END, *_ = TurnEvent
 
 
-def stage(
-    *scripts: list[Cue], ahead_s: float = 0.0, finalizes: bool = True, settings: TurnConfig | None = None
-) -> Stage:
-    detector = TurnDetector(settings or TurnConfig())
-    return Stage(ScriptedRecognizer(*scripts, ahead_s=ahead_s, finalizes=finalizes), CONFIG, detector)
+def stage(*scripts: list[Cue], ahead_s: float = 0.0, finalizes: bool = True, config: PipelineConfig = CONFIG) -> Stage:
+    recognizer = ScriptedRecognizer(*scripts, ahead_s=ahead_s, finalizes=finalizes)
+    return Stage(recognizer, config, TurnDetector(config.turns))
 
 
 def turns(one: Stage, leg: str = "caller") -> list[TurnRecord]:
@@ -107,8 +105,8 @@ async def test_every_end_of_a_turn_stands_behind_the_last_final_of_the_turn() ->
 
 
 async def test_behind_an_eager_end_comes_the_whole_text_as_a_stable_partial() -> None:
-    early = TurnConfig(eager_threshold=0.02)
-    one = stage(script(words("Where is my order", 0.4)), ahead_s=0.5, settings=early)
+    early = PipelineConfig(chunk_ms=80, turns=TurnConfig(eager_threshold=0.15))
+    one = stage(script(words("Where is my order", 0.4)), ahead_s=0.5, config=early)
     call = one.calls.start(info())
     await one.play(call.add_leg(CALLER), seconds=5.0)
     records = one.records
