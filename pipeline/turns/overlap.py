@@ -16,12 +16,12 @@ from engine.api import Word
 from pipeline.punctuation import bare_word
 from sinks.record import TurnEvent
 
+_TABLES = tomllib.loads((files("pipeline.turns") / "words.toml").read_text("utf-8"))
 _PHRASES = {
     language: frozenset(tuple(phrase.split()) for phrase in phrases.split(","))
-    for language, phrases in tomllib.loads((files("pipeline.turns") / "words.toml").read_text("utf-8"))[
-        "back_channels"
-    ].items()
+    for language, phrases in _TABLES["back_channels"].items()
 }
+_STOPS = frozenset(" ".join(_TABLES["interruptions"].values()).split())
 _OF_ALL = frozenset(chain.from_iterable(_PHRASES.values()))
 _LONGEST_PHRASE = max(map(len, _OF_ALL))
 
@@ -34,6 +34,12 @@ GOES_ON_S = 1.5
 WORDLESS_S, SOUND_S = 0.4, 0.7
 """Silence after speech in which no word was recognised, after which none comes; where the speech was shorter than
 `SOUND_S` it was a sound that listeners make."""
+
+SURE, WORD_S = 0.5, 0.25
+"""Confidence of a word, and length of speech, below which a word counts for none: a recogniser writes one for a hum."""
+
+UNKNOWN_S = 0.5
+"""One word of no list in shorter speech is more often a listener's that was not recognised than one that interrupts."""
 
 MOST_WORDS = 4
 LEAD_S, OVERLAP_S, GAP_S = 0.2, 0.2, 0.5
@@ -97,15 +103,18 @@ class OverlapJudge:
             if self.over is None:
                 self.is_open = False
                 return None
-        elif found[0] is TurnEvent.BACK_CHANNEL and silence_s is None:
-            return None
         self._told = found[0]
         return found
 
 
 def verdict(words: Sequence[Word], speech_s: float, silence_s: float | None) -> tuple[TurnEvent, float] | None:
     """What speech over somebody else's is, and how sure; None: that cannot be said yet."""
-    spoken = [word for word in words if bare_word(word.text)]
+    spoken = [word for word in words if bare_word(word.text) and word.confidence >= SURE]
+    if spoken and not is_back_channel(spoken) and not _is_stop(spoken):
+        grows = silence_s is None and len(spoken) == 1
+        is_sound = silence_s is not None and len(spoken) == 1 and speech_s < UNKNOWN_S
+        if speech_s < WORD_S or grows or is_sound:
+            spoken = []
     if not spoken:
         if silence_s is None:
             return (TurnEvent.INTERRUPTION, 0.6) if speech_s >= FIRST_S else None
@@ -114,9 +123,9 @@ def verdict(words: Sequence[Word], speech_s: float, silence_s: float | None) -> 
         return (TurnEvent.BACK_CHANNEL if speech_s < SOUND_S else TurnEvent.INTERRUPTION), 0.6
     if not is_back_channel(spoken):
         return TurnEvent.INTERRUPTION, 0.9
-    if silence_s is None and speech_s >= GOES_ON_S:
-        return TurnEvent.INTERRUPTION, 0.7
-    return TurnEvent.BACK_CHANNEL, 0.8 if silence_s is None else 0.9
+    if silence_s is None:
+        return (TurnEvent.INTERRUPTION, 0.7) if speech_s >= GOES_ON_S else None
+    return TurnEvent.BACK_CHANNEL, 0.9
 
 
 def is_back_channel(words: Sequence[Word]) -> bool:
@@ -132,3 +141,8 @@ def is_back_channel(words: Sequence[Word]) -> bool:
             return False
         left = left[size:]
     return True
+
+
+def _is_stop(words: Sequence[Word]) -> bool:
+    """A short word that interrupts, as "no" and "stop" do."""
+    return any(bare_word(word.text) in _STOPS for word in words)

@@ -61,9 +61,15 @@ def test_other_words_are_none(text: str, language: str) -> None:
         ("", 0.3, WORDLESS_S - 0.01, None),
         ("", 0.3, WORDLESS_S, BACK_CHANNEL),
         ("", SOUND_S, WORDLESS_S, INTERRUPTION),
+        ("amb", 0.3, None, None),  # may yet grow
+        ("amber", 0.3, WORDLESS_S, BACK_CHANNEL),  # not recognised
+        ("Tuesday", 0.6, 0.1, INTERRUPTION),
+        ("is on", 0.2, None, None),  # too short for words
         ("stop", 0.3, None, INTERRUPTION),
+        ("stop it", 0.3, None, INTERRUPTION),
         ("stop", 0.3, 0.1, INTERRUPTION),
-        ("yeah", 0.3, None, BACK_CHANNEL),
+        ("yeah", 0.6, None, None),
+        ("yeah", 0.3, 0.1, BACK_CHANNEL),
         ("yeah", 0.9, 0.1, BACK_CHANNEL),
         ("yeah", GOES_ON_S, None, INTERRUPTION),
     ],
@@ -71,6 +77,11 @@ def test_other_words_are_none(text: str, language: str) -> None:
 def test_verdict(text: str, speech_s: float, silence_s: float | None, event: TurnEvent | None) -> None:
     found = verdict(words(text), speech_s, silence_s)
     assert (None if found is None else found[0]) == event
+
+
+def test_a_word_that_the_recogniser_doubts_counts_for_none() -> None:
+    doubted = [Word("amber", 1.0, 1.2, 0.2, "en-US", None)]
+    assert verdict(doubted, 0.3, WORDLESS_S) == verdict([], 0.3, WORDLESS_S)
 
 
 def test_who_has_the_word() -> None:
@@ -132,9 +143,9 @@ def test_an_interruption_that_was_a_back_channel_is_corrected() -> None:
 def test_a_back_channel_that_goes_on_is_corrected() -> None:
     one = overlapping()
     one.write(0, words("yeah", 0.1))
-    turns = hear(one, frames((0.9, 0.32)))
-    one.write(1, words("but wait", 0.4))
-    turns += hear(one, frames((0.9, 0.64), (0.0, 1.0)), at=10)
+    turns = hear(one, frames((0.9, 0.32), (0.0, 0.128)))
+    one.write(1, words("but wait", 0.5))
+    turns += hear(one, frames((0.9, 0.64), (0.0, 1.0)), at=14)
     assert brief(turns) == [START, BACK_CHANNEL, INTERRUPTION, END]
 
 
