@@ -171,6 +171,22 @@ async def test_a_caller_who_hangs_up_ends_the_pipeline_in_the_middle_of_a_word()
     assert answers.bot == ["started", "stopped"]
 
 
+async def test_a_bot_that_is_cancelled_ends_its_pipeline() -> None:
+    answers = Answers({})
+    async with line(answers) as one:
+        call, _, playing = await one.ring(5.0)
+        await until(lambda: bool(one.events))
+        task = one.calls.bots._attended[call.info.call_id].task
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+        assert not [other for other in asyncio.all_tasks() if "Trunkline" in other.get_name()]
+        await call.end("the test is over")
+        with pytest.raises(StreamClosed):
+            await playing
+    assert one.events == ["connected"]
+
+
 async def test_a_call_on_which_nobody_can_be_spoken_to_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
