@@ -63,7 +63,10 @@ class Conversation:
         return reading.done()
 
     def _silent(self) -> None:
-        if self._listening.words:  # said without an end: what the recogniser makes of it now is the answer
+        said = self._listening.end_turn()
+        if said is not None:
+            self._answer(self._dialogue.heard(said.text, said.language))
+        elif self._listening.words:  # said without an end: what the recogniser makes of it now is the answer
             self._call.call.legs[self._leg].finalize()
         else:
             self._answer(self._dialogue.silent())

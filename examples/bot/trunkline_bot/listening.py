@@ -45,6 +45,12 @@ class Listening:
             return None
         return None if self._in_turn else self._complete()
 
+    def end_turn(self) -> Said | None:
+        """As if EndOfTurn had come: after a long silence without it."""
+        if self.words:
+            self._in_turn, self._turn_ended = False, True
+        return self._complete()
+
     def _complete(self) -> Said | None:
         said = [one for one in self._segments.values() if one.transcript]
         if not said or not all(one.is_final for one in self._segments.values()):

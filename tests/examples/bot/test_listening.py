@@ -93,3 +93,24 @@ def test_words_that_were_taken_back_are_none() -> None:
     one.update(turn(END))
     assert one.update(words("", revision=1, final=True)) is None
     assert one.update(words("Yes,", 1, final=True, language="")) == Said("Yes,", None)
+
+
+def test_a_turn_whose_end_is_never_told_ends_by_silence() -> None:
+    one = Listening()
+    one.update(turn(START))
+    assert one.end_turn() is None
+    one.update(turn(START))
+    assert one.update(words("It is 47.", final=True)) is None
+    assert one.end_turn() == Said("It is 47.", "en-US")
+    one.update(turn(START))
+    one.update(words("12", 1))
+    assert one.end_turn() is None
+    assert one.update(words("12.", 1, 1, final=True)) == Said("12.", "en-US")
+
+
+def test_a_silence_without_words_changes_nothing() -> None:
+    one = Listening()
+    assert one.end_turn() is None
+    assert one.update(words("It")) is None
+    assert not one.lacks_final
+    assert one.update(words("It is", revision=1, final=True, paused=False)) is None
