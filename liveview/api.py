@@ -57,9 +57,9 @@ HEADERS = {
     # Trusted Types turn any markup made from a string into an error, so a transcript cannot become one. The one policy
     # makes the address of the page's own worker and nothing else.
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
-        "trusted-types trunkline-worker"
+        "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types trunkline-worker"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -375,4 +375,3 @@ def _json(data: Mapping[str, Any], status: int = 200) -> web.Response:
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
     response.enable_compression()
     return response
-

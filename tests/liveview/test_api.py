@@ -72,7 +72,21 @@ async def test_snapshot_holds_both_legs_the_keys_and_the_holds_so_far() -> None:
 
 @pytest.mark.parametrize(
     "call_id",
-    ["a/b", "über 100%", "<script>", "CA?x=1#y", "{a}", "a{b", ".", "..", "../a", "a\nb", "שלום\u200f", "+&=", "x" * 2_000],
+    [
+        "a/b",
+        "über 100%",
+        "<script>",
+        "CA?x=1#y",
+        "{a}",
+        "a{b",
+        ".",
+        "..",
+        "../a",
+        "a\nb",
+        "שלום\u200f",
+        "+&=",
+        "x" * 2_000,
+    ],
 )
 async def test_any_call_id_can_be_asked_for_and_followed(call_id: str) -> None:
     call = ScriptedCall(call_id)

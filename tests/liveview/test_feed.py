@@ -3,49 +3,16 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from liveview.api import LiveViewConfig
 from liveview.feed import CallFeed, Mailbox
-from sinks.live import CallSnapshot, LiveView
+from sinks.live import LiveView
 from tests.liveview.calls import ScriptedCall
+from tests.liveview.failing import FailingView, ServerAway
 from tests.liveview.server import events, live_page, next_of
-
-
-class ServerAway(Exception):
-    retryable = True
-
-
-class FailingView:
-    """A view that can be away for a while, as Redis can."""
-
-    def __init__(self) -> None:
-        self.live = LiveView()
-        self.error: Exception | None = None
-        self.tries = 0
-
-    async def calls(self) -> list[dict[str, Any]]:
-        self._fail()
-        return await self.live.calls()
-
-    async def snapshot(self, call_id: str) -> CallSnapshot | None:
-        self._fail()
-        return await self.live.snapshot(call_id)
-
-    @asynccontextmanager
-    async def subscribe(self, call_id: str | None = None) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-        self._fail()
-        async with self.live.subscribe(call_id) as records:
-            yield records
-
-    def _fail(self) -> None:
-        if self.error is not None:
-            self.tries += 1
-            raise self.error
 
 
 async def test_a_view_that_is_away_is_503_and_is_found_again() -> None:
