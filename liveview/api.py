@@ -250,7 +250,7 @@ class LivePage:
         if len(call_ids) > MAX_CALLS:
             raise BadRequest(f"a stream carries at most {MAX_CALLS} calls")
         if self._feed.pages >= self._config.max_pages:
-            raise TooManyPages(f"the server has no room: {self._config.max_pages} pages are open, close one of them")
+            raise TooManyPages(f"the server has no room: all {self._config.max_pages} places for pages are taken")
         async with contextlib.AsyncExitStack() as stack:
             mailbox = stack.enter_context(self._feed.join())
             records: list[AsyncIterator[Mapping[str, Any]]] = []

@@ -43,6 +43,7 @@ const link = new Link({
     for (const callId of removed) list.remove(callId);
     listKnown = unreadSince === null;
     const active = list.summarise();
+    setHidden($("count"), !listKnown);
     if (!listKnown) setHidden($("no-calls"), true);
     if (!conversation) document.title = active ? `(${active}) Trunkline live` : "Trunkline live";
     const call = conversation && list.get(conversation.callId);

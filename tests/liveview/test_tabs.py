@@ -92,7 +92,7 @@ async def test_a_page_over_the_limit_says_so_and_gets_in_when_there_is_room(brow
         try:
             async with opened(browser, server, "CA1"):
                 await second.goto(f"{server.url}#call=CA1")
-                await expect(second.locator("#empty-text")).to_contain_text("no room: 1 pages are open")
+                await expect(second.locator("#empty-text")).to_contain_text("no room: all 1 places for pages are taken")
                 await expect(second.locator("#link")).to_have_text("Server busy")
                 await expect(second.locator("#banner")).not_to_contain_text("Connection lost")
             await expect(second.locator("#status")).to_have_text("Live", timeout=20_000)
