@@ -5,15 +5,16 @@
     GET /static/{name}        their scripts, styles and icon
     GET /api/calls            {"now", "calls": [call + "last_words"]}, newest first
     GET /api/calls/{call_id}  {"now", "version", "call", "segments", "dtmf", "steps"}: one call so far
+    GET /api/call?call_id=    the same, for every id: `.` and `..` never arrive as parts of a path
     GET /api/mic              {"whip", "token", "ice_servers"}: where the microphone page sends its audio
-    GET /api/events           server-sent events, one stream a page; `?call_id=` adds that call's records
+    GET /api/events           server-sent events; each `?call_id=` adds that call's records, for at most 100 calls
 
-Events of the stream: `ready` {"now", "build", "microphone", "call_id", "heartbeat_s", "warnings"} once it is
-subscribed, with whether the microphone page can be used; `calls` and `words` (see `feed`); `record`, a record of the
+Events of the stream: `ready` {"now", "build", "microphone", "call_ids", "heartbeat_s", "warnings"} once it is
+subscribed, with whether the microphone page can be used; `calls` and `words` (see `feed`); `record`, a record of a
 selected call as the sinks get it; `ping` {"now", "warnings"} as heartbeat. A reader that applies what comes after
-`ready` and reads the snapshot then misses nothing: `revision` says which text is newer. A record's event id names it
-and the time of its emission; with `Last-Event-ID` the stream begins with every record of that call which the view still
-holds from that time on.
+`ready` and reads the snapshots then misses nothing: `revision` says which text is newer. A record's event id names it
+and the time of its emission; with `Last-Event-ID` the stream begins with every record of those calls which the view
+still holds from that time on.
 """
 
 import asyncio
@@ -21,7 +22,6 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any
@@ -34,13 +34,17 @@ from liveview.attempts import WrongTokens
 from liveview.errors import BadRequest, LiveViewError, LiveViewUnavailable, NotFound, TooManyPages
 from liveview.feed import CallFeed, Mailbox, is_passing, until_first
 from liveview.microphone import Microphone
-from liveview.sse import event, parse_position, position
+from liveview.sse import event, now, parse_position, position
 from sinks.live import CallSnapshot, View
 from supervision import Supervisor
 
 log = logging.getLogger(__name__)
 
-MAX_CALL_ID_CHARS = 256
+MAX_CALL_ID_CHARS = 2_000
+"""What fits into a request line of 8,190 octets, also percent-encoded."""
+
+MAX_CALLS = 100
+"""Calls whose records one event stream carries."""
 
 CONTENT_TYPES = {
     ".html": "text/html",
@@ -50,10 +54,12 @@ CONTENT_TYPES = {
 }
 
 HEADERS = {
-    # Trusted Types turn any markup made from a string into an error, so a transcript cannot become one.
+    # Trusted Types turn any markup made from a string into an error, so a transcript cannot become one. The one policy
+    # makes the address of the page's own worker and nothing else.
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+        "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types trunkline-worker"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -121,7 +127,8 @@ class LivePage:
             web.get("/mic", self._answering(self._microphone_page)),
             web.get("/static/{name}", self._answering(self._asset)),
             web.get("/api/calls", self._answering(self._calls, secret=True)),
-            web.get("/api/calls/{call_id}", self._answering(self._snapshot, secret=True)),
+            web.get("/api/calls/{call_id:[\\s\\S]+}", self._answering(self._snapshot, secret=True)),
+            web.get("/api/call", self._answering(self._snapshot, secret=True)),
             web.get("/api/mic", self._answering(self._microphone_settings, secret=True)),
             web.get("/api/events", self._answering(self._events, secret=True), allow_head=False),
         ]
@@ -216,16 +223,16 @@ class LivePage:
         with _reading():
             calls = await self._view.calls()
         listed = [call | {"last_words": self._feed.last_words(call["call_id"])} for call in calls]
-        return _json({"now": _now(), "calls": listed})
+        return _json({"now": now(), "calls": listed})
 
     async def _snapshot(self, request: web.Request) -> web.StreamResponse:
-        call_id = _checked_call_id(request.match_info["call_id"])
+        call_id = _checked_call_id(request.match_info.get("call_id") or request.query.get("call_id", ""))
         snapshot = await self._read(call_id)
         if snapshot is None:
             raise NotFound("no such call, or it ended too long ago")
         return _json(
             {
-                "now": _now(),
+                "now": now(),
                 "version": snapshot.version,
                 "call": snapshot.call,
                 "segments": snapshot.segments,
@@ -239,26 +246,26 @@ class LivePage:
             return await self._view.snapshot(call_id)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        call_id = request.query.get("call_id")
-        if call_id is not None:
-            call_id = _checked_call_id(call_id)
+        call_ids = list(dict.fromkeys(map(_checked_call_id, request.query.getall("call_id", []))))
+        if len(call_ids) > MAX_CALLS:
+            raise BadRequest(f"a stream carries at most {MAX_CALLS} calls")
         if self._feed.pages >= self._config.max_pages:
-            raise TooManyPages(f"{self._config.max_pages} pages are open already")
+            raise TooManyPages(f"the server has no room: all {self._config.max_pages} places for pages are taken")
         async with contextlib.AsyncExitStack() as stack:
             mailbox = stack.enter_context(self._feed.join())
-            records: AsyncIterator[Mapping[str, Any]] | None = None
+            records: list[AsyncIterator[Mapping[str, Any]]] = []
             missed: list[Mapping[str, Any]] = []
-            if call_id is not None:
+            for call_id in call_ids:
                 with _reading():
-                    records = await stack.enter_async_context(self._view.subscribe(call_id))
-                missed = await self._missed(call_id, request.headers.get("Last-Event-ID", ""))
+                    records.append(await stack.enter_async_context(self._view.subscribe(call_id)))
+                missed += await self._missed(call_id, request.headers.get("Last-Event-ID", ""))
             response = web.StreamResponse(headers=HEADERS | {hdrs.CACHE_CONTROL: "no-store", "X-Accel-Buffering": "no"})
             response.content_type = "text/event-stream"
             hello = {
-                "now": _now(),
+                "now": now(),
                 "build": self._build,
                 "microphone": self._microphone is not None,
-                "call_id": call_id,
+                "call_ids": call_ids,
                 "heartbeat_s": self._config.heartbeat_s,
                 "warnings": self._warnings(),
             }
@@ -288,7 +295,7 @@ class LivePage:
 
 
 class PageStream:
-    """Writes one page's events: the list's mailbox, the selected call's records and the heartbeat, one at a time.
+    """Writes one page's events: the list's mailbox, the selected calls' records and the heartbeat, one at a time.
 
     Bounded by its sources: the mailbox drops to the whole list, and the view ends a subscription that falls behind,
     which ends the stream, and the page begins anew with a snapshot.
@@ -307,12 +314,9 @@ class PageStream:
         async with self._turn, asyncio.timeout(self._config.send_timeout_s):
             await self._response.write(message)
 
-    async def run(self, mailbox: Mailbox, records: AsyncIterator[Mapping[str, Any]] | None) -> None:
-        """Returns when the feed is closed or the subscription is over."""
-        jobs = [self._forward_list(mailbox), self._beat()]
-        if records is not None:
-            jobs.append(self._forward_records(records))
-        await until_first(*jobs)
+    async def run(self, mailbox: Mailbox, records: Sequence[AsyncIterator[Mapping[str, Any]]]) -> None:
+        """Returns when the feed is closed or one of the subscriptions is over."""
+        await until_first(self._forward_list(mailbox), self._beat(), *map(self._forward_records, records))
 
     async def _forward_list(self, mailbox: Mailbox) -> None:
         while (message := await mailbox.get()) is not None:
@@ -325,7 +329,7 @@ class PageStream:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._config.heartbeat_s)
-            await self.send(event("ping", {"now": _now(), "warnings": self._warnings()}))
+            await self.send(event("ping", {"now": now(), "warnings": self._warnings()}))
 
 
 def create_app(
@@ -359,8 +363,9 @@ def _suffix(name: str) -> str:
 
 
 def _checked_call_id(call_id: str) -> str:
-    if not call_id or len(call_id) > MAX_CALL_ID_CHARS or not call_id.isprintable():
-        raise BadRequest(f"call_id must be 1 to {MAX_CALL_ID_CHARS} printable characters")
+    """Any that a connector takes; what it holds is data to the view and to the page."""
+    if not 1 <= len(call_id) <= MAX_CALL_ID_CHARS:
+        raise BadRequest(f"call_id must be 1 to {MAX_CALL_ID_CHARS} characters")
     return call_id
 
 
@@ -370,7 +375,3 @@ def _json(data: Mapping[str, Any], status: int = 200) -> web.Response:
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
     response.enable_compression()
     return response
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -3,6 +3,8 @@
 One subscription to all calls feeds it. It condenses them into two kinds of messages: `calls` (the calls that changed
 or went, or the whole list) and `words` (the last words of every call that spoke since the message before), each at
 most once per interval. So a page costs the same however many calls speak; only the call it shows is sent in full.
+`unread_since` of a whole list says since when the view cannot be read, null: it can. So an empty list is told from one
+that nobody knows.
 """
 
 import asyncio
@@ -13,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from typing import Any
 
-from liveview.sse import event
+from liveview.sse import event, now
 from sinks.live import View
 from supervision import cancel_and_wait
 
@@ -96,6 +98,7 @@ class CallFeed:
         self._calls_changed = False
         self._failing_since: float | None = None
         self._fault: type[Exception] | None = None  # that was said last
+        self._unread_since: str | None = now()
         self.closed = False
 
     @property
@@ -114,7 +117,8 @@ class CallFeed:
     def everything(self) -> bytes:
         """The message that replaces all a page knows of the list."""
         calls = [call | {"last_words": self._words.get(call_id)} for call_id, call in self._calls.items()]
-        return event("calls", {"complete": True, "calls": calls, "removed": []})
+        whole = {"complete": True, "calls": calls, "removed": [], "unread_since": self._unread_since}
+        return event("calls", whole)
 
     @contextlib.contextmanager
     def join(self) -> Iterator[Mailbox]:
@@ -149,12 +153,18 @@ class CallFeed:
             pause_s = min(pause_s * 2, MAX_PAUSE_S)
 
     def _is_back(self) -> None:
+        if self._unread_since is not None:
+            self._unread_since = None
+            self._broadcast(self.everything())
         if self._failing_since is not None:
             log.info("the list of calls is read again after %.1f s", time.monotonic() - self._failing_since)
             self._failing_since = None
 
     def _failed(self, error: Exception) -> None:
         """Said once, until the view can be read again; a fault of ours once more where it is another one."""
+        if self._unread_since is None:
+            self._unread_since = now()
+            self._broadcast(self.everything())
         fault = None if is_passing(error) else type(error)
         if self._failing_since is None:
             self._failing_since = time.monotonic()

@@ -1,6 +1,7 @@
 """Server-sent events, the wire form (WHATWG HTML, section 9.2 "Server-sent events")."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -23,3 +24,8 @@ def parse_position(event_id: str) -> tuple[str, str] | None:
     """(`at`, `event_id`) of a `Last-Event-ID`, or None if it is not one of ours."""
     at, slash, record_id = event_id.partition("/")
     return (at, record_id) if slash and at and record_id else None
+
+
+def now() -> str:
+    """RFC 3339, UTC, as records have it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -30,6 +30,8 @@ class CallStatus(StrEnum):
     ACTIVE = "active"
     HELD = "held"
     ENDED = "ended"
+    LOST = "lost"
+    """Its server is gone; no record says so, a reader finds out."""
 
 
 _STATUS = {

@@ -17,9 +17,9 @@ class CallSnapshot:
     """A call as known at one moment.
 
     `call`: `call_id`, `run`, `connector`, `from`, `to`, `metadata`, `legs`, `started_at`, `ended_at` (null while it
-    runs), `status` (`active`, `held`, `ended`), `reason`, `statistics` (both null until the end). `segments`: the
-    newest transcript record of each segment, by start. `dtmf`: key presses in order of arrival, at most the first 200.
-    `version` grows with every record that changed the call.
+    runs), `status` (`active`, `held`, `ended`, and over Redis `lost` with `lost_at`), `reason`, `statistics` (both null
+    until the end). `segments`: the newest transcript record of each segment, by start. `dtmf`: key presses in order of
+    arrival, at most the first 200. `version` grows with every record that changed the call.
     """
 
     call: JsonRecord

@@ -1,7 +1,7 @@
 // The list of calls.
 
-import { $, el, setData, setHidden, setText } from "./dom.js";
-import { STATUS, callHref, callName, callSeconds, clock, roleName } from "./names.js";
+import { $, bdi, el, setData, setHidden, setParts, setText } from "./dom.js";
+import { STATUS, callHref, callName, callSeconds, clock, isRunning, roleName } from "./names.js";
 
 /** Rows keyed by call; only the nodes whose text changed are touched. */
 export class CallList {
@@ -27,9 +27,10 @@ export class CallList {
     }
     call.last_words ??= row.call?.last_words;
     row.call = call;
-    setText(row.who, callName(call));
+    setParts(row.who, bdi(callName(call)));
     const { agent, queue } = call.metadata ?? {};
-    setText(row.about, [call.connector, agent, queue].filter(Boolean).join(" · "));
+    const about = [call.connector, agent, queue].filter(Boolean);
+    setParts(row.about, ...about.flatMap((text, i) => (i ? [" · ", bdi(text)] : [bdi(text)])));
     setText(row.state, STATUS[call.status] ?? call.status);
     setData(row.item, "status", call.status);
     if (call.last_words) this.setWords(row, call.last_words);
@@ -43,7 +44,7 @@ export class CallList {
     const link = el("a");
     link.href = callHref(call.call_id);
     const [who, time, about, state, last] = ["who", "time", "about", "state", "last"].map((name) => el("span", name));
-    const [speaker, text] = [el("span", "speaker"), el("span", "words")];
+    const [speaker, text] = [el("span", "speaker"), el("bdi", "words")];
     last.append(speaker, text);
     link.append(who, time, about, state, last);
     item.append(link);
@@ -53,8 +54,8 @@ export class CallList {
 
   /** Running calls by start, ended ones by end, newest first. A row moves only when its place changes. */
   place(row) {
-    const ended = row.call.status === "ended";
-    const order = `${ended ? 0 : 1}${ended ? row.call.ended_at : row.call.started_at}`;
+    const ended = !isRunning(row.call);
+    const order = `${ended ? 0 : 1}${ended ? (row.call.ended_at ?? row.call.lost_at) : row.call.started_at}`;
     if (order === row.item.order) return;
     const group = $(ended ? "ended" : "active");
     const focused = document.activeElement === row.link;
@@ -121,7 +122,7 @@ export class CallList {
   }
 
   tick() {
-    for (const row of this.rows.values()) if (row.call.status !== "ended") this.tickRow(row);
+    for (const row of this.rows.values()) if (isRunning(row.call)) this.tickRow(row);
   }
 
   newestActive() {

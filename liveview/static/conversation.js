@@ -1,7 +1,9 @@
 // One call as a conversation.
 
-import { $, el, setData, setHidden, setText } from "./dom.js";
-import { STATUS, badge, callName, callSeconds, clock, localTime, roleName } from "./names.js";
+import { $, bdi, el, setData, setHidden, setParts, setText } from "./dom.js";
+import {
+  STATUS, badge, callName, callSeconds, clock, isolated, localTime, roleName, serverMs, timeOfDay,
+} from "./names.js";
 
 /** A leg whose audio began less than this after the call counts as there from its beginning. */
 const LATE_LEG_S = 3;
@@ -9,11 +11,17 @@ const LATE_LEG_S = 3;
 /** Keys that follow each other this closely belong to one entry, such as an account number. */
 const KEY_ROW_S = 6;
 
+/** A leg that is quiet for this long is said to be. */
+const QUIET_S = 10;
+
 export class Conversation {
   items = [];
   segments = new Map();
   seen = new Set();
   legStarts = new Map();
+  legHeard = new Map();
+  quiet = new Map();
+  newestAt = "";
   waiting = [];
   unread = 0;
   pinned = true;
@@ -40,11 +48,18 @@ export class Conversation {
 
   /** Records that come before the snapshot wait for it; those of another run of the call are of another conversation. */
   apply(record, live) {
-    if (!this.call) this.waiting.push(record);
-    else if (!sameRun(record, this.call)) return;
-    else if (record.type === "transcript") this.applySegment(record, live);
+    if (!this.call) return void this.waiting.push(record);
+    if (!sameRun(record, this.call)) return;
+    this.noteHeard(record);
+    if (record.type === "transcript") this.applySegment(record, live);
     else if (record.type === "call" || record.type === "dtmf") this.applyEvent(record);
-    setHidden($("silence"), this.items.length > 0);
+    setHidden($("silence"), this.items.length > 0 && this.call.status !== "lost");
+  }
+
+  /** A record of a leg is a sign that it is heard. */
+  noteHeard({ leg, at }) {
+    if (at > this.newestAt) this.newestAt = at;
+    if (leg && at > (this.legHeard.get(leg) ?? "")) this.legHeard.set(leg, at);
   }
 
   applySegment(record, live) {
@@ -70,7 +85,7 @@ export class Conversation {
       this.showLegs();
     }
     if (live && record.is_final && record.transcript) {
-      announce(`${roleName(record.speaker_role, record.channel_index)}: ${record.transcript}`);
+      announce(roleName(record.speaker_role, record.channel_index), record.transcript);
       if (!this.pinned) this.setUnread(this.unread + 1);
     }
   }
@@ -81,7 +96,7 @@ export class Conversation {
     node.dataset.side = side(record);
     node.dataset.role = record.speaker_role;
     const name = el("p", "name");
-    name.append(el("b", "", roleName(record.speaker_role, record.channel_index)), " ", el("span", "", record.leg));
+    name.append(el("b", "", roleName(record.speaker_role, record.channel_index)), " ", bdi(record.leg));
     const [line, bubble, text, meta] = [el("div", "line"), el("div", "bubble"), el("p", "text"), el("p", "meta")];
     text.dir = "auto";
     const seconds = this.legStart(record.leg) + record.start;
@@ -108,7 +123,7 @@ export class Conversation {
     if (this.seen.has(record.event_id)) return;
     this.seen.add(record.event_id);
     if (record.type === "dtmf") this.addKey(record);
-    else if (stepText(record)) this.addLine(record.action, stepText(record), this.secondsAt(record.at));
+    else if (stepText(record)) this.addLine(record.action, stepText(record), this.secondsAt(record.at), { of: record.action === "TRANSFER" && record.to });
   }
 
   /** Keys of one leg pressed in a row share a line. */
@@ -116,8 +131,7 @@ export class Conversation {
     const seconds = this.legStart(leg) + start;
     const before = this.items.findLast((item) => item.seconds <= seconds);
     if (before?.keysOf === leg && seconds - before.seconds < KEY_ROW_S) {
-      before.text += ` ${digit}`;
-      setText(before.label, before.text);
+      before.label.append(` ${digit}`);
       return;
     }
     const who = this.call.legs.find((one) => one.leg === leg);
@@ -125,14 +139,15 @@ export class Conversation {
     this.addLine("dtmf", `${name} pressed ${digit}`, seconds).keysOf = leg;
   }
 
-  /** A line between the segments: at its time, or where `order` puts it. */
-  addLine(kind, text, seconds, order = seconds) {
+  /** A line between the segments: at its time, or where `order` puts it. `of`: what it ends with, from outside. */
+  addLine(kind, text, seconds, { order = seconds, of = "" } = {}) {
     const node = el("li", "event");
     node.dataset.kind = kind;
     const [line, label] = [el("p"), el("span", "", text)];
+    if (of) label.append(" ", bdi(of));
     line.append(label, " ", el("time", "", clock(seconds)));
     node.append(line);
-    const item = { node, label, text, leg: null, seconds: order };
+    const item = { node, label, leg: null, seconds: order };
     this.insert(item);
     return item;
   }
@@ -170,19 +185,16 @@ export class Conversation {
   setCall(call) {
     const changed = !this.call || JSON.stringify(call.legs) !== JSON.stringify(this.call.legs);
     this.call = call;
-    setText($("title"), call.to ? `${callName(call)} → ${call.to}` : callName(call));
-    $("title").title = $("title").textContent;
+    setParts($("title"), bdi(callName(call)), ...(call.to ? [" → ", bdi(call.to)] : []));
+    $("title").title = isolated(callName(call)) + (call.to ? ` → ${isolated(call.to)}` : "");
     setText($("status"), STATUS[call.status] ?? call.status);
     setData($("status"), "status", call.status);
-    setText(
-      $("silence"),
-      call.status === "ended" ? "Nothing was said in this call." : "Nothing said yet. Words appear here as they are spoken.",
-    );
-    document.title = `${callName(call)} · Trunkline live`;
+    document.title = `${isolated(callName(call))} · Trunkline live`;
     setData($("conversation"), "status", call.status);
     if (call.ended_at && !this.ended) {
       this.ended = true;
-      this.addLine("END", call.reason ? `Call ended: ${call.reason}` : "Call ended", callSeconds(call), Infinity);
+      const text = call.reason ? "Call ended:" : "Call ended";
+      this.addLine("END", text, callSeconds(call), { order: Infinity, of: call.reason });
     }
     this.showFacts();
     if (changed) this.showLegs();
@@ -203,10 +215,50 @@ export class Conversation {
         .filter(([, value]) => value)
         .map(([name, value]) => {
           const pair = el("div");
-          pair.append(el("dt", "", name), el("dd", "", String(value)));
+          const [term, fact] = [el("dt"), el("dd")];
+          term.append(bdi(name));
+          fact.append(bdi(String(value)));
+          pair.append(term, fact);
           return pair;
         }),
     );
+  }
+
+  /** The server no longer has the call, and nobody has seen its end. */
+  lose() {
+    const lost_at = this.newestAt || this.call.started_at;
+    this.setCall({ ...this.call, status: "lost", lost_at });
+  }
+
+  /** What there is to see where there are no words: which leg is quiet, since when, and what became of the call. */
+  showQuiet() {
+    const { call } = this;
+    for (const { leg } of call.legs) {
+      const heard = this.legHeard.get(leg);
+      const seconds = (serverMs() - Date.parse(heard ?? call.started_at)) / 1000;
+      const said = heard ? `silent for ${clock(seconds)}` : `no words for ${clock(seconds)}`;
+      const node = this.quiet.get(leg);
+      if (node) setText(node, call.status === "active" && seconds >= QUIET_S ? said : "");
+    }
+    setHidden($("silence"), this.items.length > 0 && call.status !== "lost");
+    setText($("silence"), this.silence());
+  }
+
+  silence() {
+    const { call } = this;
+    switch (call.status) {
+      case "ended":
+        return "Nothing was said in this call.";
+      case "lost":
+        return `Lost at ${timeOfDay.format(new Date(call.lost_at))}: the server that took this call was restarted or is gone. Nobody has seen how the call ended; words said since are not here.`;
+      case "held":
+        return "On hold. Nothing was said so far.";
+      default: {
+        const legs = call.legs.length === 0 ? "No audio has come yet" : "Waiting for words";
+        const since = this.newestAt ? `; last heard at ${timeOfDay.format(new Date(this.newestAt))}` : `; the call began at ${timeOfDay.format(new Date(call.started_at))}`;
+        return `Nothing said yet. ${legs}${since}. Words appear here as they are spoken.`;
+      }
+    }
   }
 
   /** Each leg with the languages it went through, in order; a tag that is only carried does not count. */
@@ -226,13 +278,17 @@ export class Conversation {
       ...legs.map((leg) => {
         const item = el("li");
         item.dataset.role = leg.speaker_role;
-        item.append(el("b", "", roleName(leg.speaker_role, leg.channel_index)), " ", el("span", "legname", leg.leg));
+        item.append(el("b", "", roleName(leg.speaker_role, leg.channel_index)), " ", el("bdi", "legname", leg.leg));
+        const quiet = el("span", "quiet");
+        this.quiet.set(leg.leg, quiet);
+        item.append(quiet);
         leg.languages.slice(-6).forEach((tag, i) => {
-          item.append(i ? el("span", "then", "→") : " ", badge(tag, "detected"));
+          quiet.before(i ? el("span", "then", "→") : " ", badge(tag, "detected"));
         });
         return item;
       }),
     );
+    this.showQuiet();
   }
 
   setUnread(count) {
@@ -242,7 +298,9 @@ export class Conversation {
   }
 
   tick() {
-    if (this.call) setText($("clock"), clock(callSeconds(this.call)));
+    if (!this.call) return;
+    setText($("clock"), clock(callSeconds(this.call)));
+    this.showQuiet();
   }
 }
 
@@ -276,12 +334,12 @@ function stepText(record) {
     case "RESUME":
       return "Resumed";
     case "TRANSFER":
-      return record.to ? `Transferred to ${record.to}` : "Transferred";
+      return record.to ? "Transferred to" : "Transferred";
     default: // START is the top of the page, and the end comes with the call's own fields
       return "";
   }
 }
 
-function announce(text) {
-  $("announce").textContent = text;
+function announce(who, text) {
+  $("announce").replaceChildren(`${who}: `, bdi(text));
 }

@@ -9,6 +9,15 @@ export function el(tag, className, text) {
   return node;
 }
 
+/** Text from outside, which may run from right to left, apart from what stands beside it. */
+export const bdi = (text) => el("bdi", "", text);
+
+/** Replaces what is in `node` where its text or parts change; `parts`: strings and nodes. */
+export function setParts(node, ...parts) {
+  const text = parts.map((part) => part.textContent ?? part).join("");
+  if (node.textContent !== text || node.childNodes.length !== parts.length) node.replaceChildren(...parts);
+}
+
 /** Touches the document only where something changes. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -4,37 +4,52 @@ import { CallList } from "./calls.js";
 import { Conversation, sameRun } from "./conversation.js";
 import { $, setData, setHidden, setText } from "./dom.js";
 import { followNewest } from "./follow.js";
-import { Stream } from "./stream.js";
+import { Link } from "./link.js";
+import { isRunning, timeOfDay } from "./names.js";
+import { Snapshots } from "./snapshot.js";
+
+const SLOW_MS = 500;
 
 const list = new CallList();
 const wide = matchMedia("(min-width: 760px)");
 let conversation = null;
 let missing = false;
-let linkState = "connecting";
-let refusal = "";
+let pending = "";
+let pendingTimer = 0;
 let listKnown = false;
+let unreadSince = null;
 let build = null;
 
-const stream = new Stream({
-  link: setLink,
+const link = new Link({
+  link: showLink,
   ready(value) {
     build ??= value.build;
     if (value.build !== build) showBanner("Trunkline was updated.", "Reload", () => location.reload());
     setHidden($("mic"), !value.microphone);
-    if (value.call_id) loadSnapshot(value.call_id);
+    if (conversation) {
+      if (value.call_ids.includes(conversation.callId)) loadSnapshot();
+      else failed("too many calls are open in this browser: close some of its tabs");
+    }
     showWarnings(value.warnings);
   },
   ping: ({ warnings }) => showWarnings(warnings),
-  calls({ complete, calls, removed }) {
-    if (complete) list.replace(calls);
-    for (const call of calls) if (!complete) list.put(call);
+  calls({ complete, calls, removed, unread_since: unread }) {
+    if (complete) {
+      unreadSince = unread;
+      showLink();
+    }
+    if (complete && unread === null) list.replace(calls);
+    else for (const call of calls) list.put(call);
     for (const callId of removed) list.remove(callId);
-    listKnown = true;
+    listKnown = unreadSince === null;
     const active = list.summarise();
+    setHidden($("count"), !listKnown);
+    if (!listKnown) setHidden($("no-calls"), true);
     if (!conversation) document.title = active ? `(${active}) Trunkline live` : "Trunkline live";
     const call = conversation && list.get(conversation.callId);
     if (call && conversation.call && sameRun(conversation.call, call)) conversation.setCall(call);
     else if (call && (missing || conversation.call)) startOver(call.call_id);
+    else if (conversation?.call && isRunning(conversation.call) && listKnown && (complete || removed.length)) loadSnapshot();
     if (!conversation && wide.matches) openNewest();
     showEmpty();
   },
@@ -44,25 +59,50 @@ const stream = new Stream({
   },
 });
 
-async function loadSnapshot(callId) {
-  const target = conversation;
-  const answer = await fetch(`api/calls/${encodeURIComponent(callId)}`).catch(() => null);
-  if (target !== conversation || target?.callId !== callId || !answer) return;
-  // A conversation that is on the screen stays there even if the server has forgotten the call.
-  missing = answer.status === 404 && !target.call;
-  if (answer.ok) {
-    const snapshot = await answer.json();
-    if (target !== conversation) return;
-    const listed = list.get(callId);
-    target.load({ ...snapshot, call: listed && sameRun(listed, snapshot.call) ? listed : snapshot.call });
-  }
+const snapshots = new Snapshots({
+  found(snapshot) {
+    missing = false;
+    wait("");
+    const listed = list.get(conversation.callId);
+    conversation.load({ ...snapshot, call: listed && sameRun(listed, snapshot.call) ? listed : snapshot.call });
+    showEmpty();
+  },
+  /** What is on the screen stays there even if the server has forgotten the call. */
+  absent() {
+    wait("");
+    missing = !conversation.call;
+    if (!missing && isRunning(conversation.call)) conversation.lose();
+    showEmpty();
+  },
+  failed,
+});
+
+function loadSnapshot() {
+  clearTimeout(pendingTimer);
+  if (!conversation.call && !pending) pendingTimer = setTimeout(() => wait("The server is asked for what was said so far."), SLOW_MS);
+  snapshots.load(conversation.callId);
+}
+
+function failed(why) {
+  wait(`${sentence(why)} It is tried again until the call is here.`);
+}
+
+/** Why the pane is empty, or what it shows incomplete; "" where nothing is awaited. */
+function wait(text) {
+  clearTimeout(pendingTimer);
+  pending = text;
+  setText($("behind"), text && conversation?.call ? `Newer words may be missing. ${text}` : "");
+  setHidden($("behind"), !text || !conversation?.call);
   showEmpty();
 }
+
+const sentence = (text) => (text ? `${text[0].toUpperCase()}${text.slice(1)}.` : "");
 
 /** The call came to be, or began anew under its id. */
 function startOver(callId) {
   conversation = new Conversation(callId);
-  loadSnapshot(callId);
+  snapshots.stop();
+  loadSnapshot();
 }
 
 function selectedByHash() {
@@ -79,28 +119,40 @@ function openNewest() {
 /** Shows the call that the address names; without one, the list (narrow) or a hint (wide). */
 function route() {
   const callId = selectedByHash();
-  if (callId === (conversation?.callId ?? null) && stream.source) return;
+  if (callId === (conversation?.callId ?? null) && link.started) return;
   conversation = callId ? new Conversation(callId) : null;
   missing = false;
+  snapshots.stop();
+  wait("");
   document.documentElement.dataset.pane = callId ? "call" : "list";
   setHidden($("conversation"), true);
   list.select(callId);
-  stream.open(callId);
-  if (!callId) document.title = "Trunkline live";
+  link.show(callId);
+  if (callId) pendingTimer = setTimeout(() => wait("The server is asked for what was said so far."), SLOW_MS);
+  else document.title = "Trunkline live";
   showEmpty();
 }
 
 function showEmpty() {
   const shown = Boolean(conversation?.call);
   setHidden($("conversation"), !shown);
+  const { state, why } = link.state;
   let [title, text, steps] = ["", "", false];
-  if (linkState === "refused" && refusal) {
-    [title, text] = ["The server shows nothing from here", refusal];
-  } else if (linkState === "refused") {
+  if (state === "refused" && why) {
+    [title, text] = ["The server shows nothing from here", why];
+  } else if (state === "refused") {
     [title, text] = ["This page needs a token", "Open it once with ?token= and the token behind its address. Whoever runs Trunkline has it."];
+  } else if (state === "busy" || state === "lost") {
+    title = state === "busy" ? "The server cannot serve this page now" : "The server is away";
+    text = `${sentence(why)} Tried again since ${clockTime(link.state.since)}; the page fills by itself.`;
   } else if (missing) {
     title = "This call is not here";
     text = "It has not started yet, or it ended a while ago. If it starts, it opens by itself.";
+  } else if (conversation && pending) {
+    [title, text] = ["The call is not here yet", pending];
+  } else if (unreadSince !== null) {
+    title = "The calls cannot be read";
+    text = `The server is here, but has not been able to read its live view since ${clockTime(unreadSince)}. It tries again; the page fills by itself.`;
   } else if (listKnown && !conversation && list.rows.size === 0) {
     [title, text, steps] = ["No calls yet", "A call shows up here the moment its audio starts.", true];
   } else if (listKnown && !conversation) {
@@ -108,22 +160,35 @@ function showEmpty() {
   }
   setHidden($("empty"), shown || !title);
   // A narrow window has room for one pane: what there is to do goes before an empty list.
-  document.documentElement.toggleAttribute("data-notice", steps || linkState === "refused");
+  const notice = steps || state === "refused" || (title && list.rows.size === 0);
+  document.documentElement.toggleAttribute("data-notice", Boolean(notice));
   setText($("empty-title"), title);
   setText($("empty-text"), text);
   setHidden($("empty-steps"), !steps);
 }
 
-const LINK = { connecting: "Connecting", live: "Connected", lost: "Reconnecting", refused: "Token needed" };
+const LINK = {
+  connecting: "Connecting", live: "Connected", lost: "Reconnecting", busy: "Server busy", refused: "Token needed", unread: "No data",
+};
 
-function setLink(state, why = "") {
-  linkState = state;
-  refusal = why;
-  setData($("link"), "state", state);
-  setText($("link"), why ? "Refused" : LINK[state]);
-  setData(document.documentElement, "link", state);
+const clockTime = (at) => timeOfDay.format(new Date(at));
+
+function showLink() {
+  const { state, since, why } = link.state;
+  const shown = state === "live" && unreadSince !== null ? "unread" : state;
+  setData($("link"), "state", shown);
+  setText($("link"), state === "refused" && why ? "Refused" : LINK[shown]);
+  setData(document.documentElement, "link", shown);
+  const now = "What you see may be out of date.";
   if (state === "lost") {
-    showBanner("Connection lost. Trying again; what you see may be out of date.", "Try now", () => stream.reopen());
+    showBanner(`Connection lost since ${clockTime(since)}: ${why}. Trying again. ${now}`, "Try now", () => link.reopen());
+  } else if (state === "busy") {
+    showBanner(`No answer for this page since ${clockTime(since)}: ${why}. Trying again. ${now}`, "Try now", () => link.reopen());
+  } else if (state === "refused" && conversation?.call) {
+    const wanted = why || "the server wants its token, which has changed or expired: open the page with ?token= again";
+    showBanner(`Access ended at ${clockTime(since)}: ${wanted}. ${now}`, "Try now", () => link.reopen());
+  } else if (shown === "unread") {
+    showBanner(`The server cannot read its calls since ${clockTime(unreadSince)}. It tries again. ${now}`, "Try now", () => link.reopen());
   } else if ($("banner").dataset.kind !== "Reload") {
     setHidden($("banner"), true);
   }
@@ -172,13 +237,12 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+// Clocks stand while nobody knows what is live.
 setInterval(() => {
-  stream.check();
-  if (document.hidden) return;
+  if (document.hidden || document.documentElement.dataset.link !== "live") return;
   list.tick();
   conversation?.tick();
 }, 1000);
 
 addEventListener("hashchange", route);
-addEventListener("online", () => stream.reopen());
 route();

@@ -2,6 +2,11 @@
 
 import { el } from "./dom.js";
 
+export const callQuery = (callId) => `call_id=${encodeURIComponent(callId)}`;
+
+/** For titles and attributes: between the isolates of Unicode, so that its direction reorders nothing beside it. */
+export const isolated = (text) => `\u2068${text}\u2069`;
+
 /** Milliseconds the server's clock is ahead of this one. */
 let clockSkewMs = 0;
 
@@ -16,8 +21,14 @@ export function clock(seconds) {
   return h ? `${h}:${pad(m)}:${pad(s)}` : `${m}:${pad(s)}`;
 }
 
+export const serverMs = () => Date.now() + clockSkewMs;
+
+export const timeOfDay = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+
+/** A lost call runs until it was heard of last. */
 export function callSeconds(call) {
-  const end = call.ended_at ? Date.parse(call.ended_at) : Date.now() + clockSkewMs;
+  const until = call.ended_at ?? call.lost_at;
+  const end = until ? Date.parse(until) : serverMs();
   return (end - Date.parse(call.started_at)) / 1000;
 }
 
@@ -64,6 +75,8 @@ export const roleName = (role, channel) => ROLES[role] ?? (channel === undefined
 
 export const callName = (call) => call.from || call.metadata?.caller || call.call_id;
 
-export const STATUS = { active: "Live", held: "On hold", ended: "Ended" };
+export const STATUS = { active: "Live", held: "On hold", ended: "Ended", lost: "Lost" };
+
+export const isRunning = (call) => call.status === "active" || call.status === "held";
 
 export const callHref = (callId) => `#call=${encodeURIComponent(callId)}`;

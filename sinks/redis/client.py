@@ -21,6 +21,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
+    NoPermissionError,
     NoScriptError,
     RedisClusterException,
     RedisError,
@@ -172,6 +173,11 @@ class RedisClient:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return f"{self.where}: {text}"
+
+
+def is_forbidden(error: SinkUnavailable) -> bool:
+    """Whether the user's rights do not allow the command."""
+    return isinstance(error.__cause__, NoPermissionError)
 
 
 class Listener:

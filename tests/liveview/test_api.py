@@ -70,23 +70,69 @@ async def test_snapshot_holds_both_legs_the_keys_and_the_holds_so_far() -> None:
     assert snapshot["version"] >= len(spoken)
 
 
-@pytest.mark.parametrize("call_id", ["a/b", "über 100%", "<script>", "CA?x=1#y"])
-async def test_any_printable_call_id_can_be_asked_for(call_id: str) -> None:
+@pytest.mark.parametrize(
+    "call_id",
+    [
+        "a/b",
+        "über 100%",
+        "<script>",
+        "CA?x=1#y",
+        "{a}",
+        "a{b",
+        ".",
+        "..",
+        "../a",
+        "a\nb",
+        "שלום\u200f",
+        "+&=",
+        "x" * 2_000,
+    ],
+)
+async def test_any_call_id_can_be_asked_for_and_followed(call_id: str) -> None:
+    call = ScriptedCall(call_id)
+    quoted = quote(call_id, safe="")
+    async with live_page() as page:
+        await page.publish(call.start())
+        answer = await page.client.get(URL(f"/api/call?call_id={quoted}", encoded=True))
+        assert (await answer.json())["call"]["call_id"] == call_id
+        async with page.client.get(URL(f"/api/events?call_id={quoted}", encoded=True)) as stream:
+            incoming = events(stream)
+            assert (await next_of("ready", incoming)).data["call_ids"] == [call_id]
+            await page.publish(call.hold(1.0))
+            assert (await next_of("record", incoming)).data["call_id"] == call_id
+
+
+@pytest.mark.parametrize("call_id", ["a/b", "{a}", "über 100%"])
+async def test_a_call_can_be_asked_for_by_its_path(call_id: str) -> None:
     async with live_page() as page:
         await page.publish(ScriptedCall(call_id).start())
-        url = URL(f"/api/calls/{quote(call_id, safe='')}", encoded=True)
-        answer = await page.client.get(url)
+        answer = await page.client.get(URL(f"/api/calls/{quote(call_id, safe='')}", encoded=True))
         assert (await answer.json())["call"]["call_id"] == call_id
+
+
+async def test_one_stream_carries_the_records_of_several_calls() -> None:
+    calls = [ScriptedCall(f"CA{n}") for n in range(3)]
+    async with live_page() as page:
+        await page.publish(*(call.start() for call in calls))
+        async with page.client.get("/api/events?call_id=CA0&call_id=CA2&call_id=CA0") as stream:
+            incoming = events(stream)
+            assert (await next_of("ready", incoming)).data["call_ids"] == ["CA0", "CA2"]
+            await page.publish(*(call.final("inbound-1", 1.0, call.call_id, "en-US") for call in calls))
+            got = [one.data["transcript"] for one in await take(2, "record", incoming)]
+        answer = await page.client.get("/api/events?" + "&".join(f"call_id={n}" for n in range(101)))
+        assert (answer.status, await answer.json()) == (400, {"error": "a stream carries at most 100 calls"})
+    assert sorted(got) == ["CA0", "CA2"]
 
 
 @pytest.mark.parametrize(
     ("path", "status"),
     [
         ("/api/calls/nobody", 404),
-        ("/api/calls/" + "x" * 300, 400),
-        ("/api/calls/a%0Ab", 400),
+        ("/api/calls/" + "x" * 2_001, 400),
+        ("/api/calls/a%0Ab", 404),
+        ("/api/call", 400),
         ("/api/events?call_id=", 400),
-        ("/api/events?call_id=" + "x" * 300, 400),
+        ("/api/events?call_id=" + "x" * 2_001, 400),
         ("/static/nothing.js", 404),
         ("/static/..%2Fapi.py", 404),
     ],
@@ -122,7 +168,7 @@ async def test_stream_begins_with_ready_and_the_list_and_keeps_the_order_of_reco
                 await page.publish(record)
             got = await take(len(spoken), "record", incoming)
     assert first.kind == "ready"
-    assert first.data["call_id"] == "CA1"
+    assert first.data["call_ids"] == ["CA1"]
     assert second.kind == "calls"
     assert second.data["complete"] is True
     assert [one.data for one in got] == [_as_json(record) for record in spoken]

@@ -3,49 +3,16 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from liveview.api import LiveViewConfig
 from liveview.feed import CallFeed, Mailbox
-from sinks.live import CallSnapshot, LiveView
+from sinks.live import LiveView
 from tests.liveview.calls import ScriptedCall
+from tests.liveview.failing import FailingView, ServerAway
 from tests.liveview.server import events, live_page, next_of
-
-
-class ServerAway(Exception):
-    retryable = True
-
-
-class FailingView:
-    """A view that can be away for a while, as Redis can."""
-
-    def __init__(self) -> None:
-        self.live = LiveView()
-        self.error: Exception | None = None
-        self.tries = 0
-
-    async def calls(self) -> list[dict[str, Any]]:
-        self._fail()
-        return await self.live.calls()
-
-    async def snapshot(self, call_id: str) -> CallSnapshot | None:
-        self._fail()
-        return await self.live.snapshot(call_id)
-
-    @asynccontextmanager
-    async def subscribe(self, call_id: str | None = None) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-        self._fail()
-        async with self.live.subscribe(call_id) as records:
-            yield records
-
-    def _fail(self) -> None:
-        if self.error is not None:
-            self.tries += 1
-            raise self.error
 
 
 async def test_a_view_that_is_away_is_503_and_is_found_again() -> None:
@@ -58,11 +25,17 @@ async def test_a_view_that_is_away_is_503_and_is_found_again() -> None:
             assert await answer.json() == {"error": "the live view cannot be read right now"}
         async with page.client.get("/api/events") as stream:
             incoming = events(stream)
-            assert (await next_of("calls", incoming)).data["calls"] == []
+            unread = (await next_of("calls", incoming)).data
+            assert (unread["calls"], unread["unread_since"] is None) == ([], False)
             view.error = None
             await view.live.write([ScriptedCall("CA1").start()])
-            found = await next_of("calls", incoming)
-    assert [call["call_id"] for call in found.data["calls"]] == ["CA1"]
+            found: set[str] = set()
+            whole = unread
+            while not found or whole["unread_since"] is not None:
+                change = (await next_of("calls", incoming)).data
+                found |= {call["call_id"] for call in change["calls"]}
+                whole = change if change["complete"] else whole
+    assert found == {"CA1"}
 
 
 async def test_a_view_that_is_away_is_logged_once_and_once_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
@@ -104,7 +77,7 @@ async def test_a_page_that_reads_slowly_gets_the_whole_list_instead_of_every_cha
     feed = CallFeed(view, interval_s=0.01, mailbox_limit=3)
     running = asyncio.create_task(feed.run())
     with feed.join() as fast, feed.join() as slow:
-        for n in range(8):
+        for n in range(10):
             await view.write([ScriptedCall(f"CA{n}").start()])
             while f"CA{n}" not in _ids(await _next(fast)):
                 pass

@@ -397,7 +397,8 @@ async def test_a_long_call_among_many_changes_only_what_changed(browser: Browser
                 window.touched = new Set();
                 const note = (one) => {
                     const node = one.target.nodeType === 1 ? one.target : one.target.parentElement;
-                    if (!node.matches(".time, .clock")) touched.add(node.closest("#log > li, #active > li") ?? node);
+                    if (node.matches(".time, .clock, .quiet")) return;
+                    touched.add(node.closest("#log > li, #active > li") ?? node);
                 };
                 new MutationObserver((all) => all.forEach(note)).observe(document.querySelector("#panes"), {
                     subtree: true, childList: true, characterData: true, attributes: true,

@@ -1,6 +1,7 @@
 """The demo's terminal: finals as lines, what is being said below them."""
 
 import asyncio
+import unicodedata
 from collections.abc import Sequence
 
 from rich.console import Console, Group
@@ -63,8 +64,15 @@ def _line(record: TranscriptRecord) -> Text:
         (f"{minutes}:{seconds:02d}", "dim"),
         ("  " + record.speaker_role.ljust(8), colour),
         ("  " + language.ljust(6), "yellow"),
-        "  " + record.transcript,
+        "  " + _isolated(record.transcript),
     )
     if not record.is_final:
         line.stylize("dim italic")
     return line
+
+
+def _isolated(text: str) -> str:
+    """Right-to-left text between the isolates of Unicode (UAX 9), so that it does not reorder what stands before it."""
+    if any(unicodedata.bidirectional(char) in ("R", "AL") for char in text):
+        return f"\u2068{text}\u2069"
+    return text

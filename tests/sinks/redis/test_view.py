@@ -14,7 +14,7 @@ from sinks.config import RedisConfig
 from sinks.record import decode, encode
 from sinks.redis.view import RedisView
 from testing.services.redis_server import RedisServer
-from tests.sinks.records import dtmf, start, transcript
+from tests.sinks.records import dtmf, end, start, transcript
 from tests.sinks.redis.stage import Stage, cli, serving
 from tests.sinks.waiting import LIMIT_S
 
@@ -73,3 +73,45 @@ async def test_redis_cli_reads_the_view_as_documented(server: RedisServer, call_
         encode(record).decode() for record in (final, transcript("so", 1, call_id=call_id))
     ]
     assert [decode(line) for line in answers["XRANGE"][2::3]] == [start(call_id), final, dtmf(call_id=call_id)]
+
+
+async def test_a_call_whose_server_was_killed_is_lost_until_its_keys_expire(server: RedisServer) -> None:
+    config = RedisConfig(url=server.url, lease_s=4.0, heartbeat_s=0.1)
+    stage, view = Stage(config), RedisView(config)
+    await stage.sink.start()
+    await stage.write(start("CA1"), start("CA2"), end("CA2"))
+    await stage.becomes_true()
+    await asyncio.sleep(1.5)  # heartbeats keep it
+    assert {call["call_id"]: call["status"] for call in await view.calls()} == {"CA1": "active", "CA2": "ended"}
+    stage.sink._book.forget("CA1")  # nobody prolongs it from now on
+    async with asyncio.timeout(LIMIT_S):
+        while (lost := [call for call in await view.calls() if call["status"] == "lost"]) == []:  # noqa: ASYNC110 - time has no event
+            await asyncio.sleep(0.1)
+        snapshot = await view.snapshot("CA1")
+        assert snapshot is not None
+        assert [(one["call_id"], one["lost_at"]) for one in lost] == [("CA1", snapshot.call["lost_at"])]
+        while await view.snapshot("CA1") is not None:  # noqa: ASYNC110 - time has no event
+            await asyncio.sleep(0.1)
+    await stage.sink.close()
+    await view.close()
+
+
+async def test_without_the_right_to_ask_for_ages_no_call_is_lost(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = RedisConfig(url=server.url)
+    stage = Stage(config)
+    await stage.sink.start()
+    await stage.write(start("CA1"))
+    await stage.becomes_true()
+    async with Redis.from_url(server.url) as client:
+        rights = {"categories": ["+@all"], "commands": ["-pttl"], "keys": ["*"], "channels": ["*"]}
+        await client.acl_setuser("page", enabled=True, passwords="+secret", **rights)
+    view = RedisView(RedisConfig(url=server.url.replace("redis://", "redis://page:secret@")))
+    for _ in range(2):
+        assert [call["status"] for call in await view.calls()] == ["active"]
+    assert [one.getMessage() for one in caplog.records if "pttl" in one.getMessage()] == [
+        "redis live view: calls of a server that is gone are not known: allow the user +pttl"
+    ]
+    await stage.sink.close()
+    await view.close()
