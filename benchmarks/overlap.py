@@ -30,7 +30,8 @@ from pipeline.turns.config import TurnConfig
 from pipeline.turns.detector import TurnDetector
 from sinks.record import AnyRecord, SpeakerRole, TurnEvent, TurnRecord
 from training.grammar import world
-from training.turn_legs import Line, over, test_voice, trim
+from training.turn_dialogues import Split, speaker
+from training.turn_legs import Line, over, trim
 from training.voices import SAMPLE_RATE_HZ, Voice, speak
 
 BACK_CHANNELS = {
@@ -60,7 +61,7 @@ def generate(
     rng.shuffle(kinds)
     length = int((len(kinds) * EVERY_S + 2) * SAMPLE_RATE_HZ)
     caller, agent = np.zeros(length, np.float32), np.zeros(length, np.float32)
-    voice, other = test_voice(locale, rng), test_voice(locale, rng)
+    voice, other = speaker(Split.TEST, locale, rng), speaker(Split.TEST, locale, rng)
     said: list[Said] = []
     for number, kind in enumerate(kinds):
         at_s = number * EVERY_S
