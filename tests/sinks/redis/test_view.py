@@ -105,8 +105,15 @@ async def test_without_the_right_to_ask_for_ages_no_call_is_lost(
     await stage.write(start("CA1"))
     await stage.becomes_true()
     async with Redis.from_url(server.url) as client:
-        rights = {"categories": ["+@all"], "commands": ["-pttl"], "keys": ["*"], "channels": ["*"]}
-        await client.acl_setuser("page", enabled=True, passwords="+secret", **rights)
+        await client.acl_setuser(
+            "page",
+            enabled=True,
+            passwords="+secret",
+            categories=["+@all"],
+            commands=["-pttl"],
+            keys=["*"],
+            channels=["*"],  # type: ignore[list-item]
+        )
     view = RedisView(RedisConfig(url=server.url.replace("redis://", "redis://page:secret@")))
     for _ in range(2):
         assert [call["status"] for call in await view.calls()] == ["active"]
