@@ -112,7 +112,7 @@ async def test_without_the_right_to_ask_for_ages_no_call_is_lost(
             categories=["+@all"],
             commands=["-pttl"],
             keys=["*"],
-            channels=["*"],  # type: ignore[list-item]
+            channels=["*"],
         )
     view = RedisView(RedisConfig(url=server.url.replace("redis://", "redis://page:secret@")))
     for _ in range(2):
