@@ -1,7 +1,7 @@
 // The page's end of the event stream: in the worker that all tabs share, or its own where there is no such worker.
 
 import { setServerTime } from "./names.js";
-import { Stream } from "./stream.js";
+import { EventStream } from "./events.js";
 
 /** Changes with what page and worker say to each other: a worker of an older page may be running. */
 const WORKER = "trunkline-live-1";
@@ -10,7 +10,7 @@ const ALIVE_MS = 10_000;
 /** A page with a stream of its own gives it up so long after nobody sees it: a browser has six for all. */
 const HIDDEN_MS = 5000;
 
-/** `handlers` gets each kind of event, and `link` its state (see `Stream`). */
+/** `handlers` gets each kind of event, and `link` its state (see `EventStream`). */
 export class Link {
   callId = null;
   state = { state: "connecting", since: Date.now(), why: "" };
@@ -71,7 +71,7 @@ export class Link {
     if (this.stream) return;
     this.port?.close();
     this.port = null;
-    this.stream = new Stream("api/events", (kind, value) => this.receive({ kind, value }));
+    this.stream = new EventStream("api/events", (kind, value) => this.receive({ kind, value }));
     if (this.started) this.show(this.callId);
   }
 

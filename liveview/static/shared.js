@@ -1,6 +1,6 @@
 // The shared worker: one event stream for all tabs of a browser, as HTTP/1.1 allows a host six connections.
 
-import { Stream } from "./stream.js";
+import { EventStream } from "./events.js";
 
 /** Tabs that say nothing for so long are gone: a hidden one has its timers once a minute. */
 const GONE_MS = 200_000;
@@ -11,7 +11,7 @@ const GATHER_MS = 30;
 const tabs = new Map(); // port -> {callId, at}
 let gathering = 0;
 
-const stream = new Stream(new URL("../api/events", self.location.href).href, (kind, value) => {
+const stream = new EventStream(new URL("../api/events", self.location.href).href, (kind, value) => {
   for (const port of tabs.keys()) port.postMessage({ kind, value });
 });
 
