@@ -24,7 +24,7 @@ class TurnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     EndOfTurn and EagerEndOfTurn are told. `min_turn_silence_ms`: no turn ends before this pause, however sure it seems.
     `max_turn_silence_ms`: every turn ends after this one. `start_ms`: speech that begins a turn."""
 
-    threshold: Probability = 0.7
+    threshold: Probability = 0.8
     eager_threshold: Probability = 0.4
     min_turn_silence_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 160
     max_turn_silence_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 2_000
