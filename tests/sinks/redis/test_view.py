@@ -93,6 +93,7 @@ async def test_a_call_whose_server_was_killed_is_lost_until_its_keys_expire(serv
         while await view.snapshot("CA1") is not None:  # noqa: ASYNC110 - time has no event
             await asyncio.sleep(0.1)
     await stage.sink.close()
+    await stage.view.close()
     await view.close()
 
 
@@ -121,4 +122,5 @@ async def test_without_the_right_to_ask_for_ages_no_call_is_lost(
         "redis live view: calls of a server that is gone are not known: allow the user +pttl"
     ]
     await stage.sink.close()
+    await stage.view.close()
     await view.close()
