@@ -142,7 +142,9 @@ class RtpLeg:
         self._transport.send(data, self.receiver.peer or self._agreed.rtp_address)
 
     def close(self) -> None:
-        """Hand on what waits and say goodbye."""
+        """Hand on what waits, in the socket too, and say goodbye."""
+        self.leave_lane()
+        self._transport.read_waiting()
         self.leave_lane()
         self._reporting.cancel()
         if self._timer is not None:

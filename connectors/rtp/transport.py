@@ -35,6 +35,11 @@ class RtpTransport:
         """RTP is read in bulk from here on and comes to `on_rtp` only where it is not what is due; None: it is not."""
         return None if self._reader is None else self._reader.enter(self._rtp, entry)
 
+    def read_waiting(self) -> None:
+        """RTP that lies in the socket, to `on_rtp`."""
+        if self._reader is not None:
+            self._reader.read_waiting(self._rtp)
+
     def send(self, data: bytes, address: Address | None) -> None:
         """RTP, and with rtcp-mux RTCP; lost where the network does not take it."""
         if address is not None:

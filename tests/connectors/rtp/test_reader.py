@@ -80,6 +80,21 @@ async def test_a_stream_in_order_is_read_in_bulk_and_received_whole(peer: Peer, 
     assert np.array_equal(stage.received(), stage.expected)
 
 
+async def test_packets_that_came_before_the_end_are_heard_however_late_the_loop_is(peer: Peer, opened: Open) -> None:
+    stage, endpoint = Stage(peer), await opened()
+    endpoint.attach(stage.leg)
+    endpoint.update(peer.agreed())
+    await stage.play_into_lane(endpoint)
+    before = endpoint.stats.received
+    for packet in peer.sender.packets(40):
+        peer.send(endpoint, packet.data)
+        stage.sent.append(packet.data[12:])
+    await endpoint.close()  # as for a BYE in the same turn of the loop
+    stage.ingest.tick()
+    assert stage.leg.stats.packets == before + 40
+    assert np.array_equal(stage.received(), stage.expected)
+
+
 async def test_keys_hold_and_goodbye_leave_the_lane(peer: Peer, opened: Open) -> None:
     stage, endpoint = Stage(peer), await opened()
     events: list[object] = []
