@@ -20,7 +20,8 @@ SIDE_BY_SIDE = OMP_WAIT_POLICY=passive
 
 # Tests whose results could depend on the order of sums, and so on the CPU.
 NUMERICAL = tests/engine tests/pipeline tests/connectors/media_ws/test_foreseen*.py \
-	tests/connectors/media_ws/test_bulk*.py tests/connectors/rtp/test_bulk.py tests/connectors/rtp/test_recognition.py
+	tests/connectors/media_ws/test_bulk*.py tests/connectors/rtp/test_bulk.py tests/connectors/rtp/test_recognition.py \
+	--ignore=tests/pipeline/pipecat --ignore=tests/pipeline/livekit --ignore=tests/pipeline/recognition
 
 # Tests of cores, parsers and rules: no service, no NeMo, no browser, no whole server.
 QUICK = tests/test_layout.py tests/supervision tests/connectors/codecs tests/connectors/sdp tests/connectors/siprec \
