@@ -96,7 +96,8 @@ async def test_call_is_heard_to_its_last_word(
         assert end.statistics.lost == 0
         heard = server.recognizer.running[0].audio()
         assert np.abs(heard).max() > 0.1
-        spectrum = np.abs(np.fft.rfft(heard[8_000:16_000]))
+        halves = heard[: heard.size // 8_000 * 8_000].reshape(-1, 8_000)
+        spectrum = np.abs(np.fft.rfft(max(halves, key=lambda half: float(np.abs(half).mean()))))
         assert abs(int(spectrum.argmax()) * 2 - 440) <= 4  # the tone itself, so the codec was the right one
         assert "".join(one.transcript for one in server.finals()) == "one two three four"
 
