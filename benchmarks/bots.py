@@ -13,13 +13,12 @@ import argparse
 import asyncio
 import json
 import platform
-import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.load.talking_recognizer import TalkingRecognizer
+from benchmarks.load.telephones_process import start_telephones
 from benchmarks.load.window import TickClock, Window, measure
 from connectors.rtp.endpoint import RtpEndpoint
 from connectors.rtp.ports import PortPool
@@ -73,16 +72,8 @@ async def _run(bots: int, seconds: float) -> Outcome:
         published[0] += len(records)
 
     calls = Calls(recognizer, publish, bots=[OrderBot(voice="null", transcribe=False)])
-    telephones = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.load.telephones"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parent.parent,
-        limit=1 << 28,
-    )
-    assert telephones.stdin is not None
-    assert telephones.stdout is not None
-    port, ports = int(await telephones.stdout.readline()), PortPool(FIRST_PORT, LAST_PORT)
+    telephones, orders, reports, port = await start_telephones()
+    ports = PortPool(FIRST_PORT, LAST_PORT)
     lags: list[float] = []
     working = [asyncio.create_task(one) for one in (calls.run(), recognizer.run(calls.config.chunk_ms), _probe(lags))]
     endpoints, running = [], []
@@ -103,7 +94,7 @@ async def _run(bots: int, seconds: float) -> Outcome:
         "seconds": WARM_UP_S + seconds + 1,
         "clock_hz": CLOCK_HZ,
     }
-    telephones.stdin.write(json.dumps(order).encode() + b"\n")
+    orders.write(json.dumps(order).encode() + b"\n")
     ticks, playback = TickClock(calls), calls.stats.playback
     await asyncio.sleep(WARM_UP_S)
     lags.clear()
@@ -111,8 +102,8 @@ async def _run(bots: int, seconds: float) -> Outcome:
     window = await measure(calls, ticks, lambda: round((playback.seconds - before) * 50), seconds)
     measured, passed_over_s = sorted(lags), playback.late_s - passed_over_s
     await asyncio.sleep(1 + SETTLE_S)
-    telephones.stdin.write(b"\n")
-    streams = json.loads(await telephones.stdout.readline())
+    orders.write(b"\n")
+    streams = json.loads(await reports.readline())
     stats = calls.bots.stats
     active = stats.active
     for endpoint in endpoints:

@@ -12,14 +12,13 @@ import argparse
 import asyncio
 import json
 import platform
-import sys
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from benchmarks.load.null_recognizer import NullRecognizer
 from benchmarks.load.null_voice import RATE_HZ, speak
+from benchmarks.load.telephones_process import start_telephones
 from benchmarks.load.window import TickClock, Window, measure
 from connectors.rtp.endpoint import RtpEndpoint
 from connectors.rtp.ports import PortPool
@@ -71,16 +70,8 @@ def main() -> None:
 async def _run(legs: int, seconds: float, codec: RtpCodec) -> Outcome:
     calls = Calls(NullRecognizer(), lambda _records: None, PipelineConfig())
     ticking = asyncio.create_task(calls.run())
-    telephones = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.load.telephones"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parent.parent,
-        limit=1 << 28,
-    )
-    assert telephones.stdin is not None
-    assert telephones.stdout is not None
-    port, ports = int(await telephones.stdout.readline()), PortPool(FIRST_PORT, LAST_PORT)
+    telephones, orders, reports, port = await start_telephones()
+    ports = PortPool(FIRST_PORT, LAST_PORT)
     endpoints, running = [], []
     for number in range(legs):
         call = calls.start(CallInfo(f"call-{number}", "rtp"))
@@ -96,7 +87,7 @@ async def _run(legs: int, seconds: float, codec: RtpCodec) -> Outcome:
         "seconds": WARM_UP_S + seconds + 1,
         "clock_hz": codec.clock_rate,
     }
-    telephones.stdin.write(json.dumps(order).encode() + b"\n")
+    orders.write(json.dumps(order).encode() + b"\n")
     ticks = TickClock(calls)
     said = [call.speak("caller", RATE_HZ) for call in running]
     voices = [asyncio.create_task(speak(one)) for one in said]
@@ -106,8 +97,8 @@ async def _run(legs: int, seconds: float, codec: RtpCodec) -> Outcome:
     stopped_at = _stop_all(running)
     await asyncio.gather(*voices)
     await asyncio.sleep(1 + SETTLE_S)
-    telephones.stdin.write(b"\n")
-    streams = json.loads(await telephones.stdout.readline())
+    orders.write(b"\n")
+    streams = json.loads(await reports.readline())
     playback = calls.stats.playback
     for endpoint in endpoints:
         await endpoint.close()
